@@ -1,0 +1,142 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"lpbuildd/rpc/xmlrpc"
+)
+
+// buffers are what one call needs and the next one can use again.
+type buffers struct {
+	body  bytes.Buffer
+	reply []byte
+}
+
+// serveCall answers one POST. The status code is always 200.
+func (s *Server) serveCall(w http.ResponseWriter, r *http.Request) {
+	b := s.buffers.Get().(*buffers)
+	defer s.recycle(b)
+	call, release, err := s.readCall(w, r, &b.body)
+	defer release()
+	var fault *Fault
+	if err != nil {
+		fault = &Fault{Code: codeFailed, String: "Can't deserialize input: " + oneLine(err.Error())}
+		b.reply = fault.append(b.reply[:0])
+	} else {
+		b.reply, fault = s.run(r.Context(), b.reply[:0], call)
+	}
+	header := w.Header()
+	if fault != nil {
+		header.Set(reasonHeader, headerText(fault.reason()))
+		s.log.LogAttrs(r.Context(), slog.LevelDebug, "answered with a fault",
+			slog.String("method", call.Method), slog.Int("code", fault.Code),
+			slog.String("reason", fault.reason()), slog.String("remote", r.RemoteAddr))
+	}
+	header.Set("Content-Type", "text/xml; charset=utf-8")
+	header.Set("Content-Length", strconv.Itoa(len(b.reply)))
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.bodyTime)) // tests' writers have none
+	_, _ = w.Write(b.reply)                                                        // the client may be gone
+}
+
+// recycle keeps buffers for later, unless an unusual call made them large.
+func (s *Server) recycle(b *buffers) {
+	const largest = 64 << 10
+	if b.body.Cap() <= largest && cap(b.reply) <= largest {
+		b.body.Reset()
+		s.buffers.Put(b)
+	}
+}
+
+// readCall reads and decodes the body. The time for that is limited (see
+// ServeHTTP); the time for what follows is not. A call with a large body keeps one of few slots
+// until release, so that memory is bounded whatever strangers send.
+func (s *Server) readCall(w http.ResponseWriter, r *http.Request, body *bytes.Buffer) (call xmlrpc.Call, release func(), err error) {
+	release = func() {}
+	_, err = body.ReadFrom(io.LimitReader(r.Body, smallBody))
+	if err == nil && body.Len() == smallBody {
+		select {
+		case s.large <- struct{}{}:
+			release = func() { <-s.large }
+		case <-r.Context().Done():
+			return call, release, r.Context().Err()
+		}
+		s.limitReading(w)
+		_, err = body.ReadFrom(io.LimitReader(r.Body, MaxBody+1-smallBody))
+	}
+	switch {
+	case err != nil:
+		// Nobody knows where the next request on this connection starts.
+		w.Header().Set("Connection", "close")
+		return call, release, fmt.Errorf("cannot read the request body: %w", err)
+	case body.Len() > MaxBody:
+		w.Header().Set("Connection", "close")
+		return call, release, refuseRest(r.Body)
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // tests' writers have none
+	call, err = xmlrpc.DecodeCall(body.Bytes())
+	return call, release, err
+}
+
+// refuseRest throws away what is left of a body that is too long, because many
+// clients read no reply before they have sent everything.
+func refuseRest(body io.Reader) error {
+	const patience = 1 << 30
+	_, _ = io.CopyN(io.Discard, body, patience)
+	return fmt.Errorf("the request body is larger than %d bytes", MaxBody)
+}
+
+// run carries a call out and appends the reply to b. A non-nil fault is
+// already in the reply.
+func (s *Server) run(ctx context.Context, b []byte, call xmlrpc.Call) ([]byte, *Fault) {
+	value, fault := s.invoke(ctx, call)
+	if fault == nil {
+		reply, err := xmlrpc.AppendResponse(b, value)
+		if err == nil {
+			return reply, nil
+		}
+		fault = &Fault{Code: codeFailed, String: "Can't serialize output: " + err.Error()}
+	}
+	return fault.append(b), fault
+}
+
+// invoke finds the method and calls it.
+func (s *Server) invoke(ctx context.Context, call xmlrpc.Call) (value any, fault *Fault) {
+	m, known := s.byName[call.Method]
+	if !known {
+		return nil, unknownMethod(call.Method)
+	}
+	if m.params >= 0 && len(call.Params) != m.params {
+		return nil, &Fault{
+			Code: codeFailed, String: "error", // pinned: protocol.md section 3
+			Reason: fmt.Sprintf("%s: expected %d parameters, got %d", m.name, m.params, len(call.Params)),
+		}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.ErrorContext(ctx, "method panicked", "method", m.name, "panic", p, "stack", string(debug.Stack()))
+			value, fault = nil, failed(m.name, errors.New("internal error, see the daemon's log"))
+		}
+	}()
+	value, err := m.handle(s, ctx, call.Params)
+	if err != nil {
+		return nil, failed(m.name, err)
+	}
+	return value, nil
+}
+
+func unknownMethod(name string) *Fault {
+	if prefix, _, dotted := strings.Cut(name, "."); dotted {
+		return &Fault{Code: codeUnknown, String: "no such subHandler " + prefix}
+	}
+	return &Fault{Code: codeUnknown, String: "procedure " + name + " not found"}
+}

@@ -1,0 +1,202 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"lpbuildd/buildd"
+)
+
+// Echo returns its arguments as the builder understood them.
+func (c *Client) Echo(ctx context.Context, params ...any) ([]any, error) {
+	value, err := c.Call(ctx, "echo", params...)
+	if err != nil {
+		return nil, err
+	}
+	echoed, ok := value.([]any)
+	if !ok {
+		return nil, badReply("echo", value)
+	}
+	return echoed, nil
+}
+
+// Info asks for the architecture and the build types.
+func (c *Client) Info(ctx context.Context) (buildd.Info, error) {
+	value, err := c.Call(ctx, "info")
+	if err != nil {
+		return buildd.Info{}, err
+	}
+	triple, _ := value.([]any)
+	if len(triple) != 3 {
+		return buildd.Info{}, badReply("info", value)
+	}
+	arch, isText := triple[1].(string)
+	tags, isList := triple[2].([]any)
+	if !isText || !isList {
+		return buildd.Info{}, badReply("info", value)
+	}
+	info := buildd.Info{Arch: arch, Tags: make([]string, len(tags))}
+	for i, tag := range tags {
+		info.Tags[i] = fmt.Sprint(tag)
+	}
+	return info, nil
+}
+
+// Status asks what the builder is doing. State and Outcome come without the
+// prefixes that they have on the wire.
+func (c *Client) Status(ctx context.Context) (buildd.Status, error) {
+	value, err := c.Call(ctx, "status")
+	if err != nil {
+		return buildd.Status{}, err
+	}
+	members, ok := value.(map[string]any)
+	if !ok {
+		return buildd.Status{}, badReply("status", value)
+	}
+	return statusFrom(members)
+}
+
+func statusFrom(members map[string]any) (buildd.Status, error) {
+	state, ok := strings.CutPrefix(optional[string](members, keyState), builderPrefix)
+	if !ok {
+		return buildd.Status{}, badReply("status", members)
+	}
+	st := buildd.Status{
+		State:        buildd.State(state),
+		Version:      optional[string](members, keyVersion),
+		BuildID:      optional[string](members, keyBuildID),
+		LogTail:      optional[[]byte](members, keyLogTail),
+		Outcome:      strings.TrimPrefix(optional[string](members, keyOutcome), buildPrefix),
+		Dependencies: optional[string](members, keyDependencies),
+	}
+	if files, ok := members[keyFileMap].(map[string]any); ok {
+		st.FileMap = make(map[string]string, len(files))
+		for name := range files {
+			st.FileMap[name] = optional[string](files, name)
+		}
+	}
+	maps.DeleteFunc(members, func(key string, _ any) bool { return isStandardKey(key) })
+	if len(members) > 0 {
+		st.Extra = members
+	}
+	return st, nil
+}
+
+// ProxyInfo asks for what the build was told about its proxy.
+func (c *Client) ProxyInfo(ctx context.Context) (buildd.ProxyInfo, error) {
+	value, err := c.Call(ctx, "proxy_info")
+	if err != nil {
+		return buildd.ProxyInfo{}, err
+	}
+	members, ok := value.(map[string]any)
+	if !ok {
+		return buildd.ProxyInfo{}, badReply("proxy_info", value)
+	}
+	var info buildd.ProxyInfo
+	if use, ok := members[keyFetchService].(bool); ok {
+		info.UseFetchService = &use
+	}
+	if endpoint, ok := members[keyRevocation].(string); ok {
+		info.RevocationEndpoint = &endpoint
+	}
+	return info, nil
+}
+
+// EnsurePresent has the builder fetch a file, which may take minutes. That the
+// file could not be had is no error, but said in the result.
+func (c *Client) EnsurePresent(ctx context.Context, sum string, src buildd.Source) (buildd.Presence, error) {
+	value, err := c.Call(ctx, "ensurepresent", sum, orNil(src.URL), src.Username, src.Password)
+	if err != nil {
+		return buildd.Presence{}, err
+	}
+	pair, _ := value.([]any)
+	if len(pair) != 2 {
+		return buildd.Presence{}, badReply("ensurepresent", value)
+	}
+	present, isBool := pair[0].(bool)
+	info, isText := pair[1].(string)
+	if !isBool || !isText {
+		return buildd.Presence{}, badReply("ensurepresent", value)
+	}
+	return buildd.Presence{Present: present, Info: info}, nil
+}
+
+// Build starts a build. A *buildd.UnknownTypeError or *buildd.UnknownSumError
+// says that the builder cannot do it now.
+func (c *Client) Build(ctx context.Context, r buildd.Request) error {
+	files := r.Files
+	if files == nil {
+		files = map[string]string{}
+	}
+	args := r.Args
+	if args == nil {
+		args = map[string]any{}
+	}
+	value, err := c.Call(ctx, "build", r.BuildID, r.Tag, r.Image, files, args)
+	if err != nil {
+		return err
+	}
+	pair, _ := value.([]any)
+	if len(pair) != 2 {
+		return badReply("build", value)
+	}
+	info, _ := pair[1].(string)
+	switch pair[0] {
+	case wireState(buildd.Building):
+		return nil
+	case unknownBuilder:
+		return &buildd.UnknownTypeError{Tag: r.Tag, Known: knownTypes(info)}
+	case unknownSum:
+		return missingFile(r, info)
+	}
+	return badReply("build", value)
+}
+
+// knownTypes reads the list in the text behind UNKNOWNBUILDER.
+func knownTypes(info string) []string {
+	_, list, found := strings.Cut(info, " not in ['")
+	if !found {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(list, "']"), "', '")
+}
+
+// missingFile finds the file that the text behind UNKNOWNSUM speaks of.
+func missingFile(r buildd.Request, info string) error {
+	first, _, _ := strings.Cut(info, "\n")
+	if sum, isImage := strings.CutPrefix(first, imageLabel); isImage {
+		return &buildd.UnknownSumError{Sum: sum}
+	}
+	sum := strings.TrimPrefix(first, fileLabel)
+	for _, name := range slices.Sorted(maps.Keys(r.Files)) {
+		if r.Files[name] == sum {
+			return &buildd.UnknownSumError{Name: name, Sum: sum}
+		}
+	}
+	return badReply("build", info)
+}
+
+// Abort stops the current build. It does not wait for the end of it.
+func (c *Client) Abort(ctx context.Context) error {
+	_, err := c.Call(ctx, "abort")
+	return err
+}
+
+// Clean removes the results of a build that has ended.
+func (c *Client) Clean(ctx context.Context) error {
+	_, err := c.Call(ctx, "clean")
+	return err
+}
+
+// optional is a member of a type, or that type's zero value.
+func optional[T any](members map[string]any, key string) T {
+	value, _ := members[key].(T)
+	return value
+}
+
+func badReply(method string, value any) error {
+	return fmt.Errorf("cannot understand the reply to %s: %.200s", method, fmt.Sprintf("%v", value))
+}

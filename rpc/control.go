@@ -1,0 +1,90 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+
+	"lpbuildd/buildd"
+)
+
+// ensurePresent ends with the client's connection: others that wait for the
+// same file go on.
+func (s *Server) ensurePresent(ctx context.Context, params []any) (any, error) {
+	sum, err := text("sha1", params[0])
+	if err != nil {
+		return nil, err
+	}
+	var src buildd.Source
+	if src.URL, err = textOrNil("url", params[1]); err != nil {
+		return nil, err
+	}
+	if src.Username, err = textOrEmpty("username", params[2]); err != nil {
+		return nil, err
+	}
+	if src.Password, err = textOrEmpty("password", params[3]); err != nil {
+		return nil, err
+	}
+	presence, err := s.controller.EnsurePresent(ctx, sum, src)
+	return []any{presence.Present, presence.Info}, err
+}
+
+// The methods below change the state. They are carried out even if the client
+// does not wait for the answer, lest one of them stops half-way.
+
+func (s *Server) build(ctx context.Context, params []any) (any, error) {
+	request, err := buildRequest(params)
+	if err != nil {
+		return nil, err
+	}
+	err = s.controller.Build(context.WithoutCancel(ctx), request)
+	var badType *buildd.UnknownTypeError
+	var badSum *buildd.UnknownSumError
+	switch {
+	case errors.As(err, &badType):
+		return []any{unknownBuilder, unknownTypeText(badType)}, nil
+	case errors.As(err, &badSum):
+		return []any{unknownSum, unknownSumText(badSum)}, nil
+	case err != nil:
+		return nil, err
+	}
+	return []any{wireState(buildd.Building), request.BuildID}, nil
+}
+
+// buildRequest checks the types only. A build id that is nil or empty goes on
+// as "", because other errors are to be reported before that one.
+func buildRequest(params []any) (buildd.Request, error) {
+	var r buildd.Request
+	var err error
+	if r.BuildID, err = textOrEmpty("build id", params[0]); err != nil {
+		return r, err
+	}
+	if r.Tag, err = text("build type", params[1]); err != nil {
+		return r, err
+	}
+	if r.Image, err = text("chroot", params[2]); err != nil {
+		return r, err
+	}
+	files, err := structure("filemap", params[3])
+	if err != nil {
+		return r, err
+	}
+	r.Files = make(map[string]string, len(files))
+	for name, sum := range files {
+		if r.Files[name], err = text("filemap: "+name, sum); err != nil {
+			return r, err
+		}
+	}
+	if r.Args, err = structure("args", params[4]); err != nil {
+		return r, err
+	}
+	_, err = plain("args", r.Args)
+	return r, err
+}
+
+func (s *Server) abort(ctx context.Context, _ []any) (any, error) {
+	return wireState(buildd.Aborting), s.controller.Abort(context.WithoutCancel(ctx))
+}
+
+func (s *Server) clean(ctx context.Context, _ []any) (any, error) {
+	return wireState(buildd.Idle), s.controller.Clean(context.WithoutCancel(ctx))
+}

@@ -1,0 +1,75 @@
+package rpc
+
+import (
+	"fmt"
+
+	"lpbuildd/rpc/xmlrpc"
+)
+
+func wrongType(name, want string, got any) error {
+	return fmt.Errorf("%s: expected %s, got %s", name, want, typeName(got))
+}
+
+// text is a parameter that must be a string.
+func text(name string, param any) (string, error) {
+	s, ok := param.(string)
+	if !ok {
+		return "", wrongType(name, "a string", param)
+	}
+	return s, nil
+}
+
+// textOrNil is a parameter that may be nil.
+func textOrNil(name string, param any) (*string, error) {
+	if param == nil {
+		return nil, nil
+	}
+	s, ok := param.(string)
+	if !ok {
+		return nil, wrongType(name, "a string or nil", param)
+	}
+	return &s, nil
+}
+
+// textOrEmpty is a parameter for which nil means "".
+func textOrEmpty(name string, param any) (string, error) {
+	s, err := textOrNil(name, param)
+	if s == nil {
+		return "", err
+	}
+	return *s, err
+}
+
+// structure is a parameter that must be a struct.
+func structure(name string, param any) (map[string]any, error) {
+	members, ok := param.(map[string]any)
+	if !ok {
+		return nil, wrongType(name, "a struct", param)
+	}
+	return members, nil
+}
+
+// plain turns the types that only XML-RPC has into those of buildd.Request,
+// in place. The decoder has limited how deep values are nested.
+func plain(name string, value any) (any, error) {
+	var err error
+	switch v := value.(type) {
+	case xmlrpc.DateTime:
+		return string(v), nil
+	case xmlrpc.BigInt:
+		return nil, fmt.Errorf("%s: the integer does not fit 64 bits", name)
+	case []any:
+		for i := range v {
+			if v[i], err = plain(name, v[i]); err != nil {
+				return nil, err
+			}
+		}
+	case map[string]any:
+		for key := range v {
+			if v[key], err = plain(name+": "+key, v[key]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return value, nil
+}

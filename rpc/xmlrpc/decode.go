@@ -1,0 +1,195 @@
+package xmlrpc
+
+import (
+	"fmt"
+)
+
+// DecodeCall decodes a methodCall document. Errors are *SyntaxError.
+func DecodeCall(doc []byte) (Call, error) {
+	s, err := newScanner(doc)
+	if err != nil {
+		return Call{}, err
+	}
+	d := decoder{scanner: s}
+	call, err := d.call()
+	return call, s.wrap(err)
+}
+
+// DecodeResponse decodes a methodResponse document. A fault is returned as a
+// *FaultError, anything else that is wrong as a *SyntaxError.
+func DecodeResponse(doc []byte) (any, error) {
+	s, err := newScanner(doc)
+	if err != nil {
+		return nil, err
+	}
+	d := decoder{scanner: s}
+	value, fault, err := d.response()
+	switch {
+	case err != nil:
+		return nil, s.wrap(err)
+	case fault:
+		return nil, asFault(value)
+	}
+	return value, nil
+}
+
+// decoder knows the grammar of XML-RPC.
+type decoder struct {
+	*scanner
+	stack []frame // the containers around the current value
+}
+
+func (d *decoder) call() (Call, error) {
+	call := Call{Params: []any{}}
+	if err := d.want(startTag, "methodCall"); err != nil {
+		return call, err
+	}
+	if err := d.want(startTag, "methodName"); err != nil {
+		return call, err
+	}
+	name, err := d.text()
+	if err != nil {
+		return call, err
+	}
+	call.Method = string(name)
+	t, err := d.tag()
+	if err != nil {
+		return call, err
+	}
+	if d.is(t, startTag, "params") {
+		if call.Params, err = d.params(); err != nil {
+			return call, err
+		}
+		if t, err = d.tag(); err != nil {
+			return call, err
+		}
+	}
+	if !d.is(t, endTag, "methodCall") {
+		return call, d.unexpected(t, "</methodCall>")
+	}
+	return call, d.want(endOfDocument, "")
+}
+
+// params reads up to </params>.
+func (d *decoder) params() ([]any, error) {
+	params := []any{}
+	for {
+		t, err := d.tag()
+		if err != nil || d.is(t, endTag, "params") {
+			return params, err
+		}
+		if !d.is(t, startTag, "param") {
+			return nil, d.unexpected(t, "<param>")
+		}
+		if err := d.want(startTag, "value"); err != nil {
+			return nil, err
+		}
+		value, err := d.value()
+		if err != nil {
+			return nil, err
+		}
+		if err := d.want(endTag, "param"); err != nil {
+			return nil, err
+		}
+		params = append(params, value)
+	}
+}
+
+func (d *decoder) response() (value any, fault bool, err error) {
+	if err := d.want(startTag, "methodResponse"); err != nil {
+		return nil, false, err
+	}
+	t, err := d.tag()
+	if err != nil {
+		return nil, false, err
+	}
+	switch {
+	case d.is(t, startTag, "params"):
+		params, err := d.params()
+		if err != nil {
+			return nil, false, err
+		}
+		if len(params) != 1 {
+			return nil, false, fmt.Errorf("expected one <param>, got %d", len(params))
+		}
+		value = params[0]
+	case d.is(t, startTag, "fault"):
+		fault = true
+		if err := d.want(startTag, "value"); err != nil {
+			return nil, false, err
+		}
+		if value, err = d.value(); err != nil {
+			return nil, false, err
+		}
+		if err := d.want(endTag, "fault"); err != nil {
+			return nil, false, err
+		}
+	default:
+		return nil, false, d.unexpected(t, "<params> or <fault>")
+	}
+	if err := d.want(endTag, "methodResponse"); err != nil {
+		return nil, false, err
+	}
+	return value, fault, d.want(endOfDocument, "")
+}
+
+// asFault makes an error of the struct that describes a fault.
+func asFault(value any) error {
+	members, _ := value.(map[string]any)
+	code, isInt := members["faultCode"].(int64)
+	text, isString := members["faultString"].(string)
+	if !isInt || !isString {
+		return &SyntaxError{Reason: "a fault without faultCode and faultString", Line: 1, Column: 1}
+	}
+	return &FaultError{Code: int(code), String: text}
+}
+
+// tag reads the next tag; only white space may stand before it.
+func (d *decoder) tag() (tag, error) {
+	text, t, err := d.next()
+	if err == nil && !blank(text) {
+		err = fmt.Errorf("unexpected text %q", clip(text))
+	}
+	return t, err
+}
+
+// text reads the text of an element that has no other elements in it, and its
+// end tag.
+func (d *decoder) text() ([]byte, error) {
+	text, t, err := d.next()
+	if err == nil && t != endTag {
+		err = d.unexpected(t, "text")
+	}
+	return text, err
+}
+
+func (d *decoder) is(got, want tag, name string) bool {
+	return got == want && string(d.name) == name
+}
+
+// want reads the next tag, which must be this one.
+func (d *decoder) want(kind tag, name string) error {
+	t, err := d.tag()
+	switch {
+	case err != nil:
+		return err
+	case kind == endOfDocument && t == endOfDocument, d.is(t, kind, name):
+		return nil
+	}
+	return d.unexpected(t, show(kind, name))
+}
+
+func (d *decoder) unexpected(got tag, want string) error {
+	return fmt.Errorf("expected %s, got %s", want, show(got, clip(d.name)))
+}
+
+func show(t tag, name string) string {
+	switch t {
+	case startTag:
+		return "<" + name + ">"
+	case endTag:
+		return "</" + name + ">"
+	case endOfDocument:
+	}
+	return "the end of the document"
+}
