@@ -1,0 +1,99 @@
+package filecache
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// Texts of spec: protocol.md section 10.
+const (
+	infoNoURL    = "No URL"
+	infoCache    = "Cache"
+	infoDownload = "Download"
+	infoMismatch = "Digests did not match, removing again!"
+	infoFailed   = "Error accessing Librarian: "
+)
+
+// fetched is the answer of a download, and which source it speaks of.
+type fetched struct {
+	Presence
+	source Source
+}
+
+func (f fetched) from(s Source) bool {
+	return *f.source.URL == *s.URL && f.source.Username == s.Username && f.source.Password == s.Password
+}
+
+// Ensure answers whether the file is in the cache, and downloads it if it is
+// not and the source has a URL. Those who ask for one file at the same time
+// share one download, which goes on when one of them gives up. Whatever goes
+// wrong with the source or the disk is an answer, not an error; an error means
+// a bad name or that the caller's context ended.
+func (c *Cache) Ensure(ctx context.Context, name string, src Source) (Presence, error) {
+	if err := CheckName(name); err != nil {
+		return Presence{}, err
+	}
+	defer c.pin(name)()
+	for {
+		present, err := c.Present(ctx, name)
+		switch {
+		case ctx.Err() != nil:
+			return Presence{}, context.Cause(ctx)
+		case err != nil:
+			c.log.Warn("cannot use a cached file", "name", name, "error", err)
+		}
+		if src.URL == nil {
+			return Presence{Present: present, Info: infoNoURL}, nil
+		}
+		if present {
+			return Presence{Present: true, Info: infoCache}, nil
+		}
+		got, err := share(ctx, c, &c.downloads, name, func(ctx context.Context) (fetched, error) {
+			return fetched{source: src, Presence: c.fetch(ctx, name, src)}, nil
+		})
+		if err != nil {
+			return Presence{}, err
+		}
+		// What failed may have been somebody else's URL or password.
+		if got.Present || got.from(src) {
+			return got.Presence, nil
+		}
+	}
+}
+
+// fetch downloads one file and turns whatever happens into an answer.
+func (c *Cache) fetch(ctx context.Context, name string, src Source) Presence {
+	defer c.pin(name)()
+	// Another download may have ended between the look and now.
+	if there, trusted, err := c.look(name); err == nil && there && trusted {
+		return Presence{Present: true, Info: infoCache}
+	}
+	c.log.Info("fetching a file", "name", name, "url", redactURL(*src.URL))
+	size, err := c.download(ctx, name, src)
+	if err != nil {
+		c.log.Warn("cannot fetch a file", "name", name, "error", reason(err))
+		if errors.Is(err, errMismatch) {
+			return Presence{Info: infoMismatch}
+		}
+		return Presence{Info: infoFailed + reason(err)}
+	}
+	c.log.Info("fetched a file", "name", name, "size", size)
+	if _, err := c.evict(ctx, 0); err != nil {
+		c.log.Warn("cannot evict files from the cache", "error", err)
+	}
+	return Presence{Present: true, Info: infoDownload}
+}
+
+// temporaryFor is newTemporary for downloads, which may evict to get one.
+func (c *Cache) temporaryFor(ctx context.Context) (*temporary, error) {
+	tmp, err := c.newTemporary()
+	if !errors.Is(err, unix.ENOSPC) {
+		return tmp, err
+	}
+	if freed, err := c.evict(ctx, roomStep); err != nil || freed == 0 {
+		return nil, errors.Join(unix.ENOSPC, err)
+	}
+	return c.newTemporary()
+}

@@ -1,0 +1,393 @@
+package filecache
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func openInternal(t *testing.T, o Options) *Cache {
+	t.Helper()
+	c, err := Open(t.TempDir(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.backoff = []time.Duration{0, 0, 0}
+	t.Cleanup(func() {
+		left, err := os.ReadDir(filepath.Join(c.StateDir(), "tmp"))
+		if err != nil || len(left) > 0 {
+			t.Errorf("temporaries were left: %v, %v", left, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+func digest(data []byte) string {
+	s := sha1.Sum(data)
+	return hex.EncodeToString(s[:])
+}
+
+// flaky serves data, but hangs up after some bytes of each answer.
+type flaky struct {
+	data      []byte
+	keep      int    // bytes of each answer that arrive
+	validator string // Etag or Last-Modified line, or ""
+	resumes   bool
+	reset     bool // ends with a reset, not with an orderly close
+	chunked   bool
+	stall     bool // goes silent instead of hanging up
+	second    int  // status of the second answer, 0 for a normal one
+	hits      atomic.Int32
+	ranges    []string
+}
+
+func (f *flaky) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	hit := f.hits.Add(1)
+	f.ranges = append(f.ranges, r.Header.Get("Range")+" "+r.Header.Get("If-Range"))
+	if hit == 2 && f.second != 0 {
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d Other\r\nContent-Length: 0\r\n\r\n", f.second)
+		return
+	}
+	from, status := 0, "200 OK"
+	if n, _ := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &from); n == 1 && f.resumes {
+		status = fmt.Sprintf("206 Partial Content\r\nContent-Range: bytes %d-%d/%d", from, len(f.data)-1, len(f.data))
+	} else {
+		from = 0
+	}
+	body := f.data[from:]
+	length := fmt.Sprintf("Content-Length: %d\r\n", len(body))
+	if f.chunked {
+		length = fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x", len(body))
+	}
+	_, _ = fmt.Fprintf(conn, "HTTP/1.1 %s\r\n%s%s\r\n", status, f.validator, length)
+	_, _ = conn.Write(body[:min(f.keep, len(body))])
+	if f.chunked && f.keep >= len(body) {
+		_, _ = conn.Write([]byte("\r\n0\r\n\r\n"))
+	}
+	f.end(conn)
+}
+
+func (f *flaky) end(conn net.Conn) {
+	if f.stall {
+		_, _ = conn.Read(make([]byte, 1))
+	}
+	if f.reset {
+		_ = conn.(*net.TCPConn).SetLinger(0)
+	}
+}
+
+func TestBrokenDownloads(t *testing.T) {
+	data := bytes.Repeat([]byte("0123456789abcdef"), 8192)
+	size := len(data)
+	half := size/2 + 1
+	const tag = "ETag: \"v1\"\r\n"
+	cases := []struct {
+		name    string
+		server  flaky
+		present bool
+		info    string
+		hits    int32
+		second  string // Range and If-Range of the second request
+	}{
+		{
+			"it goes on where it stopped",
+			flaky{keep: half, resumes: true, validator: tag},
+			true, infoDownload, 2, fmt.Sprintf(`bytes=%d- "v1"`, half),
+		},
+		{
+			"a date is a validator",
+			flaky{keep: half, resumes: true, validator: "Last-Modified: Sun, 22 Nov 2026 02:32:31 GMT\r\n"},
+			true, infoDownload, 2, fmt.Sprintf(`bytes=%d- Sun, 22 Nov 2026 02:32:31 GMT`, half),
+		},
+		{
+			"a weak tag is none, the digest decides",
+			flaky{keep: half, resumes: true, validator: "ETag: W/\"v1\"\r\n"},
+			true, infoDownload, 2, fmt.Sprintf(`bytes=%d- `, half),
+		},
+		{"after a reset", flaky{keep: half, resumes: true, reset: true}, true, infoDownload, -2, ""},
+		{"in the middle of a chunk", flaky{keep: half, resumes: true, chunked: true}, true, infoDownload, 2, ""},
+		{"over several breaks", flaky{keep: size/4 + 1, resumes: true}, true, infoDownload, 4, ""},
+		{"after too many breaks", flaky{keep: size / 8, resumes: true}, false, infoMismatch, 4, ""},
+		{"a server that cannot resume", flaky{keep: half}, false, infoMismatch, 4, ""},
+		{"chunks from a server that cannot resume", flaky{keep: half, chunked: true}, false, infoFailed + fmt.Sprintf("IncompleteRead(%d bytes read)", half), 4, ""},
+		{"a server that is away for a moment", flaky{keep: half, resumes: true, second: 503}, true, infoDownload, 3, ""},
+		{"a server that lost the range", flaky{keep: half, resumes: true, second: 416}, true, infoDownload, 4, ""},
+		{"a server that lost the file", flaky{keep: half, resumes: true, second: 404}, false, infoFailed + "HTTP Error 404: Other", 2, ""},
+	}
+	for i := range cases {
+		tc := &cases[i]
+		t.Run(tc.name, func(t *testing.T) {
+			tc.server.data = data
+			s := httptest.NewServer(&tc.server)
+			defer s.Close()
+			c := openInternal(t, Options{})
+			p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
+			if err != nil || p.Present != tc.present || p.Info != tc.info {
+				t.Errorf("got %v, %v", p, err)
+			}
+			// A reset may lose bytes that were on their way.
+			if hits := tc.server.hits.Load(); hits != tc.hits && hits < -tc.hits || tc.hits > 0 && hits != tc.hits {
+				t.Errorf("%d requests, want %d: %q", hits, tc.hits, tc.server.ranges)
+			}
+			if tc.second != "" && tc.server.ranges[1] != tc.second {
+				t.Errorf("the second request has %q, want %q", tc.server.ranges[1], tc.second)
+			}
+			if there, _ := c.Present(t.Context(), digest(data)); there != tc.present {
+				t.Errorf("present afterwards: %v", there)
+			}
+		})
+	}
+}
+
+// The server replaces the file after the connection broke, and gives nothing to
+// tell it by.
+func TestAResumedMixtureIsFetchedAgain(t *testing.T) {
+	data := bytes.Repeat([]byte("new"), 1000)
+	var hits atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if hits.Add(1) == 1 {
+			w.Header().Set("Content-Length", "3000")
+			_, _ = w.Write(bytes.Repeat([]byte("old"), 500))
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+	}))
+	defer s.Close()
+	c := openInternal(t, Options{})
+	p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
+	if err != nil || p.Info != infoDownload || hits.Load() != 3 {
+		t.Errorf("got %v, %v after %d requests", p, err, hits.Load())
+	}
+}
+
+func TestSilentServersEnd(t *testing.T) {
+	silent := func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	stalling := &flaky{data: make([]byte, 1000), keep: 100, resumes: true, stall: true}
+	for name, handler := range map[string]http.Handler{
+		"before the answer":         http.HandlerFunc(silent),
+		"in the middle of the body": stalling,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := httptest.NewServer(handler)
+			defer s.Close()
+			c := openInternal(t, Options{IdleTimeout: 30 * time.Millisecond})
+			p, err := c.Ensure(t.Context(), digest([]byte("x")), Source{URL: &s.URL})
+			if err != nil || p.Present || p.Info != infoFailed+"<urlopen error timed out (no data for 30ms)>" {
+				t.Errorf("got %v, %v", p, err)
+			}
+		})
+	}
+	if hits := stalling.hits.Load(); hits != 3 {
+		t.Errorf("a stalling server was asked %d times, want 3", hits)
+	}
+}
+
+func TestASlowServerIsNotIdle(t *testing.T) {
+	data := bytes.Repeat([]byte("slow"), 24)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for i := range len(data) / 4 {
+			<-tick.C
+			_, _ = w.Write(data[4*i : 4*i+4])
+			w.(http.Flusher).Flush()
+		}
+	}))
+	defer s.Close()
+	c := openInternal(t, Options{IdleTimeout: time.Second})
+	p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
+	if err != nil || !p.Present {
+		t.Errorf("got %v, %v", p, err)
+	}
+}
+
+// disk pretends that the file system has so many bytes.
+func disk(c *Cache, size int64) {
+	c.free = func(dir string) (int64, error) {
+		left := size
+		entries, err := c.entries()
+		for _, e := range entries {
+			left -= e.disk
+		}
+		return left, err
+	}
+}
+
+func fill(t *testing.T, c *Cache, content string, size int, age time.Duration) string {
+	t.Helper()
+	s, err := c.Store(t.Context(), strings.NewReader(strings.Repeat(content, size)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := time.Now().Add(-age)
+	for _, path := range []string{filepath.Join(c.dir, s.SHA1), filepath.Join(c.dir, metaPath(s.SHA1))} {
+		if err := os.Chtimes(path, used, used); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s.SHA1
+}
+
+func TestAFullDisk(t *testing.T) {
+	const big = 64 << 10
+	data := bytes.Repeat([]byte{7}, big)
+	for name, length := range map[string]bool{"announced": true, "not announced": false} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if !length {
+				w.(http.Flusher).Flush()
+			}
+			_, _ = w.Write(data)
+		}))
+		t.Run("a download evicts, "+name, func(t *testing.T) {
+			c := openInternal(t, Options{MinFree: 8 << 10})
+			disk(c, 3*big)
+			old := fill(t, c, "a", big, time.Hour)
+			kept := fill(t, c, "b", big, 2*time.Hour)
+			c.SetInUse([]string{kept}, time.Time{})
+			p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
+			if err != nil || !p.Present {
+				t.Fatalf("got %v, %v", p, err)
+			}
+			for name, want := range map[string]bool{old: false, kept: true, digest(data): true} {
+				if there, err := c.Present(t.Context(), name); there != want || err != nil {
+					t.Errorf("present: %v, %v, want %v", there, err, want)
+				}
+			}
+		})
+		t.Run("a download that never fits is refused, "+name, func(t *testing.T) {
+			c := openInternal(t, Options{MinFree: 1 << 10})
+			c.free = func(string) (int64, error) { return 1<<10 + 5, nil }
+			p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
+			if err != nil || p.Present || !strings.HasPrefix(p.Info, infoFailed+"[Errno 28] No space left on device (") {
+				t.Errorf("got %v, %v", p, err)
+			}
+		})
+		s.Close()
+	}
+}
+
+func TestEvictionNeedsNoSpace(t *testing.T) {
+	c := openInternal(t, Options{MinFree: 10 << 10})
+	old := fill(t, c, "a", 64<<10, time.Hour)
+	c.free = func(string) (int64, error) { return 0, nil }
+	freed, err := c.Evict(t.Context())
+	if err != nil || freed != 64<<10 {
+		t.Errorf("freed %d, %v", freed, err)
+	}
+	if there, _ := c.Present(t.Context(), old); there {
+		t.Error("the old entry is still there")
+	}
+}
+
+func TestEvictionEndsWithItsContext(t *testing.T) {
+	c := openInternal(t, Options{MaxBytes: 1})
+	kept := fill(t, c, "a", 10, time.Hour)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("enough")
+	cancel(cause)
+	if _, err := c.Evict(ctx); !errors.Is(err, cause) {
+		t.Errorf("got %v", err)
+	}
+	if there, _ := c.Present(t.Context(), kept); !there {
+		t.Error("the entry is gone")
+	}
+}
+
+func TestTemporariesOfTheLivingStay(t *testing.T) {
+	c := openInternal(t, Options{})
+	tmp, err := c.newTemporary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead, err := c.create(tmpName + "/dead")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dead.Close(); err != nil {
+		t.Fatal(err)
+	}
+	other, err := Open(c.dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	if err := other.CleanTemporaries(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.root.Stat(tmpName + "/dead"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the temporary of a dead process: %v", err)
+	}
+	if _, err := tmp.Write([]byte("x")); err != nil {
+		t.Error(err)
+	}
+	if err := tmp.commit(digest([]byte("x"))); err != nil {
+		t.Errorf("the temporary of a living process: %v", err)
+	}
+	tmp.discard()
+}
+
+func TestReasonsOfSystemErrors(t *testing.T) {
+	cases := []struct {
+		err  error
+		text string
+	}{
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", unix.EHOSTUNREACH)}, "<urlopen error [Errno 113] No route to host>"},
+		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", unix.ECONNRESET)}, "[Errno 104] Connection reset by peer"},
+		{&net.DNSError{IsNotFound: true}, "<urlopen error [Errno -2] Name or service not known>"},
+		{&net.DNSError{IsTemporary: true}, "<urlopen error [Errno -3] Temporary failure in name resolution>"},
+		{errors.New(`bad proxy "http://user:pw@proxy:1/", sorry`), `bad proxy "http://[redacted]@proxy:1/", sorry`},
+		{errors.New("a\x00b\nc\xff"), "a b cÿ"},
+		{errors.New(strings.Repeat("x", 2000)), strings.Repeat("x", 1000) + "..."},
+	}
+	for _, tc := range cases {
+		if got := reason(tc.err); got != tc.text {
+			t.Errorf("got %q, want %q", got, tc.text)
+		}
+	}
+}
+
+// The law: what parseRanges accepts lies inside the file, and net/http reads
+// what formatRanges writes.
+func FuzzRanges(f *testing.F) {
+	for _, s := range []string{"bytes=0-9", "bytes=-5", "bytes=5-", "bytes=9-1", "bytes=-0", "bytes=0-0,-1, 7-99999999999999999999", "x=1-2", "bytes="} {
+		f.Add(s, int64(1000))
+	}
+	f.Fuzz(func(t *testing.T, header string, size int64) {
+		size = max(size, -size, 0) % (1 << 40)
+		ranges, ok := parseRanges(header, size)
+		if !ok && len(ranges) > 0 {
+			t.Fatalf("%q is ignored but gives %v", header, ranges)
+		}
+		for _, r := range ranges {
+			if r.first < 0 || r.last >= size || r.first > r.last {
+				t.Fatalf("%q for %d bytes gives %v", header, size, r)
+			}
+		}
+		if again, ok := parseRanges(formatRanges(ranges), size); len(ranges) > 0 && (!ok || fmt.Sprint(again) != fmt.Sprint(ranges)) {
+			t.Fatalf("%q gives %v, and then %v", header, ranges, again)
+		}
+	})
+}

@@ -1,0 +1,132 @@
+package filecache
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode"
+)
+
+const maxRedirects = 10
+
+// newClient is a copy of the client with our rules for redirects, or one of our
+// own, which uses each connection once and never decodes a body.
+func newClient(given *http.Client) *http.Client {
+	client := http.Client{}
+	if given != nil {
+		client = *given
+	} else if t, ok := http.DefaultTransport.(*http.Transport); ok {
+		t = t.Clone()
+		t.DisableCompression = true
+		t.DisableKeepAlives = true
+		client.Transport = t
+	}
+	client.CheckRedirect = checkRedirect
+	return &client
+}
+
+// checkRedirect keeps credentials on the server they were meant for; net/http
+// alone would give them to its subdomains and other ports.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) >= maxRedirects {
+		return loopError(req.Response)
+	}
+	if _, err := parseURL(req.URL.String()); err != nil {
+		return forbiddenRedirectError(req.Response, redactURL(req.URL.String()))
+	}
+	if origin(req.URL) != origin(via[0].URL) {
+		req.Header.Del("Authorization")
+	}
+	req.Header.Del("Referer")
+	return nil
+}
+
+func origin(u *url.URL) string {
+	port := u.Port()
+	if port == "" && u.Scheme == "http" {
+		port = "80"
+	} else if port == "" {
+		port = "443"
+	}
+	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+}
+
+// parseURL accepts what can be fetched: http and https with a host. The errors
+// are reasons for the caller; none of them shows user information.
+func parseURL(raw string) (*url.URL, error) {
+	scheme, rest, ok := strings.Cut(raw, ":")
+	if !ok || scheme == "" || strings.Contains(scheme, "/") {
+		return nil, reasonError("unknown url type: " + quote(raw))
+	}
+	if s := strings.ToLower(scheme); s != "http" && s != "https" {
+		return nil, urlopenError("unknown url type: " + printable(s))
+	}
+	if i := strings.IndexFunc(raw, isForbidden); i >= 0 {
+		_, path, _ := strings.Cut(strings.TrimPrefix(rest, "//"), "/")
+		path, _, _ = strings.Cut(path, "?")
+		return nil, reasonError(fmt.Sprintf("URL can't contain control characters. %s (found at least %s)",
+			quote("/"+path), quote(raw[i:i+1])))
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		// The text of the error would show parts of the URL.
+		return nil, urlopenError("the URL cannot be parsed")
+	case u.Host == "" || !strings.HasPrefix(rest, "//"):
+		return nil, urlopenError("no host given")
+	case u.User != nil:
+		return nil, urlopenError("[Errno -2] Name or service not known (user information in URLs is not supported)")
+	}
+	u.Fragment, u.RawFragment = "", ""
+	return u, nil
+}
+
+func isForbidden(r rune) bool { return r == ' ' || r < ' ' || r == unicode.MaxASCII }
+
+// redactURL is the URL without what may be secret: user information and the
+// query.
+func redactURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Opaque != "" || strings.Contains(u.Path, "@") {
+		return "[unreadable URL]"
+	}
+	u.Fragment, u.RawFragment = "", ""
+	if u.RawQuery != "" {
+		u.RawQuery = "[redacted]"
+	}
+	if u.User != nil {
+		u.User = nil
+		return strings.Replace(u.String(), "//", "//[redacted]@", 1)
+	}
+	return u.String()
+}
+
+// quote shows a text as the reference does, without what stands before an "@".
+func quote(s string) string {
+	if at := strings.LastIndexByte(s, '@'); at >= 0 {
+		s = "[redacted]" + s[at:]
+	}
+	return "'" + printable(s) + "'"
+}
+
+// tooManyRedirects is the text of the reference.
+const tooManyRedirects = "The HTTP server returned a redirect error that would lead to an infinite loop.\n" +
+	"The last 30x error message was:\n"
+
+func loopError(resp *http.Response) error {
+	if resp == nil {
+		return errors.New("too many redirects")
+	}
+	return reasonError(fmt.Sprintf("HTTP Error %d: %s%s", resp.StatusCode, tooManyRedirects, phrase(resp)))
+}
+
+func forbiddenRedirectError(resp *http.Response, target string) error {
+	if resp == nil {
+		return errors.New("forbidden redirect")
+	}
+	return reasonError(fmt.Sprintf("HTTP Error %d: %s - Redirection to url '%s' is not allowed",
+		resp.StatusCode, phrase(resp), target))
+}
