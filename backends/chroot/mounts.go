@@ -1,0 +1,154 @@
+package chroot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+
+	"lpbuildd/backends"
+)
+
+// mountPoint is a file system that every chroot has.
+type mountPoint struct{ path, fstype, options string }
+
+// mountPoints are mounted in this order (spec: backends.md section 3).
+// ptmxmode makes /dev/pts/ptmx usable for images in which /dev/ptmx is a link
+// to it.
+func mountPoints() []mountPoint {
+	return []mountPoint{
+		{"/proc", "proc", ""},
+		{"/dev/pts", "devpts", "gid=5,mode=620,ptmxmode=666"},
+		{"/sys", "sysfs", ""},
+		{"/dev/shm", "tmpfs", ""},
+	}
+}
+
+// hostFiles are copied from the host into every chroot.
+func hostFiles() []string { return []string{"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"} }
+
+// Start mounts the file systems that programs expect and copies in the host's
+// names and resolvers. A mount point that the image lacks is an error. What is
+// mounted before an error stays until Stop.
+func (c *Chroot) Start(ctx context.Context) error {
+	for _, m := range mountPoints() {
+		if err := m.mount(c.Root()); err != nil {
+			return err
+		}
+	}
+	for _, path := range hostFiles() {
+		if err := c.copyFromHost(ctx, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m mountPoint) mount(root string) error {
+	dir, err := openInRoot(root, m.path, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return fmt.Errorf("cannot mount %s in the chroot: the image has no usable folder %s: %w", m.fstype, m.path, err)
+	}
+	defer func() { _ = dir.Close() }()
+	if err := unix.Mount("none", through(dir), m.fstype, 0, m.options); err != nil {
+		return &backends.HostFault{
+			Err:    fmt.Errorf("cannot mount %s on %s in the chroot: %w", m.fstype, m.path, err),
+			Advice: "Check that the kernel has this file system and that the builder may mount.",
+		}
+	}
+	return nil
+}
+
+// copyFromHost copies a file of the host, which links may lead to. A host
+// without it is fine.
+func (c *Chroot) copyFromHost(ctx context.Context, path string) error {
+	f, err := os.Open(path) //nolint:gosec // from a fixed list
+	if errors.Is(err, fs.ErrNotExist) {
+		c.cfg.Notice("The builder has no " + path + " to copy.")
+		return nil
+	}
+	if err != nil {
+		return &backends.HostFault{Err: fmt.Errorf("cannot read %s: %w", path, err), Advice: "Make " + path + " readable on the builder."}
+	}
+	defer func() { _ = f.Close() }()
+	st, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("cannot look at %s: %w", path, err)
+	}
+	return c.CopyIn(ctx, f, path, st.Mode().Perm())
+}
+
+const (
+	// unmountRounds and unmountPause bound how long busy mounts are tried
+	// again: pauses double, 1.3 seconds in all.
+	unmountRounds = 8
+	unmountPause  = 5 * time.Millisecond
+)
+
+// unmount unmounts everything below dir, deepest first, and detaches what
+// stays busy.
+func (c *Chroot) unmount(ctx context.Context, dir string) error {
+	pause := unmountPause
+	for range unmountRounds {
+		left, err := unmountOnce(dir, 0)
+		if err != nil || len(left) == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause *= 2
+	}
+	left, err := unmountOnce(dir, 0)
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	c.cfg.Log.Warn("Detaching busy mounts", "mounts", left)
+	c.cfg.Notice("Detaching busy mounts: " + strings.Join(left, ", "))
+	if left, err = unmountOnce(dir, unix.MNT_DETACH); err != nil || len(left) == 0 {
+		return err
+	}
+	return fmt.Errorf("still mounted: %s", strings.Join(left, ", "))
+}
+
+// unmountOnce tries each mount once and returns those that are left.
+func unmountOnce(dir string, flags int) ([]string, error) {
+	paths, err := mountsBelow(dir)
+	if err != nil || len(paths) == 0 {
+		return nil, err
+	}
+	for _, path := range paths {
+		// What fails is in the list that the caller gets.
+		_ = unix.Unmount(path, flags|unix.UMOUNT_NOFOLLOW)
+	}
+	return mountsBelow(dir)
+}
+
+// mountsBelow lists the mount points below dir, not dir itself, in an order in
+// which they can be unmounted.
+func mountsBelow(dir string) ([]string, error) {
+	infos, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
+	if err != nil {
+		return nil, fmt.Errorf("cannot list mounts: %w", err)
+	}
+	// Later mounts may lie on top of earlier ones, so they come first.
+	slices.Reverse(infos)
+	slices.SortStableFunc(infos, func(a, b *mountinfo.Info) int {
+		return strings.Count(b.Mountpoint, "/") - strings.Count(a.Mountpoint, "/")
+	})
+	var paths []string
+	for _, info := range infos {
+		if info.Mountpoint != dir {
+			paths = append(paths, info.Mountpoint)
+		}
+	}
+	return paths, nil
+}

@@ -1,0 +1,146 @@
+package chroot
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"lpbuildd/backends"
+)
+
+// layersDir is the folder of the upper layer and its work directory, below the
+// build directory. A tmpfs may be mounted on it.
+const layersDir = ".overlay"
+
+func (c *Chroot) layers() string { return filepath.Join(c.cfg.BuildDir, layersDir) }
+
+// prepareLayers makes room for the upper layer, in memory if that is wished
+// and possible, else on disk, and tries an overlay with it: better to know
+// before an image is unpacked for nothing.
+func (c *Chroot) prepareLayers(ctx context.Context) error {
+	for _, dir := range []string{c.layers(), c.Root()} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	if c.cfg.TmpfsBytes > 0 {
+		err := c.prepareTmpfs(ctx)
+		if err == nil {
+			return nil
+		}
+		c.cfg.Notice(fmt.Sprintf("Keeping the changes of this build on disk, not in memory: %v", err))
+	}
+	return c.tryOverlay(ctx)
+}
+
+func (c *Chroot) prepareTmpfs(ctx context.Context) error {
+	free, err := memAvailable()
+	if err != nil {
+		return err
+	}
+	if free < c.cfg.TmpfsBytes {
+		return fmt.Errorf("%d bytes are wanted and %d available", c.cfg.TmpfsBytes, free)
+	}
+	options := fmt.Sprintf("size=%d,mode=0700", c.cfg.TmpfsBytes)
+	if err := unix.Mount("none", c.layers(), "tmpfs", 0, options); err != nil {
+		return fmt.Errorf("cannot mount a tmpfs: %w", err)
+	}
+	if err := c.tryOverlay(ctx); err != nil {
+		return errors.Join(err, unix.Unmount(c.layers(), unix.UMOUNT_NOFOLLOW))
+	}
+	return nil
+}
+
+// tryOverlay mounts an overlay with nothing below it for a moment. It uses
+// folders of its own: a "volatile" upper layer can be mounted only once.
+func (c *Chroot) tryOverlay(ctx context.Context) error {
+	dir := filepath.Join(c.layers(), "try")
+	sub := func(name string) string { return filepath.Join(dir, name) }
+	for _, path := range []string{dir, sub("lower"), sub("upper"), sub("work")} {
+		if err := os.Mkdir(path, 0o700); err != nil {
+			return err
+		}
+	}
+	err := mountLayers(c.Root(), sub("lower"), sub("upper"), sub("work"))
+	if err == nil {
+		err = unix.Unmount(c.Root(), unix.UMOUNT_NOFOLLOW)
+	}
+	return errors.Join(err, removeTree(context.WithoutCancel(ctx), dir))
+}
+
+// mountOverlay mounts the overlay of this build on an unpacked image.
+func (c *Chroot) mountOverlay(lower string) error {
+	upper, work := filepath.Join(c.layers(), "upper"), filepath.Join(c.layers(), "work")
+	err := errors.Join(os.Mkdir(upper, 0o700), os.Mkdir(work, 0o700), copyOwner(lower, upper))
+	if err == nil {
+		err = mountLayers(c.Root(), lower, upper, work)
+	}
+	if err != nil {
+		return backends.MarkHostFault(fmt.Errorf("cannot make the chroot: %w", err))
+	}
+	return nil
+}
+
+// mountLayers mounts an overlay. The paths go to the kernel as descriptors,
+// because it would take commas and colons in them for separators.
+func mountLayers(target, lower, upper, work string) error {
+	var fds [3]int
+	for i, path := range []string{lower, upper, work} {
+		fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("cannot open %s: %w", path, err)
+		}
+		defer func() { _ = unix.Close(fd) }()
+		fds[i] = fd
+	}
+	options := fmt.Sprintf("lowerdir=/proc/self/fd/%d,upperdir=/proc/self/fd/%d,workdir=/proc/self/fd/%d,"+
+		"redirect_dir=on,index=off,metacopy=off", fds[0], fds[1], fds[2])
+	// A chroot need not survive a power cut: "volatile" (Linux 5.10) spares
+	// the disk all that dpkg wants synchronised.
+	err := unix.Mount("overlay", target, "overlay", 0, options+",volatile")
+	if errors.Is(err, unix.EINVAL) {
+		err = unix.Mount("overlay", target, "overlay", 0, options)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot mount an overlay on %s: %w", target, err)
+	}
+	return nil
+}
+
+// copyOwner gives a folder the owner and permissions of another: those of the
+// upper layer are what the chroot's root shows.
+func copyOwner(from, to string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(from, &st); err != nil {
+		return err
+	}
+	return errors.Join(unix.Chown(to, int(st.Uid), int(st.Gid)), unix.Chmod(to, st.Mode&0o7777))
+}
+
+// memAvailable is how many bytes of memory can be used without swapping.
+func memAvailable() (int64, error) {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		rest, ok := strings.CutPrefix(lines.Text(), "MemAvailable:")
+		if !ok {
+			continue
+		}
+		var kib int64
+		if _, err := fmt.Sscanf(rest, "%d kB", &kib); err != nil {
+			return 0, fmt.Errorf("cannot understand /proc/meminfo: %w", err)
+		}
+		return kib << 10, nil
+	}
+	return 0, errors.New("cannot find the available memory in /proc/meminfo")
+}

@@ -1,0 +1,127 @@
+package backends
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Output runs a command and returns its standard output. Its Stdout is
+// ignored.
+func Output(ctx context.Context, r Runner, cmd Command) ([]byte, error) {
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	err := r.Run(ctx, cmd)
+	return out.Bytes(), err
+}
+
+// ask is true when the command succeeds and false when it fails. An error is
+// something else than an answer: ctx ended, or it could not be run.
+func ask(ctx context.Context, r Runner, argv ...string) (bool, error) {
+	err := r.Run(ctx, Command{Argv: argv})
+	var exit *ExitError
+	if errors.As(err, &exit) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Exists tells whether a path exists, following symbolic links.
+func Exists(ctx context.Context, r Runner, path string) (bool, error) {
+	return ask(ctx, r, "test", "-e", path)
+}
+
+// IsDir tells whether a path is a folder, or a symbolic link to one.
+func IsDir(ctx context.Context, r Runner, path string) (bool, error) {
+	return ask(ctx, r, "test", "-d", path)
+}
+
+// IsLink tells whether a path is a symbolic link.
+func IsLink(ctx context.Context, r Runner, path string) (bool, error) {
+	return ask(ctx, r, "test", "-h", path)
+}
+
+// FindOptions limit what Find returns.
+type FindOptions struct {
+	// MaxDepth is how many folders deep to look; 0 means no limit, 1 only the
+	// entries of the folder itself.
+	MaxDepth int
+	// NoDirs leaves folders out.
+	NoDirs bool
+	// Name is a pattern of find -name; "" matches all.
+	Name string
+}
+
+// Find lists what is below a folder, as sorted paths relative to it (spec:
+// backends.md section 1). The folder itself is not in the list.
+func Find(ctx context.Context, r Runner, path string, opts FindOptions) ([]string, error) {
+	argv := []string{"find", path, "-mindepth", "1"}
+	if opts.MaxDepth > 0 {
+		argv = append(argv, "-maxdepth", strconv.Itoa(opts.MaxDepth))
+	}
+	if opts.NoDirs {
+		argv = append(argv, "!", "-type", "d")
+	}
+	if opts.Name != "" {
+		argv = append(argv, "-name", opts.Name)
+	}
+	argv = append(argv, "-printf", `%P\0`)
+	out, err := Output(ctx, r, Command{Argv: argv})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list %s: %w", path, err)
+	}
+	if len(out) == 0 {
+		return nil, nil
+	}
+	names := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
+	slices.Sort(names)
+	return names, nil
+}
+
+// List returns the sorted names of everything in a folder.
+func List(ctx context.Context, r Runner, path string) ([]string, error) {
+	return Find(ctx, r, path, FindOptions{MaxDepth: 1})
+}
+
+// IsPackageAvailable tells whether apt in the target knows a package that is
+// not purely virtual. Package lists must be up to date.
+func IsPackageAvailable(ctx context.Context, r Runner, name string) (bool, error) {
+	out, err := Output(ctx, r, Command{Argv: []string{"apt-cache", "show", name}})
+	var exit *ExitError
+	if errors.As(err, &exit) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return slices.Contains(strings.Split(string(out), "\n"), "Package: "+name), nil
+}
+
+// ReadFile returns the content of a regular file in the target. Files larger
+// than limit bytes are an error. A missing file is fs.ErrNotExist.
+func ReadFile(ctx context.Context, t Target, path string, limit int64) (data []byte, err error) {
+	f, err := t.CopyOut(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	data, err = io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("cannot read %s: it is larger than %d bytes", path, limit)
+	}
+	return data, nil
+}
+
+// WriteFile makes path a file with this content, owned by root.
+func WriteFile(ctx context.Context, t Target, path string, data []byte, mode fs.FileMode) error {
+	return t.CopyIn(ctx, bytes.NewReader(data), path, mode)
+}

@@ -1,0 +1,80 @@
+package backends
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"testing"
+)
+
+// answering is a Runner that always answers the same.
+type answering struct {
+	out  string
+	err  error
+	argv *[]string
+}
+
+func (a answering) Run(_ context.Context, cmd Command) error {
+	if a.argv != nil {
+		*a.argv = cmd.Argv
+	}
+	if cmd.Stdout != nil {
+		if _, err := io.WriteString(cmd.Stdout, a.out); err != nil {
+			return err
+		}
+	}
+	return a.err
+}
+
+func TestIsPackageAvailable(t *testing.T) {
+	broken := errors.New("broken")
+	for name, tt := range map[string]struct {
+		answer answering
+		want   bool
+		err    error
+	}{
+		"real package":       {answering{out: "Package: hello\nVersion: 1\n"}, true, nil},
+		"virtual package":    {answering{out: ""}, false, nil},
+		"longer name":        {answering{out: "Package: hello-traditional\n"}, false, nil},
+		"in the middle":      {answering{out: "Description: x\n Package: hello\n"}, false, nil},
+		"later line":         {answering{out: "Package: other\n\nPackage: hello\n"}, true, nil},
+		"apt-cache fails":    {answering{out: "Package: hello\n", err: &ExitError{Code: 100}}, false, nil},
+		"cannot be run":      {answering{err: broken}, false, broken},
+		"last line unclosed": {answering{out: "Package: hello"}, true, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := IsPackageAvailable(t.Context(), tt.answer, "hello")
+			if got != tt.want || !errors.Is(err, tt.err) {
+				t.Errorf("got %v, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestFindArguments(t *testing.T) {
+	var argv []string
+	r := answering{out: "b\x00a/c\x00", argv: &argv}
+	got, err := Find(t.Context(), r, "/d", FindOptions{MaxDepth: 2, NoDirs: true, Name: "*.deb"})
+	want := []string{"find", "/d", "-mindepth", "1", "-maxdepth", "2", "!", "-type", "d", "-name", "*.deb", "-printf", `%P\0`}
+	if err != nil || !slices.Equal(got, []string{"a/c", "b"}) || !slices.Equal(argv, want) {
+		t.Errorf("got %q, %v from %q", got, err, argv)
+	}
+	if _, err = List(t.Context(), r, "/d"); err != nil || !slices.Equal(argv, []string{"find", "/d", "-mindepth", "1", "-maxdepth", "1", "-printf", `%P\0`}) {
+		t.Errorf("List: %q, %v", argv, err)
+	}
+	got, err = List(t.Context(), answering{}, "/d")
+	if err != nil || len(got) != 0 {
+		t.Errorf("empty folder: got %q, %v", got, err)
+	}
+}
+
+func TestQuestionsPassErrorsOn(t *testing.T) {
+	broken := errors.New("broken")
+	if _, err := Exists(t.Context(), answering{err: broken}, "/"); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	if got, err := Exists(t.Context(), answering{err: &ExitError{Code: 1}}, "/"); got || err != nil {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
