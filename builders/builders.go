@@ -1,0 +1,137 @@
+// Package builders knows what to do inside a target: one file per build type,
+// and the steps they share (package sources, keys, update, gathering). See
+// spec: builders.md and lifecycle.md.
+//
+// A build type is a row of Types plus a file with its arguments, its Build and
+// its Gather. It sees the world through Env and nothing else.
+package builders
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"lpbuildd/backends"
+)
+
+// Outcome is how a build ended: the protocol's build status without its
+// prefix "BuildStatus." (spec: protocol.md section 5.2).
+type Outcome string
+
+// All outcomes.
+const (
+	OK          Outcome = "OK"
+	DepFail     Outcome = "DEPFAIL"
+	GivenBack   Outcome = "GIVENBACK"
+	PackageFail Outcome = "PACKAGEFAIL"
+	ChrootFail  Outcome = "CHROOTFAIL"
+	BuilderFail Outcome = "BUILDERFAIL"
+	Aborted     Outcome = "ABORTED"
+)
+
+// BuildError is a failure with a verdict. An error that is no BuildError
+// counts as BuilderFail: nobody has blamed the package for it.
+type BuildError struct {
+	Outcome Outcome
+	// Dependencies is set for DepFail: what to wait for, in the form of a
+	// Build-Depends field.
+	Dependencies string
+	// Err is the cause, for the log.
+	Err error
+	// Advice is one line that tells the reader of the log what to do.
+	Advice string
+}
+
+// Error is the text of the cause.
+func (e *BuildError) Error() string {
+	if e.Err == nil {
+		return string(e.Outcome)
+	}
+	return e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *BuildError) Unwrap() error { return e.Err }
+
+// Job is what a build is asked to do, apart from its arguments.
+type Job struct {
+	// BuildID is the manager's name of the build, a single path component.
+	BuildID string
+	// Files maps the names of the build's input files to their paths on the
+	// host. In Dir there is a symbolic link for each.
+	Files map[string]string
+	// Dir is the build directory on the host, <HOME>/build-<id>.
+	Dir string
+	// Home is HOME of the build user on the host.
+	Home string
+}
+
+// Env is what a build type works with. It is a value; nothing in it is
+// changed while a build runs.
+type Env struct {
+	Job    Job
+	Common Common
+	// Target is the environment of the build.
+	Target backends.Target
+	// TargetRoot is the target's root directory on the host; "" for backends
+	// that have none there.
+	TargetRoot string
+	// Host runs commands on the host as the unprivileged build user, in Job.Dir
+	// unless the command says otherwise.
+	Host backends.Runner
+	// Root runs commands on the host as root.
+	Root backends.Runner
+	// Log is the build log. Writes to it are redacted; safe for concurrent use.
+	Log io.Writer
+	// LogTail returns at most the last n bytes of the build log so far.
+	LogTail func(n int64) ([]byte, error)
+	// OpenLog opens the build log for reading from its start.
+	OpenLog func() (io.ReadCloser, error)
+	// SharePath is the folder of the shipped files (sbuildrc, ...).
+	SharePath string
+	// CPUs is the number of processors that this build may use.
+	CPUs int
+	// AnnounceRun writes the time stamp and RUN: lines of spec: lifecycle.md
+	// section 4.1 to the log, for a command that a stage stands for.
+	AnnounceRun func(argv ...string)
+	// Undo registers a host path, made by the build type outside the build
+	// directory, for removal after the build, however it ends. It must be
+	// called before the path is made.
+	Undo func(path string) error
+}
+
+// Builder is one build of one type.
+type Builder interface {
+	// Build does the work. Its error's BuildError says how the build ended.
+	Build(ctx context.Context, env Env) error
+	// Gather hands every result to add, by name; called after a Build without
+	// error. The content is closed by add.
+	Gather(ctx context.Context, env Env, add func(name string, content io.ReadCloser) error) error
+}
+
+// Type is one build type: what is known about it before it starts.
+type Type struct {
+	// Tag is its name on the wire.
+	Tag string
+	// Backend is "chroot" or "lxd".
+	Backend string
+	// Sanitize says that logs of this type always lose their credentials; for
+	// others that depends on archive_private (spec: lifecycle.md section 10).
+	Sanitize bool
+	// Proxy says that builds of this type may get a proxy, so that proxy_info
+	// answers for them (spec: protocol.md section 4.3).
+	Proxy bool
+	// New checks the arguments and the names of the input files of one build.
+	// Its error names the argument and what was expected.
+	New func(args Args, files []string) (Builder, error)
+}
+
+// Find returns the type with this tag.
+func Find(tag string) (Type, error) {
+	for _, t := range Types() {
+		if t.Tag == tag {
+			return t, nil
+		}
+	}
+	return Type{}, fmt.Errorf("unknown build type %q", tag)
+}

@@ -1,0 +1,108 @@
+package builders
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// maxChanges limits the size of a .changes file; real ones have some
+// kilobytes.
+const maxChanges = 16 << 20
+
+// Gather hands over the .changes file and the files that it lists (spec:
+// builders.md section 2.10).
+func (b *binaryPackage) Gather(ctx context.Context, env Env, add func(name string, content io.ReadCloser) error) error {
+	name := strings.TrimSuffix(b.dsc, ".dsc") + "_" + env.Common.ArchTag + ".changes"
+	return gatherChanges(ctx, env.Job.Dir, name, add)
+}
+
+// gatherChanges adds a .changes file of the build directory, and every file
+// listed in it (spec: lifecycle.md section 11). They were made by the package,
+// so only regular files directly in that directory count (weakness H6).
+func gatherChanges(ctx context.Context, dir, name string, add func(name string, content io.ReadCloser) error) error {
+	listed, err := changesFiles(dir, name)
+	if err != nil {
+		return err
+	}
+	for _, file := range append([]string{name}, listed...) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		content, err := openProduct(dir, file)
+		if err != nil {
+			return fmt.Errorf("cannot gather %s: %w", file, err)
+		}
+		if err := add(file, content); err != nil {
+			return fmt.Errorf("cannot gather %s: %w", file, err)
+		}
+	}
+	return nil
+}
+
+func changesFiles(dir, name string) ([]string, error) {
+	f, err := openProduct(dir, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot gather %s: the build succeeded without making it", name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot gather %s: %w", name, err)
+	}
+	listed, err := parseChanges(io.LimitReader(f, maxChanges))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", name, err)
+	}
+	return listed, nil
+}
+
+// parseChanges returns the names in the Files field, each once.
+func parseChanges(r io.Reader) ([]string, error) {
+	var names []string
+	seen := map[string]bool{}
+	inFiles := false
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		line := lines.Text()
+		if !strings.HasPrefix(line, " ") {
+			inFiles = strings.HasPrefix(line, "Files:")
+			continue
+		}
+		words := strings.Fields(line)
+		if !inFiles || len(words) == 0 {
+			continue
+		}
+		if name := words[len(words)-1]; !seen[name] {
+			seen[name] = true
+			names = append(names, name)
+		}
+	}
+	return names, lines.Err()
+}
+
+// openProduct opens a regular file in dir. It follows no symbolic link: the
+// package could point one at any file of the host.
+func openProduct(dir, name string) (io.ReadCloser, error) {
+	if err := checkFileName(name); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, name)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // the name is a single component, and no link is followed
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("it is no regular file")
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}

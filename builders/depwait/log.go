@@ -1,0 +1,160 @@
+// Package depwait answers the question why sbuild gave a build back: does the
+// package wait for a build dependency, and for which one? See spec:
+// builders.md sections 2.6 to 2.9.
+//
+// AnalyseLog looks for apt's explanation in the build log. Where apt says only
+// that a package "is not going to be installed", Unsatisfied compares the build
+// dependencies of the .dsc with the packages that the chroot's indexes offer.
+// Only direct build dependencies count; a problem further down is not one that
+// a dependency wait can describe.
+//
+// Everything here works on text: nothing runs a program, and nothing is shared
+// between calls, so all functions may be called concurrently. All inputs are
+// under the control of a package's author; time is linear in their size, and
+// memory is bounded (AnalyseLog) or linear in what is kept (Available).
+package depwait
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Kind is what the log of a build that sbuild gave back says about the reason.
+type Kind int
+
+const (
+	// None means that the log names no reason: the package has failed.
+	None Kind = iota
+	// GiveBack means that the build is to be tried again as it is.
+	GiveBack
+	// Definite means that apt names a dependency that cannot be had.
+	Definite
+	// Maybe means that only the build dependencies can tell; see Unsatisfied.
+	Maybe
+)
+
+// Finding is the result of AnalyseLog.
+type Finding struct {
+	Kind Kind
+	// Depends is what to wait for, as Strip returns it. It is set, and never
+	// empty, if Kind is Definite.
+	Depends string
+}
+
+const (
+	// chunkSize is how much of the log is read at once. Two chunks make the
+	// window of spec: builders.md section 2.6 step 2; a longer match is none.
+	chunkSize = 256 << 10
+	// tailSize is how much of the end of the log may name the failed stage.
+	tailSize = 4096
+)
+
+const (
+	forceYesError  = "E: There are problems and -y was used without --force-yes"
+	failStage      = "Fail-Stage: install-deps"
+	toolchainStart = "Toolchain package versions:"
+)
+
+// AnalyseLog reads the log of a build that sbuild gave back; tail is the end of
+// that log, of which the last 4096 bytes count. It stops where the build
+// dependencies were installed: what follows is the package's own output. It
+// holds 512 KiB of the log at a time.
+//
+// The phrases of spec: builders.md section 2.6 decide. Beyond them, a group of
+// alternatives none of which apt could install is a Maybe.
+func AnalyseLog(log io.Reader, tail []byte) (Finding, error) {
+	return analyse(log, failedInInstallDeps(tail), chunkSize)
+}
+
+// failedInInstallDeps says whether a line of tail names that stage.
+func failedInInstallDeps(tail []byte) bool {
+	tail = tail[max(0, len(tail)-tailSize):]
+	for line := range bytes.SplitSeq(tail, []byte("\n")) {
+		if string(line) == failStage {
+			return true
+		}
+	}
+	return false
+}
+
+// analyse is AnalyseLog for chunks of any size. Without unmet it looks for
+// GiveBack only.
+func analyse(log io.Reader, unmet bool, chunk int) (Finding, error) {
+	w := window{buf: make([]byte, 2*chunk), chunk: chunk, startsLine: true}
+	for {
+		ended, err := w.advance(log)
+		if err != nil {
+			return Finding{}, fmt.Errorf("cannot read the build log: %w", err)
+		}
+		if w.hasNewLine(forceYesError) {
+			return Finding{Kind: GiveBack}, nil
+		}
+		if unmet {
+			if found := findUnmet(w.bytes()); found.Kind != None {
+				return usable(found), nil
+			}
+		}
+		if ended || w.hasNewLine(toolchainStart) {
+			return Finding{}, nil
+		}
+	}
+}
+
+// usable strips the captured text. An empty one is no finding: nobody could
+// ever satisfy that wait.
+func usable(found Finding) Finding {
+	found.Depends = Strip(found.Depends)
+	if found.Kind == Definite && found.Depends == "" {
+		return Finding{}
+	}
+	return found
+}
+
+// window is the previous and the current chunk of a stream.
+type window struct {
+	buf        []byte
+	chunk      int
+	size       int  // bytes of buf in use
+	fresh      int  // where the current chunk starts in buf
+	startsLine bool // buf[0] is the first byte of a line
+}
+
+func (w *window) bytes() []byte { return w.buf[:w.size] }
+
+// advance reads the next chunk; ended says that it was the last one.
+func (w *window) advance(r io.Reader) (ended bool, err error) {
+	if w.fresh > 0 {
+		w.startsLine = w.buf[w.fresh-1] == '\n'
+	}
+	w.fresh = copy(w.buf, w.buf[w.fresh:w.size])
+	n, err := io.ReadFull(r, w.buf[w.fresh:w.fresh+w.chunk])
+	w.size = w.fresh + n
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return true, nil
+	}
+	return false, err
+}
+
+// hasNewLine says whether a line that starts with text came with the current
+// chunk. One that lay wholly in the previous chunk has been seen before.
+func (w *window) hasNewLine(text string) bool {
+	pos := max(0, w.fresh-len(text))
+	for {
+		i := bytes.Index(w.buf[pos:w.size], []byte(text))
+		if i < 0 {
+			return false
+		}
+		pos += i
+		if pos == 0 && w.startsLine || pos > 0 && w.buf[pos-1] == '\n' {
+			return true
+		}
+		pos += len(text)
+	}
+}
+
+// decode makes text of log bytes as the log itself is shown: what is not UTF-8
+// is replaced.
+func decode(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }

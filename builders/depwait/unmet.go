@@ -1,0 +1,143 @@
+package depwait
+
+import "bytes"
+
+// How apt introduces the list of what it cannot install, and an entry of it.
+const (
+	unmetHeader  = "The following packages have unmet dependencies:\n"
+	dependsStart = " Depends: "
+)
+
+// findUnmet looks for entries of apt's list anywhere after the first header in
+// text. It finds what these expressions find (dot matches newlines), in this
+// order, in one pass from the end, which takes linear time whatever the text:
+//
+//	HEADER\n.* Depends: [^ ]*( \([^)]*\))? DUBIOUS\n
+//	HEADER\n.* Depends: (?P<p>[^ ]*( \([^)]*\))?) MISSING\n
+//	HEADER\n.* Depends: [^ ]*( \([^)]*\))? (DUBIOUS|MISSING) or\n
+//
+// Depends is the raw text of group p.
+func findUnmet(text []byte) Finding {
+	_, after, ok := bytes.Cut(text, []byte(unmetHeader))
+	if !ok {
+		return Finding{}
+	}
+	list := entries{text: after, closeFrom: len(after), close: len(after)}
+	var found Finding
+	for end := len(after); ; {
+		// The blank that ends one start may begin the next.
+		upTo := min(len(after), end+len(dependsStart)-1)
+		start := bytes.LastIndex(after[:upTo], []byte(dependsStart))
+		if start < 0 {
+			return found
+		}
+		end = start
+		e := list.at(start + len(dependsStart))
+		switch {
+		case e.verdict == dubious:
+			return Finding{Kind: Maybe}
+		case e.verdict == missing && found.Kind != Definite:
+			found = Finding{Kind: Definite, Depends: decode(e.relation)}
+		case e.verdict == alternatives && found.Kind == None:
+			found = Finding{Kind: Maybe}
+		}
+	}
+}
+
+// verdict is what the end of an entry says about its relation.
+type verdict int
+
+const (
+	noVerdict verdict = iota
+	dubious
+	missing
+	alternatives
+)
+
+type entry struct {
+	relation []byte
+	verdict  verdict
+}
+
+// entries reads entries of a list, from its end to its start: it remembers the
+// closing parenthesis next to the last entry read, so that a flood of open ones
+// costs nothing.
+type entries struct {
+	text      []byte
+	closeFrom int // where the search for close began
+	close     int // first ')' in text[closeFrom:]; len(text) if none
+
+	judgedAt int // the last place that was judged, and the result
+	judged   verdict
+}
+
+// at reads the entry whose relation starts at start; calls must go backwards.
+func (l *entries) at(start int) entry {
+	space := bytes.IndexByte(l.text[start:], ' ')
+	if space < 0 {
+		return entry{}
+	}
+	end := start + space
+	if bytes.HasPrefix(l.text[end:], []byte(" (")) {
+		end = l.nextClose(end) + 1
+	}
+	if end > len(l.text) {
+		return entry{}
+	}
+	if end != l.judgedAt {
+		l.judgedAt, l.judged = end, judge(l.text[end:])
+	}
+	return entry{relation: l.text[start:end], verdict: l.judged}
+}
+
+// nextClose returns the place of the first ')' at or after from, or len(text).
+func (l *entries) nextClose(from int) int {
+	if i := bytes.IndexByte(l.text[from:l.closeFrom], ')'); i >= 0 {
+		l.close = from + i
+	}
+	l.closeFrom = from
+	return l.close
+}
+
+// judge reads the phrase that follows a relation, up to the end of the line.
+func judge(rest []byte) verdict {
+	rest, ok := bytes.CutPrefix(rest, []byte(" but "))
+	if !ok {
+		return noVerdict
+	}
+	word := bytes.IndexByte(rest, ' ')
+	if word < 0 {
+		return noVerdict
+	}
+	for _, p := range phrases() {
+		if p.subject != "" && p.subject != string(rest[:word]) {
+			continue
+		}
+		after, ok := bytes.CutPrefix(rest[word:], []byte(p.text))
+		switch {
+		case ok && bytes.HasPrefix(after, []byte("\n")):
+			return p.verdict
+		case ok && bytes.HasPrefix(after, []byte(" or\n")):
+			return alternatives
+		}
+	}
+	return noVerdict
+}
+
+type phrase struct {
+	subject string // the word after "but"; "" is any word
+	text    string
+	verdict verdict
+}
+
+// phrases is the table of spec: builders.md section 2.6.
+func phrases() [6]phrase {
+	return [...]phrase{
+		{"it", " is not installed", dubious},
+		{"it", " is not going to be installed", dubious},
+		{"", " is to be installed", missing},
+		{"", " is installed", missing},
+		{"it", " is not installable", missing},
+		{"it", " is a virtual package", missing},
+	}
+}

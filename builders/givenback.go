@@ -1,0 +1,149 @@
+package builders
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"lpbuildd/backends"
+	"lpbuildd/builders/depwait"
+)
+
+const (
+	// dpkgTables is where dpkg keeps its table of architectures.
+	dpkgTables = "/usr/share/dpkg"
+	aptHelper  = "/usr/lib/apt/apt-helper"
+	aptLists   = "/var/lib/apt/lists"
+	// summarySize is how much of the end of the log holds sbuild's summary.
+	summarySize = 4096
+)
+
+// givenBack finds out why sbuild gave a build back before it came to the
+// package itself (spec: builders.md section 2.6). What cannot be found out is
+// the package's failure.
+func (b *binaryPackage) givenBack(ctx context.Context, env Env) error {
+	finding, err := analyseLog(env)
+	depends := finding.Depends
+	if err == nil && finding.Kind == depwait.Maybe {
+		depends, err = b.unsatisfied(ctx, env)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		env.say("Failed to analyse dep-wait: %v", err)
+	case finding.Kind == depwait.GiveBack:
+		return &BuildError{
+			Outcome: GivenBack,
+			Err:     errors.New("apt had problems that have nothing to do with the package"),
+			Advice:  "Nothing to do: the build is to be tried again.",
+		}
+	case depends != "":
+		return &BuildError{
+			Outcome:      DepFail,
+			Dependencies: depends,
+			Err:          fmt.Errorf("build dependencies cannot be satisfied: %s", depends),
+			Advice:       "Nothing to do if these packages are being built; otherwise correct the build dependencies.",
+		}
+	}
+	return &BuildError{
+		Outcome: PackageFail,
+		Err:     errors.New("sbuild could not prepare the build (exit code 3)"),
+		Advice:  "See the Fail-Stage line of sbuild's summary, and the messages of that stage.",
+	}
+}
+
+func analyseLog(env Env) (depwait.Finding, error) {
+	tail, err := env.LogTail(summarySize)
+	if err != nil {
+		return depwait.Finding{}, err
+	}
+	log, err := env.OpenLog()
+	if err != nil {
+		return depwait.Finding{}, err
+	}
+	finding, err := depwait.AnalyseLog(log, tail)
+	return finding, errors.Join(err, log.Close())
+}
+
+// unsatisfied compares the build dependencies with what the target's package
+// indexes offer (spec: builders.md section 2.7).
+func (b *binaryPackage) unsatisfied(ctx context.Context, env Env) (string, error) {
+	table, err := depwait.LoadArchTable(dpkgTables)
+	if err != nil {
+		return "", err
+	}
+	var available depwait.Available
+	if err := readIndexes(ctx, env, &available); err != nil {
+		return "", err
+	}
+	dsc, err := os.Open(filepath.Join(env.Job.Dir, b.dsc))
+	if err != nil {
+		return "", err
+	}
+	depends, err := depwait.Unsatisfied(dsc, &available, env.Common.ArchTag, b.archIndep, table)
+	return depends, errors.Join(err, dsc.Close())
+}
+
+// readIndexes reads every package index of the target, with apt's help where
+// its apt is new enough.
+func readIndexes(ctx context.Context, env Env, available *depwait.Available) error {
+	hasHelper, err := backends.Exists(ctx, env.Target, aptHelper)
+	if err != nil {
+		return err
+	}
+	if hasHelper {
+		paths, err := backends.Output(ctx, env.Target, backends.Command{
+			Argv:   []string{"apt-get", "indextargets", "--format", "$(FILENAME)", "Created-By: Packages"},
+			Stderr: env.Log,
+		})
+		if err == nil {
+			return readWithHelper(ctx, env, strings.Fields(string(paths)), available)
+		}
+	}
+	return readLists(ctx, env, available)
+}
+
+// readWithHelper lets apt decompress its indexes.
+func readWithHelper(ctx context.Context, env Env, paths []string, available *depwait.Available) error {
+	for _, path := range paths {
+		content, output := io.Pipe()
+		parsed := make(chan error, 1)
+		go func() {
+			err := available.Read(content)
+			parsed <- err
+			_ = content.CloseWithError(err) // never fails
+		}()
+		err := env.Target.Run(ctx, backends.Command{
+			Argv: []string{aptHelper, "cat-file", path}, Stdout: output, Stderr: env.Log,
+		})
+		_ = output.Close() // never fails
+		if err := errors.Join(err, <-parsed); err != nil {
+			return fmt.Errorf("cannot read %s in the target: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// readLists reads the indexes that old versions of apt keep uncompressed.
+func readLists(ctx context.Context, env Env, available *depwait.Available) error {
+	names, err := backends.Find(ctx, env.Target, aptLists, backends.FindOptions{MaxDepth: 1, Name: "*_Packages"})
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		path := aptLists + "/" + name
+		content, err := env.Target.CopyOut(ctx, path)
+		if err == nil {
+			err = errors.Join(available.Read(content), content.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("cannot read %s in the target: %w", path, err)
+		}
+	}
+	return nil
+}

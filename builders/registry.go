@@ -1,0 +1,8 @@
+package builders
+
+// Types returns the table of build types: one row and one file each.
+func Types() []Type {
+	return []Type{
+		{Tag: "binarypackage", Backend: "chroot", New: newBinaryPackage},
+	}
+}

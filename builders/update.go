@@ -1,0 +1,69 @@
+package builders
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"lpbuildd/backends"
+)
+
+// updateRetryDelay is how long a failed apt-get update waits for its second
+// attempt (spec: lifecycle.md section 8).
+const updateRetryDelay = 15 * time.Second
+
+// Update brings the target's packages up to date, the stage UPDATE (spec:
+// lifecycle.md section 8). It waits 15 seconds between two attempts to read
+// the package lists; tests use testing/synctest.
+func Update(ctx context.Context, env Env) error {
+	env.say("Updating target for build %s", env.Job.BuildID)
+	return blame(ctx, ChrootFail, update(ctx, env),
+		"See apt's messages above: an archive cannot be reached or trusted, or the base image cannot be upgraded.")
+}
+
+func update(ctx context.Context, env Env) error {
+	err := aptGet(ctx, env, "-uy", "update")
+	if err != nil && worthRetrying(ctx, err) {
+		env.say("Waiting %d seconds and trying again ...", updateRetryDelay/time.Second)
+		if err := wait(ctx, updateRetryDelay); err != nil {
+			return err
+		}
+		err = aptGet(ctx, env, "-uy", "update")
+	}
+	if err != nil {
+		return fmt.Errorf("cannot update the package lists: %w", err)
+	}
+	err = aptGet(ctx, env, "-o", "DPkg::Options::=--force-confold", "-uy", "--purge", "dist-upgrade")
+	if err != nil {
+		return fmt.Errorf("cannot upgrade the target: %w", err)
+	}
+	return nil
+}
+
+// worthRetrying is false when the build has ended or the host is broken.
+func worthRetrying(ctx context.Context, err error) bool {
+	var fault *backends.HostFault
+	return ctx.Err() == nil && !errors.As(err, &fault)
+}
+
+func aptGet(ctx context.Context, env Env, args ...string) error {
+	return env.Target.Run(ctx, backends.Command{
+		Argv:   append([]string{"/usr/bin/apt-get"}, args...),
+		Env:    []string{"LANG=C", "DEBIAN_FRONTEND=noninteractive", "TTY=unknown"},
+		Stdout: env.Log,
+		Stderr: env.Log,
+	})
+}
+
+// wait ends early, with the cause, when ctx does.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
