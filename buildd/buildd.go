@@ -1,0 +1,102 @@
+// Package buildd owns the one build slot of this machine: its state, its
+// journal, and the supervisor process of the build that runs.
+//
+// The states and the events between them are the table Transitions. Every
+// change is on disk before it is told to anyone, so that a daemon that was
+// killed comes back with the same answers. Methods of Daemon are safe for
+// concurrent use, and none of them waits for a build's work.
+package buildd
+
+import (
+	"fmt"
+	"strings"
+
+	"lpbuildd/filecache"
+)
+
+// Source says where a file can be fetched from.
+type Source = filecache.Source
+
+// Presence answers whether a file is in the cache.
+type Presence = filecache.Presence
+
+// Request is a call to build something.
+type Request struct {
+	// BuildID is the manager's name of the build. It becomes part of paths and
+	// must be a single path component.
+	BuildID string
+	// Tag names the build type, e.g. "binarypackage".
+	Tag string
+	// Image is the SHA-1 of the base image, which must be in the cache.
+	Image string
+	// Files maps file names to the SHA-1 of files that must be in the cache.
+	Files map[string]string
+	// Args are the arguments of the build type: nil, bool, int64, float64,
+	// string, []byte, []any and map[string]any. Unknown keys are ignored.
+	Args map[string]any
+}
+
+// Info describes this builder.
+type Info struct {
+	// Arch is the default architecture, e.g. "amd64".
+	Arch string
+	// Tags are the build types, in the order of registration.
+	Tags []string
+}
+
+// Status is a snapshot of the builder (spec: protocol.md section 6).
+type Status struct {
+	State State
+	// Version is the package version of this daemon, "" if it is not known.
+	Version string
+	// BuildID is empty in Idle.
+	BuildID string
+	// LogTail is set in Building only, and never nil there.
+	LogTail []byte
+	// Outcome, FileMap (name to SHA-1) and Dependencies are set in Waiting.
+	Outcome      string
+	FileMap      map[string]string
+	Dependencies string
+	// Extra holds the additional keys of the build type, e.g. revision_id.
+	Extra map[string]any
+}
+
+// ProxyInfo is what the manager may ask about a build's proxy. A nil field
+// was not given to the build.
+type ProxyInfo struct {
+	UseFetchService    *bool
+	RevocationEndpoint *string
+}
+
+// UnknownTypeError reports a build type that this builder does not know.
+type UnknownTypeError struct {
+	Tag   string
+	Known []string
+}
+
+// Error names the unknown tag and the known ones.
+func (e *UnknownTypeError) Error() string {
+	return fmt.Sprintf("unknown build type %q, known are %s", e.Tag, strings.Join(e.Known, ", "))
+}
+
+// UnknownSumError reports that a file is not in the cache.
+type UnknownSumError struct {
+	// Name is the file's name in the request; "" for the base image.
+	Name string
+	Sum  string
+}
+
+// Error names the file and its checksum.
+func (e *UnknownSumError) Error() string {
+	if e.Name == "" {
+		return fmt.Sprintf("the base image %s is not in the file cache", e.Sum)
+	}
+	return fmt.Sprintf("the file %s (%s) is not in the file cache", e.Name, e.Sum)
+}
+
+// Fault is a request that cannot be carried out, and why: one line that names
+// the argument and what was expected.
+type Fault struct{ Reason string }
+
+// Error is the reason.
+func (e *Fault) Error() string { return e.Reason }

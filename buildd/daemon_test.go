@@ -1,0 +1,351 @@
+package buildd_test
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"lpbuildd/buildd"
+	"lpbuildd/buildd/job"
+	"lpbuildd/filecache"
+)
+
+// rig is a daemon with scripted supervisors, and what its tests need.
+type rig struct {
+	*buildd.Daemon
+	t      *testing.T
+	config buildd.Config
+	image  string
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := filecache.Open(t.TempDir(), filecache.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	role := func(name string) []string { return []string{"env", roleVariable + "=" + name, self} }
+	r := &rig{t: t, config: buildd.Config{
+		Arch: "amd64", Version: "1.2",
+		Types: []buildd.Type{
+			{Tag: "binarypackage", Check: func(args map[string]any, _ []string) error {
+				if args["script"] == nil {
+					return errors.New("script is required")
+				}
+				return nil
+			}},
+			{Tag: "snap", Proxy: true, Sanitize: true, Check: func(map[string]any, []string) error { return nil }},
+		},
+		Settings: job.Settings{AbortLimit: time.Minute},
+		Cache:    cache,
+		Launcher: buildd.Launcher{Supervise: role("supervise"), Cleanup: role("cleanup"), Trash: []string{"true"}},
+		Log:      slog.New(slog.DiscardHandler),
+	}}
+	r.image = r.store("a base image")
+	r.start()
+	t.Cleanup(func() { r.Close() })
+	return r
+}
+
+func (r *rig) start() {
+	r.t.Helper()
+	var err error
+	if r.Daemon, err = buildd.New(r.t.Context(), r.config); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// restart stands for a daemon that was killed: nothing is said to anyone.
+func (r *rig) restart() {
+	r.t.Helper()
+	r.Close()
+	r.start()
+}
+
+func (r *rig) store(content string) string {
+	r.t.Helper()
+	s, err := r.config.Cache.Store(r.t.Context(), strings.NewReader(content))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s.SHA1
+}
+
+func (r *rig) build(id, script string, args ...any) {
+	r.t.Helper()
+	all := map[string]any{"script": script}
+	for i := 0; i < len(args); i += 2 {
+		all[args[i].(string)] = args[i+1]
+	}
+	if err := r.Build(r.t.Context(), buildd.Request{BuildID: id, Tag: "binarypackage", Image: r.image, Args: all}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// await polls until the builder is in a state.
+func (r *rig) await(want buildd.State) buildd.Status {
+	r.t.Helper()
+	for range 2000 {
+		if s := r.Status(); s.State == want {
+			return s
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	r.t.Fatalf("still %s, wanted %s", r.Status().State, want)
+	return buildd.Status{}
+}
+
+func (r *rig) has(sum string) bool {
+	ok, err := r.config.Cache.Present(r.t.Context(), sum)
+	return ok && err == nil
+}
+
+func TestABuildFromRequestToClean(t *testing.T) {
+	r := newRig(t)
+	if s := r.Status(); s.State != buildd.Idle || s.BuildID != "" || s.Version != "1.2" {
+		t.Fatalf("at the start: %+v", s)
+	}
+	result := r.store("a result")
+	r.build("B-1", "succeed", "result", result)
+	s := r.await(buildd.Waiting)
+	if s.BuildID != "B-1" || s.Outcome != "OK" || s.FileMap["result"] != result || s.LogTail != nil {
+		t.Errorf("waiting: %+v", s)
+	}
+	if err := r.Clean(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Status(); s.State != buildd.Idle || s.BuildID != "" || s.FileMap != nil {
+		t.Errorf("after clean: %+v", s)
+	}
+	if r.has(result) || !r.has(r.image) {
+		t.Error("clean must delete the results and nothing else")
+	}
+	if _, err := os.Stat(filepath.Join(r.config.Cache.Dir(), "buildlog")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the log after clean: %v", err)
+	}
+}
+
+func TestCleanKeepsWhatWasThereBefore(t *testing.T) {
+	r := newRig(t)
+	r.build("B-1", "wait")
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.await(buildd.Waiting)
+	// A result that vanished must not keep the builder from being cleaned.
+	if err := r.config.Cache.Remove(r.image); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Clean(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAbortDecidesTheOutcome(t *testing.T) {
+	for script, want := range map[string]string{
+		"wait": "ABORTED", "succeed when aborted": "ABORTED", "fail when aborted": "BUILDERFAIL",
+	} {
+		t.Run(script, func(t *testing.T) {
+			r := newRig(t)
+			r.build("B-1", script)
+			for range 2 {
+				if err := r.Abort(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if s := r.await(buildd.Waiting); s.Outcome != want {
+				t.Errorf("ended as %s, want %s", s.Outcome, want)
+			}
+		})
+	}
+}
+
+func TestAStuckAbortEndsAsTheBuildersFailure(t *testing.T) {
+	r := newRig(t)
+	r.Close()
+	r.config.Settings.AbortLimit = 50 * time.Millisecond
+	r.start()
+	r.build("B-1", "ignore")
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.await(buildd.Waiting); s.Outcome != "BUILDERFAIL" {
+		t.Errorf("ended as %s", s.Outcome)
+	}
+}
+
+func TestASupervisorThatDiesIsReported(t *testing.T) {
+	r := newRig(t)
+	r.build("B-1", "die")
+	s := r.await(buildd.Waiting)
+	if s.Outcome != "BUILDERFAIL" || s.BuildID != "B-1" {
+		t.Errorf("waiting: %+v", s)
+	}
+	if left := leftovers(t, r.config.Cache.StateDir()); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	log, err := os.ReadFile(filepath.Join(r.config.Cache.Dir(), "buildlog"))
+	if err != nil || !strings.Contains(string(log), "What to do:") {
+		t.Errorf("the log is %q, %v", log, err)
+	}
+}
+
+func TestABuildGoesOnThroughARestart(t *testing.T) {
+	r := newRig(t)
+	r.build("B-1", "wait")
+	r.restart()
+	if s := r.Status(); s.State != buildd.Building || s.BuildID != "B-1" {
+		t.Fatalf("after the restart: %+v", s)
+	}
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.restart()
+	if s := r.await(buildd.Waiting); s.Outcome != "ABORTED" {
+		t.Errorf("waiting: %+v", s)
+	}
+}
+
+func TestWaitingSurvivesARestart(t *testing.T) {
+	r := newRig(t)
+	result := r.store("a result")
+	r.build("B-1", "succeed", "result", result)
+	before := r.await(buildd.Waiting)
+	r.restart()
+	after := r.Status()
+	if after.State != buildd.Waiting || after.BuildID != before.BuildID || after.FileMap["result"] != result {
+		t.Errorf("before %+v\nafter %+v", before, after)
+	}
+}
+
+func TestABuildThatDiedWithTheDaemonIsForgotten(t *testing.T) {
+	r := newRig(t)
+	r.Close()
+	dir := filepath.Join(r.config.Cache.StateDir(), "build")
+	for _, name := range []string{job.LedgerName, "left-behind"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	journal := map[string]any{"state": "BUILDING", "build_id": "B-1", "tag": "binarypackage"}
+	if err := job.WriteFile(filepath.Join(r.config.Cache.StateDir(), "journal.json"), journal); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	if s := r.Status(); s.State != buildd.Idle {
+		t.Errorf("after the restart: %+v", s)
+	}
+	if left := leftovers(t, r.config.Cache.StateDir()); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestRefusedRequestsChangeNothing(t *testing.T) {
+	r := newRig(t)
+	good := buildd.Request{BuildID: "B-1", Tag: "binarypackage", Image: r.image, Args: map[string]any{"script": "wait"}}
+	change := func(f func(*buildd.Request)) buildd.Request {
+		request := good
+		f(&request)
+		return request
+	}
+	for name, c := range map[string]struct {
+		request buildd.Request
+		want    string
+	}{
+		"unknown type":      {change(func(r *buildd.Request) { r.Tag, r.Image, r.BuildID = "nosuch", "gone", "" }), `unknown build type "nosuch"`},
+		"unknown image":     {change(func(r *buildd.Request) { r.Image, r.BuildID = "gone", "" }), "the base image gone is not"},
+		"unknown file":      {change(func(r *buildd.Request) { r.Files, r.BuildID = map[string]string{"a.dsc": "gone"}, "" }), "the file a.dsc (gone) is not"},
+		"empty id":          {change(func(r *buildd.Request) { r.BuildID = "" }), "build id: expected a non-empty string"},
+		"id with a path":    {change(func(r *buildd.Request) { r.BuildID = "../x" }), "build id: expected a single path component"},
+		"id no XML has":     {change(func(r *buildd.Request) { r.BuildID = "a\x01" }), "no control characters"},
+		"overlong id":       {change(func(r *buildd.Request) { r.BuildID = strings.Repeat("x", 300) }), "at most 200 bytes"},
+		"missing arguments": {change(func(r *buildd.Request) { r.Args = nil }), "build: args: script is required"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := r.Build(t.Context(), c.request)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if s := r.Status(); s.State != buildd.Idle || s.BuildID != "" {
+				t.Errorf("now %+v", s)
+			}
+		})
+	}
+}
+
+func TestABusyBuilderRefusesWithoutSideEffects(t *testing.T) {
+	r := newRig(t)
+	r.build("B-1", "wait")
+	log := filepath.Join(r.config.Cache.Dir(), "buildlog")
+	if err := os.WriteFile(log, []byte("so far"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var state *buildd.StateError
+	err := r.Build(t.Context(), buildd.Request{BuildID: "B-2", Tag: "binarypackage", Image: r.image, Args: map[string]any{"script": "wait"}})
+	if !errors.As(err, &state) {
+		t.Errorf("build: %v", err)
+	}
+	if err := r.Clean(t.Context()); !errors.As(err, &state) {
+		t.Errorf("clean: %v", err)
+	}
+	s := r.Status()
+	if s.State != buildd.Building || s.BuildID != "B-1" || string(s.LogTail) != "so far" {
+		t.Errorf("now %+v", s)
+	}
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.await(buildd.Waiting)
+	if err := r.Abort(t.Context()); !errors.As(err, &state) {
+		t.Errorf("abort while waiting: %v", err)
+	}
+}
+
+func TestProxyInfoAnswersForTypesWithAProxy(t *testing.T) {
+	r := newRig(t)
+	if _, err := r.ProxyInfo(); err == nil {
+		t.Error("an idle builder has proxy info")
+	}
+	r.build("B-1", "wait")
+	if _, err := r.ProxyInfo(); err == nil {
+		t.Error("binarypackage has proxy info")
+	}
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.await(buildd.Waiting)
+	if err := r.Clean(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	request := buildd.Request{BuildID: "S-1", Tag: "snap", Image: r.image, Args: map[string]any{
+		"script": "wait", "use_fetch_service": true, "revocation_endpoint": "http://proxy.test/1",
+	}}
+	if err := r.Build(t.Context(), request); err != nil {
+		t.Fatal(err)
+	}
+	r.restart()
+	p, err := r.ProxyInfo()
+	if err != nil || p.UseFetchService == nil || !*p.UseFetchService || *p.RevocationEndpoint != "http://proxy.test/1" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.await(buildd.Waiting)
+}
+
+func TestInfoListsTheTypesInOrder(t *testing.T) {
+	r := newRig(t)
+	if info := r.Info(); info.Arch != "amd64" || !slices.Equal(info.Tags, []string{"binarypackage", "snap"}) {
+		t.Errorf("%+v", info)
+	}
+}

@@ -1,0 +1,56 @@
+package buildd
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+
+	"lpbuildd/buildd/job"
+)
+
+// journalName is the file in the state folder that survives a crash.
+const journalName = "journal.json"
+
+// journal is everything about the build slot that must survive a crash. It is
+// on disk before anyone is told of it.
+type journal struct {
+	State   State  `json:"state"`
+	BuildID string `json:"build_id,omitempty"`
+	Tag     string `json:"tag,omitempty"`
+	// Private says that the log tail must be cut as for private builds.
+	Private bool `json:"private,omitempty"`
+	// Inputs are the cache entries that the build uses.
+	Inputs    []string  `json:"inputs,omitempty"`
+	ProxyInfo ProxyInfo `json:"proxy_info"`
+	// Outcome is set in Waiting.
+	Outcome *job.Outcome `json:"outcome,omitempty"`
+	// Garbage are results of the last build that clean has yet to delete.
+	Garbage []string `json:"garbage,omitempty"`
+}
+
+// inUse lists the cache entries that must not be evicted.
+func (j *journal) inUse() []string {
+	names := append([]string(nil), j.Inputs...)
+	if j.Outcome != nil {
+		for _, sum := range j.Outcome.FileMap {
+			names = append(names, sum)
+		}
+		names = append(names, j.Outcome.Added...)
+	}
+	return names
+}
+
+// readJournal reads the journal; a builder without one is idle.
+func readJournal(dir string) (journal, error) {
+	j := journal{State: Idle}
+	err := job.ReadFile(filepath.Join(dir, journalName), &j)
+	if errors.Is(err, fs.ErrNotExist) {
+		return j, nil
+	}
+	return j, err
+}
+
+// write makes the journal durable.
+func (j *journal) write(dir string) error {
+	return job.WriteFile(filepath.Join(dir, journalName), j)
+}

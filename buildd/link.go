@@ -1,0 +1,126 @@
+package buildd
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lpbuildd/buildd/job"
+)
+
+// errNoSupervisor reports that nobody listens on the build's socket.
+var errNoSupervisor = errors.New("the supervisor of the build is gone")
+
+// link is a connection to the supervisor of a build.
+type link struct {
+	conn   net.Conn
+	events *bufio.Reader
+	mu     sync.Mutex // guards writes to conn
+}
+
+// throughFolder calls do with a short path of the socket in dir, since socket
+// paths are limited to 107 bytes and folders are not.
+func throughFolder(dir string, do func(path string) error) error {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("cannot open %s: %w", dir, err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return do(fmt.Sprintf("/proc/self/fd/%d/%s", fd, job.SocketName))
+}
+
+// listen binds the socket of a build and returns it for the supervisor to
+// inherit. The caller closes it; the path stays.
+func listen(ctx context.Context, dir string) (*os.File, error) {
+	var file *os.File
+	err := throughFolder(dir, func(path string) error {
+		ln, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+		if err != nil {
+			return err
+		}
+		unix := ln.(*net.UnixListener) //nolint:forcetypeassert // the network is "unix"
+		unix.SetUnlinkOnClose(false)
+		file, err = unix.File()
+		return errors.Join(err, ln.Close())
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot bind the socket of the build: %w", err)
+	}
+	return file, os.Chmod(filepath.Join(dir, job.SocketName), 0o600)
+}
+
+// connect connects to the supervisor of the build in dir. It is
+// errNoSupervisor when there is none; there is no time in between, because the
+// socket listens from before the supervisor's start until its death.
+func connect(ctx context.Context, dir string) (*link, error) {
+	var l *link
+	err := throughFolder(dir, func(path string) error {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+		if err != nil {
+			return err
+		}
+		l = &link{conn: conn, events: bufio.NewReader(conn)}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoSupervisor, err)
+	}
+	return l, nil
+}
+
+// sendWait is how long a supervisor may take to read a message, which matters
+// only for one that is larger than the buffer of a socket.
+const sendWait = 20 * time.Second
+
+// send sends one message.
+func (l *link) send(m job.Message) error {
+	data, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_ = l.conn.SetWriteDeadline(time.Now().Add(sendWait))
+	_, err = l.conn.Write(append(data, '\n'))
+	return err
+}
+
+// receive waits for the next event.
+func (l *link) receive() (job.Event, error) {
+	var e job.Event
+	line, err := l.events.ReadBytes('\n')
+	if err != nil {
+		return e, err
+	}
+	return e, json.Unmarshal(line, &e)
+}
+
+// idle reports whether the supervisor says, for so long, that it has no
+// request. One that says nothing at all is only slow.
+func (l *link) idle(wait time.Duration) bool {
+	_ = l.conn.SetReadDeadline(time.Now().Add(wait))
+	defer func() { _ = l.conn.SetReadDeadline(time.Time{}) }()
+	said := false
+	for {
+		e, err := l.receive()
+		if err != nil {
+			return said
+		}
+		if e.Ready {
+			return false
+		}
+		said = true
+	}
+}
+
+// close ends the connection; a receive that waits returns.
+func (l *link) close() { _ = l.conn.Close() }

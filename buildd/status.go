@@ -1,0 +1,97 @@
+package buildd
+
+import (
+	"time"
+
+	"lpbuildd/buildd/buildlog"
+	"lpbuildd/buildd/job"
+)
+
+// snapshot is what status and proxy_info show. It is replaced as a whole, so
+// that no call ever waits for another.
+type snapshot struct {
+	status Status // without LogTail
+	tag    string
+	proxy  ProxyInfo
+	tailer *buildlog.Tailer // in Building
+}
+
+// Status is a snapshot of the builder. It takes no lock.
+func (d *Daemon) Status() Status {
+	s := d.now.Load()
+	status := s.status
+	if s.tailer != nil {
+		status.LogTail = s.tailer.Tail()
+	}
+	return status
+}
+
+// ProxyInfo answers for the current build, from its acceptance until clean.
+func (d *Daemon) ProxyInfo() (ProxyInfo, error) {
+	s := d.now.Load()
+	if s.status.State == Idle {
+		return ProxyInfo{}, &Fault{Reason: "proxy_info: there is no build"}
+	}
+	t, err := d.findType(s.tag)
+	if err != nil {
+		return ProxyInfo{}, err
+	}
+	if !t.Proxy {
+		return ProxyInfo{}, &Fault{Reason: "proxy_info: " + s.tag + " builds have no proxy"}
+	}
+	return s.proxy, nil
+}
+
+// publish shows the journal to everyone. The caller holds mu.
+func (d *Daemon) publish() {
+	old := d.now.Load()
+	s := &snapshot{
+		status: Status{State: d.j.State, Version: d.cfg.Version},
+		tag:    d.j.Tag,
+		proxy:  d.j.ProxyInfo,
+	}
+	if d.j.State != Idle {
+		s.status.BuildID = d.j.BuildID
+	}
+	if d.j.State == Building {
+		s.tailer = buildlog.NewTailer(d.logPath(), d.j.Private)
+	}
+	if o := d.j.Outcome; o != nil {
+		s.status.Outcome, s.status.FileMap = o.Status, o.FileMap
+		s.status.Dependencies, s.status.Extra = o.Dependencies, o.Extra
+	} else if old != nil && old.status.BuildID == s.status.BuildID {
+		s.status.Extra = old.status.Extra
+	}
+	d.show(old, s)
+	d.protect()
+}
+
+// show replaces the snapshot.
+func (d *Daemon) show(old, s *snapshot) {
+	d.now.Store(s)
+	if old != nil && old.tailer != nil && old.tailer != s.tailer {
+		old.tailer.Close()
+	}
+}
+
+// note shows what a supervisor told about the running build.
+func (d *Daemon) note(e job.Event) {
+	if e.Extra == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := *d.now.Load()
+	s.status.Extra = e.Extra
+	d.now.Store(&s)
+}
+
+// protect tells the cache what must not be evicted. The caller holds mu.
+func (d *Daemon) protect() {
+	var since time.Time
+	if d.j.State == Building || d.j.State == Aborting {
+		// Results are stored by the supervisor before their names are known here.
+		since = time.Now().Add(-time.Minute)
+	}
+	d.cfg.Cache.SetInUse(d.j.inUse(), since)
+}

@@ -1,0 +1,114 @@
+package supervisor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lpbuildd/backends"
+	"lpbuildd/builders"
+)
+
+// limitError ends a build that exceeded one of the operator's limits.
+type limitError struct {
+	what string
+	key  string // of the configuration
+}
+
+func (e *limitError) Error() string {
+	return fmt.Sprintf("the build was ended: %s (limit %s)", e.what, e.key)
+}
+
+// watchInterval is how often silence and free space are looked at.
+const watchInterval = 250 * time.Millisecond
+
+// limit returns a context that the operator's limits end. stop releases it.
+func (b *build) limit(ctx context.Context) (limited context.Context, stop func()) {
+	limited, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.watch(limited, cancel)
+	}()
+	return limited, func() {
+		cancel(nil)
+		<-done
+	}
+}
+
+// watch cancels when a limit is exceeded, and notes when space is short.
+func (b *build) watch(ctx context.Context, cancel context.CancelCauseFunc) {
+	s := b.request.Settings
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.logFull:
+			cancel(&limitError{what: fmt.Sprintf("its log grew beyond %d bytes", s.LogLimit), key: "[limits] log"})
+		case now := <-tick.C:
+			if s.WallLimit > 0 && now.Sub(b.started) > s.WallLimit {
+				cancel(&limitError{what: fmt.Sprintf("it ran for %s", s.WallLimit), key: "[limits] wall"})
+			}
+			if s.SilenceLimit > 0 && now.Sub(b.log.LastWrite()) > s.SilenceLimit {
+				cancel(&limitError{what: fmt.Sprintf("it said nothing for %s", s.SilenceLimit), key: "[limits] silence"})
+			}
+			b.watchSpace()
+		}
+	}
+}
+
+// Free space below fullBytes is a full disk; below shortBytes it is one when
+// the log also says so, because tools delete their files after a failure.
+const (
+	fullBytes  = 4 << 20
+	shortBytes = 256 << 20
+)
+
+// watchSpace remembers how little space there was.
+func (b *build) watchSpace() {
+	for _, path := range []string{b.home, b.target.Root(), b.request.Settings.FileCache} {
+		var st unix.Statfs_t
+		if unix.Statfs(path, &st) == nil {
+			free := int64(st.Bavail) * st.Bsize //nolint:gosec // fits for every real disk
+			if least := b.leastFree.Load(); free < least {
+				b.leastFree.CompareAndSwap(least, free)
+			}
+		}
+	}
+}
+
+// blame marks a failure that is this machine's fault as such, so that it is
+// never taken for the package's.
+func (b *build) blame(err error) error {
+	var fault *backends.HostFault
+	var verdict *builders.BuildError
+	switch {
+	case errors.As(err, &fault):
+		return err
+	case b.log.Err() != nil:
+		return &backends.HostFault{Err: fmt.Errorf("cannot write the build log: %w", b.log.Err()), Advice: "Free disk space in the file cache."}
+	case errors.As(err, &verdict) && verdict.Outcome != builders.PackageFail && verdict.Outcome != builders.ChrootFail:
+		return err
+	}
+	b.watchSpace()
+	free := b.leastFree.Load()
+	if free < fullBytes || free < shortBytes && b.logSays("No space left on device") {
+		return &backends.HostFault{
+			Err:    fmt.Errorf("the disk was full (%d MiB were free): %w", free>>20, err),
+			Advice: "Free disk space on the builder, or raise [chroot] tmpfs if the build's upper layer is in memory.",
+		}
+	}
+	return err
+}
+
+// logSays looks for a text near the end of the log.
+func (b *build) logSays(text string) bool {
+	tail, err := b.log.Tail(64 << 10)
+	return err == nil && bytes.Contains(tail, []byte(text))
+}

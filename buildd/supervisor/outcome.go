@@ -1,0 +1,128 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"lpbuildd/backends"
+	"lpbuildd/buildd/job"
+	"lpbuildd/builders"
+)
+
+// outcomeOf turns the error of a build into its outcome. It is the only place
+// where that is decided.
+func (b *build) outcomeOf(err error) job.Outcome {
+	v := verdict(err)
+	o := job.Outcome{
+		BuildID: b.request.BuildID, Status: string(v.Outcome), Dependencies: v.Dependencies,
+		FileMap: b.results, Added: b.added,
+	}
+	if err != nil {
+		o.Stage, o.Cause = stageOf(err), firstLine(v.Error())
+	}
+	return o
+}
+
+// verdict says how a build with this error ended, why, and what to do.
+func verdict(err error) *builders.BuildError {
+	var (
+		failed *stageError
+		host   *backends.HostFault
+		limit  *limitError
+		build  *builders.BuildError
+	)
+	switch {
+	case err == nil:
+		return &builders.BuildError{Outcome: builders.OK}
+	case errors.Is(err, errUnkillable):
+		return &builders.BuildError{Outcome: builders.BuilderFail, Err: err, Advice: "Restart the builder: the processes named above are stuck in the kernel."}
+	case errors.Is(err, errAborted):
+		return &builders.BuildError{Outcome: builders.Aborted, Err: errAborted, Advice: "Nothing, if the abort was meant; otherwise start the build again."}
+	case errors.As(err, &host):
+		return &builders.BuildError{Outcome: builders.BuilderFail, Err: err, Advice: host.Advice}
+	case errors.As(err, &limit):
+		return &builders.BuildError{Outcome: limited(err), Err: limit, Advice: "Make the build smaller or faster, or let the operator raise the limit."}
+	case errors.As(err, &build):
+		return build
+	case errors.As(err, &failed):
+		return &builders.BuildError{Outcome: failed.stage.failure, Err: err, Advice: advice(failed.stage.failure)}
+	}
+	return &builders.BuildError{Outcome: builders.BuilderFail, Err: err, Advice: advice(builders.BuilderFail)}
+}
+
+// limited is the outcome of a build that exceeded a limit: the package's, once
+// it is the package that runs.
+func limited(err error) builders.Outcome {
+	var failed *stageError
+	if !errors.As(err, &failed) || failed.stage.name == "build" {
+		return builders.PackageFail
+	}
+	return failed.stage.failure
+}
+
+// advice is what to do about an outcome when nobody knows better.
+func advice(o builders.Outcome) string {
+	switch o {
+	case builders.ChrootFail:
+		return "Look at the base image and the archives: the lines above say which step failed."
+	case builders.PackageFail:
+		return "Look at the end of the build's own output above."
+	case builders.BuilderFail:
+		return "Look at the builder: the lines above say what it could not do. The build can be tried again elsewhere."
+	case builders.GivenBack:
+		return "Start the build again later."
+	case builders.DepFail:
+		return "Wait for the dependencies, or correct them."
+	case builders.OK, builders.Aborted:
+	}
+	return ""
+}
+
+// summary ends the log: how it went, where, why, and what to do.
+func (b *build) summary(o job.Outcome, err error) string {
+	var text strings.Builder
+	line := func(key, value string) {
+		if value != "" {
+			fmt.Fprintf(&text, "  %-11s %s\n", key+":", strings.ReplaceAll(value, "\n", "\n              "))
+		}
+	}
+	text.WriteString("\nBuild summary\n")
+	line("Build", fmt.Sprintf("%s (%s)", b.request.BuildID, b.request.Tag))
+	line("Result", o.Status)
+	if err != nil {
+		v := verdict(err)
+		line("Stage", o.Stage)
+		line("Cause", strings.TrimSpace(v.Error()))
+		line("Wait for", o.Dependencies)
+		line("What to do", v.Advice)
+	}
+	var took []string
+	for _, t := range b.timings {
+		took = append(took, fmt.Sprintf("%s %.2f s", t.stage, t.took.Seconds()))
+	}
+	line("Time", fmt.Sprintf("%.2f s (%s)", time.Since(b.started).Seconds(), strings.Join(took, ", ")))
+	return text.String()
+}
+
+// stageOf names the stage in which a build failed.
+func stageOf(err error) string {
+	var failed *stageError
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &failed):
+		return failed.stage.name
+	case errors.Is(err, context.DeadlineExceeded):
+		return "cleanup"
+	}
+	return "request"
+}
+
+// firstLine is the text up to its first line end.
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}

@@ -1,0 +1,123 @@
+package supervisor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// process names a process for good: process numbers are used again, a number
+// together with the time of its start is not.
+type process struct {
+	PID   int    `json:"pid"`
+	Start string `json:"start"`
+}
+
+// identify describes a running process.
+func identify(pid int) (process, error) {
+	fields, err := stat(pid)
+	if err != nil {
+		return process{}, err
+	}
+	return process{PID: pid, Start: fields[startField]}, nil
+}
+
+// kill kills the process if it still is the one it was.
+func (p process) kill() error {
+	now, err := identify(p.PID)
+	if err != nil || now != p {
+		return nil //nolint:nilerr // it is gone, which is what kill is for
+	}
+	if err := unix.Kill(p.PID, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("cannot kill the supervisor, process %d: %w", p.PID, err)
+	}
+	return nil
+}
+
+// Fields of /proc/<pid>/stat after the name, see proc(5).
+const (
+	stateField = 0
+	startField = 19
+)
+
+// stat returns the fields of /proc/<pid>/stat after the name.
+func stat(pid int) ([]string, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil, err
+	}
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(fields) <= startField {
+		return nil, fmt.Errorf("cannot read /proc/%d/stat: too few fields", pid)
+	}
+	return fields, nil
+}
+
+// killAll kills every process of this PID namespace except process 1 and this
+// one, and returns when they are gone, or with the survivors when ctx ends.
+func killAll(ctx context.Context) error {
+	if err := insideNamespace(); err != nil {
+		return err
+	}
+	pause := 2 * time.Millisecond
+	for {
+		if err := unix.Kill(-1, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("cannot kill the processes of the build: %w", err)
+		}
+		alive, err := survivors()
+		if err != nil || len(alive) == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d processes cannot be killed: %s", len(alive), strings.Join(alive, ", "))
+		case <-time.After(pause):
+			pause = min(2*pause, 50*time.Millisecond)
+		}
+	}
+}
+
+// insideNamespace makes sure that killing everything kills the build only.
+func insideNamespace() error {
+	self, err := os.Stat("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	one, err := os.Stat("/proc/1/exe")
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(self, one) || os.Getppid() != 1 {
+		return errors.New("cannot kill processes: not in a PID namespace of the build")
+	}
+	return nil
+}
+
+// survivors describes the other processes of this namespace that are not dead.
+func survivors() ([]string, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var alive []string
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == 1 || pid == os.Getpid() {
+			continue
+		}
+		fields, err := stat(pid)
+		if err != nil || fields[stateField] == "Z" || fields[stateField] == "X" {
+			continue
+		}
+		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		alive = append(alive, fmt.Sprintf("%d (%s, state %s)", pid, strings.TrimSpace(string(name)), fields[stateField]))
+	}
+	return alive, nil
+}

@@ -1,0 +1,200 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"lpbuildd/backends"
+	"lpbuildd/buildd/ledger"
+	"lpbuildd/builders"
+)
+
+// stage is one step of a build.
+type stage struct {
+	// name is what the summary and the metrics call it, wire what the log calls
+	// it where the reference does (spec: lifecycle.md section 1).
+	name, wire string
+	// failure is how the build ends when the stage fails and nobody knows
+	// better (spec: lifecycle.md section 13).
+	failure builders.Outcome
+	// announce is the command line that the log shows for the stage, says the
+	// line after it; %s is the build id.
+	announce func(*build) []string
+	says     string
+	// wanted says whether the build needs the stage; always, when nil.
+	wanted func(*build) bool
+	run    func(context.Context, *build) error
+}
+
+// stages is the whole build, from top to bottom.
+func stages() []stage {
+	return []stage{
+		{
+			name: "prep", wire: "INIT", failure: builders.BuilderFail, run: prep,
+			announce: func(b *build) []string { return []string{b.prepProgram()} },
+		},
+		{
+			name: "unpack", wire: "UNPACK", failure: builders.ChrootFail, run: unpack,
+			announce: func(b *build) []string {
+				return b.operation("unpack-chroot", "--image-type", b.common.ImageType, b.imagePath())
+			},
+			says: "Creating target for build %s",
+		},
+		{
+			name: "start", wire: "MOUNT", failure: builders.ChrootFail, run: start,
+			announce: func(b *build) []string { return b.operation("mount-chroot") },
+			says:     "Starting target for build %s",
+		},
+		{
+			name: "sources", wire: "SOURCES", failure: builders.ChrootFail,
+			wanted: func(b *build) bool { return b.common.HasArchives },
+			announce: func(b *build) []string {
+				var args []string
+				if proxy := b.request.Settings.AptProxy; proxy != "" {
+					args = append(args, "--apt-proxy-url", proxy)
+				}
+				return b.operation("override-sources-list", append(args, b.common.Archives...)...)
+			},
+			run: func(ctx context.Context, b *build) error {
+				return builders.OverrideSources(ctx, b.env, b.request.Settings.AptProxy)
+			},
+		},
+		{
+			name: "keys", wire: "KEYS", failure: builders.ChrootFail,
+			wanted:   func(b *build) bool { return len(b.common.TrustedKeys) > 0 },
+			announce: func(b *build) []string { return b.operation("add-trusted-keys") },
+			run:      func(ctx context.Context, b *build) error { return builders.AddTrustedKeys(ctx, b.env) },
+		},
+		{
+			name: "update", wire: "UPDATE", failure: builders.ChrootFail,
+			announce: func(b *build) []string { return b.operation("update-debian-chroot") },
+			run:      func(ctx context.Context, b *build) error { return builders.Update(ctx, b.env) },
+		},
+		{
+			name: "build", wire: "BUILD", failure: builders.BuilderFail,
+			run: func(ctx context.Context, b *build) error { return b.builder.Build(ctx, b.env) },
+		},
+		{name: "gather", wire: "GATHER", failure: builders.PackageFail, run: gather},
+	}
+}
+
+// prep makes the build directory, with a link for each input file, and says
+// what builds on what.
+func prep(ctx context.Context, b *build) error {
+	if err := b.makeHome(); err != nil {
+		return err
+	}
+	b.env = builders.Env{
+		Job:         builders.Job{BuildID: b.request.BuildID, Files: b.inputPaths(), Dir: b.home, Home: b.request.Settings.Home},
+		Common:      b.common,
+		Target:      b.target,
+		TargetRoot:  b.target.Root(),
+		Host:        b.account.runner(b.home),
+		Root:        backends.Host{Dir: b.home},
+		Log:         b.log,
+		LogTail:     b.log.Tail,
+		OpenLog:     b.log.Open,
+		SharePath:   b.request.Settings.SharePath,
+		CPUs:        runtime.NumCPU(),
+		AnnounceRun: b.announce,
+		Undo:        func(path string) error { return b.ledger.Add(ledger.Entry{Kind: ledger.File, Name: path}) },
+	}
+	return b.reportHost(ctx)
+}
+
+func unpack(ctx context.Context, b *build) error {
+	return b.target.Create(ctx, backends.Image{Path: b.imagePath(), SHA1: b.request.Image, Type: b.common.ImageType})
+}
+
+func start(ctx context.Context, b *build) error { return b.target.Start(ctx) }
+
+// gather stores every result in the file cache.
+func gather(ctx context.Context, b *build) error {
+	err := b.builder.Gather(ctx, b.env, func(name string, content io.ReadCloser) error {
+		defer func() { _ = content.Close() }()
+		if b.results[name] != "" {
+			fmt.Fprintf(b.log, "The result %s comes twice; the later one counts.\n", name)
+		}
+		stored, err := b.cache.Store(ctx, content)
+		if err != nil {
+			return fmt.Errorf("cannot store %s: %w", name, err)
+		}
+		b.results[name] = stored.SHA1
+		if stored.New {
+			b.added = append(b.added, stored.SHA1)
+		}
+		return nil
+	})
+	if err != nil {
+		fmt.Fprintf(b.log, "Failed to gather results: %v\n", err)
+	}
+	return err
+}
+
+// imagePath is where the base image is in the cache.
+func (b *build) imagePath() string {
+	return filepath.Join(b.request.Settings.FileCache, b.request.Image)
+}
+
+// inputPaths maps the names of the input files to the links to them.
+func (b *build) inputPaths() map[string]string {
+	paths := map[string]string{}
+	for name := range b.request.Files {
+		paths[name] = filepath.Join(b.home, name)
+	}
+	return paths
+}
+
+// makeHome makes the build directory. One that is there already is the rest of
+// a build whose clean-up was left to a reset of the machine.
+func (b *build) makeHome() error {
+	if err := discard(b.dir, b.home); err != nil {
+		return fmt.Errorf("cannot remove the rest of an earlier build: %w", err)
+	}
+	if err := b.ledger.Add(ledger.Entry{Kind: ledger.Directory, Name: b.home}); err != nil {
+		return err
+	}
+	if err := os.Mkdir(b.home, 0o755); err != nil { //nolint:gosec // sbuild's user must get through
+		return err
+	}
+	// Links are checked names in a folder that nobody else can write to yet.
+	for _, name := range keys(b.request.Files) {
+		source, err := b.cache.Path(b.request.Files[name])
+		if err == nil {
+			err = os.Symlink(source, filepath.Join(b.home, name))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return os.Chown(b.home, int(b.account.uid), int(b.account.gid))
+}
+
+// keys returns the sorted keys of a filemap.
+func keys(files map[string]string) []string {
+	var names []string
+	for name := range files {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// stageError is the failure of a stage.
+type stageError struct {
+	stage stage
+	err   error
+}
+
+func (e *stageError) Error() string { return e.err.Error() }
+
+func (e *stageError) Unwrap() error { return e.err }
+
+// errUnkillable ends a build whose processes did not die.
+var errUnkillable = errors.New("processes of the build cannot be killed")
