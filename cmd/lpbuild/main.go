@@ -1,0 +1,111 @@
+// Command lpbuild drives a builder over XML-RPC, for people and for scripts.
+//
+// Each subcommand has a file of its own. Messages for people go to standard
+// error; logs and results go to standard output, or, with --json, one JSON
+// object per event. Everything that comes from a builder is untrusted: names
+// of files never lead out of the output folder, and nothing that a terminal
+// would obey is printed to one.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lpbuildd/rpc"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The second signal kills, in case the builder does not react to the first.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// app is what all subcommands share.
+type app struct {
+	url string
+	out *printer
+	// poll is how often the builder is asked while a build runs.
+	poll time.Duration
+}
+
+// run runs the command line and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	a := &app{poll: 250 * time.Millisecond, out: newPrinter(stdout, stderr)}
+	return a.run(ctx, args)
+}
+
+// run runs the command line and returns the exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.command() //nolint:contextcheck // cobra hands the context to the commands
+	root.SetArgs(args)
+	root.SetOut(a.out.stdout)
+	root.SetErr(a.out.stderr)
+	return a.exitCode(root.ExecuteContext(ctx))
+}
+
+// command makes the tree of commands.
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "lpbuild",
+		Short: "Drive a builder: offer files, build, watch, fetch the results",
+		Long: `Drive a builder: offer files, build, watch, fetch the results.
+
+"lpbuild run" does it all for a Debian source package. The other commands are
+the single steps.
+
+Exit codes:
+  0  all is well
+  1  wrong usage, or the builder cannot be reached or refused
+  2  the package failed to build (PACKAGEFAIL)
+  3  build dependencies are missing (DEPFAIL)
+  4  the builder gave the build back (GIVENBACK)
+  5  the base image is broken (CHROOTFAIL)
+  6  the builder is broken (BUILDERFAIL)
+  7  the build was aborted (ABORTED)`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	builder, ok := os.LookupEnv("LPBUILD_URL")
+	if !ok || builder == "" {
+		builder = "http://127.0.0.1:8221"
+	}
+	root.PersistentFlags().StringVar(&a.url, "url", builder, "`URL` of the builder; also by LPBUILD_URL")
+	root.PersistentFlags().BoolVar(&a.out.json, "json", false, "print one JSON object per event, the last one with the outcome")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w\nSee '%s --help'.", err, cmd.CommandPath()) //nolint:revive,staticcheck // a sentence for people
+	})
+	root.AddCommand(a.statusCommand(), a.infoCommand(), a.ensureCommand(), a.buildCommand(), a.watchCommand(),
+		a.abortCommand(), a.cleanCommand(), a.fetchCommand(), a.runCommand())
+	return root
+}
+
+// client makes the client for the builder. It does not connect yet.
+func (a *app) client() (*rpc.Client, error) {
+	c, err := rpc.New(a.url, rpc.WithPoll(a.poll))
+	if err != nil {
+		return nil, fmt.Errorf("%w\nName the builder with --url or LPBUILD_URL.", err) //nolint:revive,staticcheck // a sentence for people
+	}
+	return c, nil
+}
+
+// exitCode reports the error of a command and returns the exit code for it.
+func (a *app) exitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	code := exitFailure
+	if out := (*outcomeError)(nil); errors.As(err, &out) {
+		return out.code // has been reported as the outcome
+	}
+	a.out.failed(explain(err, a.url), code)
+	return code
+}

@@ -1,0 +1,354 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// load reads a configuration from the text of a file, flags and an
+// environment. @CACHE@ in the text becomes an existing folder.
+func load(t *testing.T, text string, env map[string]string, args ...string) (config, []origin, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "buildd.conf")
+	text = strings.ReplaceAll(text, "@CACHE@", t.TempDir())
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	addConfigFlags(flags)
+	if err := flags.Parse(append([]string{"--config", path}, args...)); err != nil {
+		t.Fatal(err)
+	}
+	c, origins, err := loadConfig(flags, environ(env))
+	for i := range origins {
+		origins[i].From = strings.ReplaceAll(origins[i].From, path, "FILE")
+	}
+	if err != nil {
+		err = fmt.Errorf("%s", strings.ReplaceAll(err.Error(), path, "FILE"))
+	}
+	return c, origins, err
+}
+
+// environ is an environment with these variables.
+func environ(env map[string]string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		value, ok := env[name]
+		return value, ok
+	}
+}
+
+const minimal = "[builder]\narchitecturetag = amd64\nfilecache = @CACHE@\nbindport = 8221\n"
+
+func TestLoadConfigOfTheClientsTestHarness(t *testing.T) {
+	c, _, err := load(t, `[builder]
+architecturetag = i386
+filecache = @CACHE@
+bindhost = localhost
+bindport = 8321
+sharepath = /opt/share
+`, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config{
+		ArchitectureTag: "i386", FileCache: c.FileCache, BindHost: "localhost", BindPort: 8321,
+		SharePath: "/opt/share", ProxyPort: 8222, User: "buildd",
+		CacheMinFree: 1 << 30, CacheRoots: 2, ChrootOverlay: "auto",
+		LogLimit: 4 << 30, AbortLimit: 120 * time.Second, LogLevel: slog.LevelInfo, LogFormat: "text",
+	}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("got  %+v\nwant %+v", c, want)
+	}
+}
+
+func TestLoadConfigOfThePackagesTemplate(t *testing.T) {
+	template, err := os.ReadFile(filepath.FromSlash("../../etc/template-buildd.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer("@ARCHTAG@", "amd64", "/home/buildd/filecache-@NAME@", "@CACHE@",
+		"@BINDHOST@", "0.0.0.0", "@BINDPORT@", "8221", "@PROXYPORT@", "8222").Replace(string(template))
+	c, origins, err := load(t, text, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.BindHost != "0.0.0.0" || c.NTPHost != "ntp.buildd" || c.ProxyPort != 8222 || c.TranslationResultArchive != "translation-templates.tar.gz" {
+		t.Errorf("got %+v", c)
+	}
+	for _, o := range origins {
+		if o.Warning != "" {
+			t.Errorf("unexpected warning %+v", o)
+		}
+	}
+}
+
+func TestTheSampleNamesEveryKeyWithItsDefault(t *testing.T) {
+	sample, err := os.ReadFile(filepath.FromSlash("../../etc/buildd-example.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(string(sample), "\n#", "\n")
+	var lines []string
+	for line := range strings.SplitSeq(text, "\n") {
+		if key, _, ok := strings.Cut(line, " ="); strings.HasPrefix(line, "[") || ok && !strings.Contains(key, " ") && key != "" {
+			lines = append(lines, line)
+		}
+	}
+	f, err := parseINI([]byte(strings.Join(lines, "\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range settings() {
+		o, ok := f.option(s.section, s.key)
+		if !ok {
+			t.Errorf("the sample does not mention %s", s.name())
+			continue
+		}
+		if s.value != "" && o.value != s.value {
+			t.Errorf("the sample has %s = %s, the default is %s", s.name(), o.value, s.value)
+		}
+	}
+	for _, s := range f.sections[1:] {
+		for _, o := range s.options {
+			if !isSetting(s.name + "." + o.key) {
+				t.Errorf("the sample mentions the unknown key %s.%s", s.name, o.key)
+			}
+		}
+	}
+}
+
+func TestLoadConfigReadsEveryKey(t *testing.T) {
+	c, _, err := load(t, minimal+`proxyport = 9
+NtpHost = time.example
+user = builder
+[translationtemplatesmanager]
+resultarchive = t.tar.gz
+[proxy]
+apt = http://apt.example:3128/
+snapstore = http://snap.example
+clamavdatabase = https://clam.example
+[cache]
+maxsize = 20G
+maxage = 1d12h
+minfree = 512m
+roots = 0
+[chroot]
+overlay = never
+tmpfs = 2048
+[limits]
+wall = 3d
+silence = 90m
+log = 1T
+abort = 60s
+[log]
+level = DEBUG
+format = json
+[access]
+allow = 10.1.2.3/8, 192.0.2.7
+    2001:db8::/32
+    ::ffff:10.0.0.1
+`, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config{
+		ArchitectureTag: "amd64", FileCache: c.FileCache, BindPort: 8221, SharePath: "/usr/share/launchpad-buildd",
+		ProxyPort: 9, NTPHost: "time.example", User: "builder", TranslationResultArchive: "t.tar.gz",
+		AptProxy: "http://apt.example:3128/", SnapStore: "http://snap.example", ClamAVDatabase: "https://clam.example",
+		CacheMaxSize: 20 << 30, CacheMaxAge: 36 * time.Hour, CacheMinFree: 512 << 20, ChrootOverlay: "never", ChrootTmpfs: 2048,
+		WallLimit: 72 * time.Hour, SilenceLimit: 90 * time.Minute, LogLimit: 1 << 40, AbortLimit: time.Minute,
+		LogLevel: slog.LevelDebug, LogFormat: "json",
+		Allow: []netip.Prefix{
+			netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"),
+			netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("10.0.0.1/32"),
+		},
+	}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("got  %+v\nwant %+v", c, want)
+	}
+}
+
+func TestLoadConfigReportsAllErrorsAtOnce(t *testing.T) {
+	_, origins, err := load(t, `[builder]
+filecache = /nonexistent/cache
+bindport = 65536
+bindhost = two words
+user =
+[proxy]
+apt = ftp://u:secret@host/
+snapstore = 50%
+[cache]
+maxsize = 4X
+roots = many
+[limits]
+wall = 3 days
+silence = -1s
+abort = 171s
+[access]
+allow = 10.0.0.0/8, everyone
+`, map[string]string{"LPBUILDD_LOG_LEVEL": "loud"}, "--set", "chroot.overlay=yes", "--set", "cache.max_size=1", "--set", "nonsense")
+	want := []string{
+		`--set "cache.max_size=1": want section.key=value with a key that exists (did you mean cache.maxsize?)`,
+		`--set "nonsense": want section.key=value with a key that exists`,
+		`builder.architecturetag is missing: want the architecture of this builder, e.g. amd64`,
+		`builder.filecache = "/nonexistent/cache" (FILE:2): want an existing folder for the file cache: stat /nonexistent/cache: no such file or directory`,
+		`builder.bindhost = "two words" (FILE:4): want the host name or address to listen on, or nothing for all addresses`,
+		`builder.bindport = "65536" (FILE:3): want a port number from 1 to 65535, or 0 for any free port`,
+		`builder.user = "" (FILE:5): want the name of a user`,
+		`proxy.apt = "ftp://[redacted]@host/" (FILE:7): want an http:// or https:// URL, or nothing`,
+		`proxy.snapstore = "50%" (FILE:8): want an http:// or https:// URL, or nothing: "%" is neither %% nor %(name)s; write %% for a percent sign`,
+		`cache.maxsize = "4X" (FILE:10): want a size in bytes, or with K, M, G or T, e.g. 4G; 0 for none`,
+		`cache.roots = "many" (FILE:11): want how many unpacked base images to keep, 0 to 1000`,
+		`chroot.overlay = "yes" (--set): want auto or never`,
+		`limits.wall = "3 days" (FILE:13): want a duration such as 90s, 2h30m or 3d; 0 for none`,
+		`limits.silence = "-1s" (FILE:14): want a duration such as 90s, 2h30m or 3d; 0 for none`,
+		`limits.abort = "171s" (FILE:15): want a duration from 1s to 170s, because managers wait for 180s`,
+		`log.level = "loud" (LPBUILDD_LOG_LEVEL): want debug, info, warn or error`,
+		`access.allow = "10.0.0.0/8, everyone" (FILE:17): want addresses or networks separated by commas or blanks, e.g. 10.0.0.0/8, or nothing for everyone: "everyone" is none`,
+	}
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if got := err.Error(); got != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+	}
+	if len(origins) != len(settings()) {
+		t.Errorf("got %d origins, want all %d", len(origins), len(settings()))
+	}
+}
+
+func TestLoadConfigPrecedence(t *testing.T) {
+	const key = "builder.bindport"
+	env := map[string]string{"LPBUILDD_BUILDER_BINDPORT": "2"}
+	tests := []struct {
+		name, text string
+		env        map[string]string
+		args       []string
+		port       int
+		from       string
+	}{
+		{"the file", minimal, nil, nil, 8221, "FILE:4"},
+		{"the file's DEFAULT", strings.ReplaceAll("[DEFAULT]\nbindport = 5\n"+minimal, "bindport = 8221\n", ""), nil, nil, 5, "FILE:2"},
+		{"the section before DEFAULT", "[DEFAULT]\nbindport = 5\n" + minimal, nil, nil, 8221, "FILE:6"},
+		{"the environment before the file", minimal, env, nil, 2, "LPBUILDD_BUILDER_BINDPORT"},
+		{"a flag before the environment", minimal, env, []string{"--bindport", "3"}, 3, "--bindport"},
+		{"--set before the shorter flag", minimal, env, []string{"--set", "Builder.BindPort=4", "--bindport", "3"}, 4, "--set"},
+		{"any free port", minimal, nil, []string{"--bindport", "0"}, 0, "--bindport"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, origins, err := load(t, tt.text, tt.env, tt.args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.BindPort != tt.port {
+				t.Errorf("got port %d, want %d", c.BindPort, tt.port)
+			}
+			for _, o := range origins {
+				if o.Key == key && (o.From != tt.from || o.Value != fmt.Sprint(tt.port)) {
+					t.Errorf("got %+v, want it from %s", o, tt.from)
+				}
+			}
+		})
+	}
+}
+
+func TestABrokenValueDoesNotMatterIfItIsOverridden(t *testing.T) {
+	c, _, err := load(t, minimal+"user = %(nobody)s\nunused = 50%", map[string]string{"LPBUILDD_BUILDER_USER": "100%"}, "--set", "builder.user=root")
+	if err != nil || c.User != "root" {
+		t.Errorf("got %q, %v", c.User, err)
+	}
+}
+
+func TestLoadConfigWarnings(t *testing.T) {
+	_, origins, err := load(t, minimal+`bindprot = 1
+secret = http://u:p@h/
+[slave]
+x = 1
+[snapmanager]
+proxyport = 8222
+[Log]
+level = loud
+[cahce]
+[other.builder]
+[builder.user]
+x = y
+`, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []origin{
+		{"builder.bindprot", "1", "FILE:5", "unknown key (did you mean builder.bindport?); it is ignored"},
+		{"builder.secret", "http://[redacted]@h/", "FILE:6", "unknown key; it is ignored"},
+		{"slave", "", "FILE:7", "[slave] is what [builder] was called before version 190 of launchpad-buildd; it is ignored: rename it to [builder]"},
+		{"snapmanager", "", "FILE:9", "[snapmanager] was dissolved in version 200 of launchpad-buildd; it is ignored: move its proxyport to [builder] and remove it"},
+		{"Log", "", "FILE:11", "unknown section (did you mean log?); it is ignored"},
+		{"cahce", "", "FILE:13", "unknown section (did you mean cache?); it is ignored"},
+		{"other.builder", "", "FILE:14", "unknown section; it is ignored"},
+		{"builder.user", "", "FILE:15", "unknown section; it is ignored"},
+	}
+	if got := origins[len(settings()):]; !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestLoadConfigPath(t *testing.T) {
+	t.Chdir(t.TempDir())
+	tests := []struct {
+		name string
+		env  map[string]string
+		args []string
+		want string
+	}{
+		{"the working folder", nil, nil, "buildd-example.conf"},
+		{"the environment", map[string]string{"BUILDD_CONFIG": "env.conf"}, nil, "env.conf"},
+		{"the flag first", map[string]string{"BUILDD_CONFIG": "env.conf"}, []string{"--config=flag.conf"}, "flag.conf"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+			addConfigFlags(flags)
+			if err := flags.Parse(tt.args); err != nil {
+				t.Fatal(err)
+			}
+			_, _, err := loadConfig(flags, environ(tt.env))
+			want := "there is no configuration file: open " + tt.want + ": no such file or directory"
+			if err == nil || !strings.HasSuffix(err.Error(), want) {
+				t.Errorf("got %v, want it to end with %s", err, want)
+			}
+		})
+	}
+}
+
+func TestAMissingFileIsNoErrorByItself(t *testing.T) {
+	t.Chdir(t.TempDir())
+	env := map[string]string{
+		"LPBUILDD_BUILDER_ARCHITECTURETAG": "amd64",
+		"LPBUILDD_BUILDER_FILECACHE":       t.TempDir(),
+		"LPBUILDD_BUILDER_BINDPORT":        "8221",
+	}
+	if _, _, err := loadConfig(nil, environ(env)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLoadConfigNamesTheLinesOfSyntaxErrors(t *testing.T) {
+	_, _, err := load(t, minimal+"bindport = 1\nword\n", nil)
+	for _, want := range []string{"FILE:5: the key bindport is twice", "FILE:6: \"word\" is neither"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	if strings.Contains(err.Error(), "is missing") {
+		t.Errorf("complains about keys that could not be read: %v", err)
+	}
+}

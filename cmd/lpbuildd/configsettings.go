@@ -1,0 +1,79 @@
+package main
+
+import (
+	"math"
+	"time"
+)
+
+// setting is one key of the configuration.
+type setting struct {
+	section, key string
+	// value is the default.
+	value string
+	// mandatory keys must have a value that is not blank.
+	mandatory bool
+	// want says what is expected, for error messages.
+	want string
+	// store checks a value and puts it into its field.
+	store func(c *config, value string) error
+}
+
+// name is "section.key".
+func (s setting) name() string { return s.section + "." + s.key }
+
+// settings is the table of all keys, in the order in which they are shown
+// (spec: packaging.md section 2 for those of [builder], [proxy] and
+// [translationtemplatesmanager]).
+func settings() []setting {
+	const (
+		sizes     = "a size in bytes, or with K, M, G or T, e.g. 4G; 0 for none"
+		durations = "a duration such as 90s, 2h30m or 3d; 0 for none"
+		link      = "an http:// or https:// URL, or nothing"
+	)
+	return []setting{
+		{"builder", "architecturetag", "", true, "the architecture of this builder, e.g. amd64", text(archTag, func(c *config) *string { return &c.ArchitectureTag })},
+		{"builder", "filecache", "", true, "an existing folder for the file cache", folder(func(c *config) *string { return &c.FileCache })},
+		{"builder", "bindhost", "", false, "the host name or address to listen on, or nothing for all addresses", host(func(c *config) *string { return &c.BindHost })},
+		{"builder", "bindport", "", true, "a port number from 1 to 65535, or 0 for any free port", number(math.MaxUint16, func(c *config) *int { return &c.BindPort })},
+		{"builder", "sharepath", "/usr/share/launchpad-buildd", true, "the folder of the shipped files", text(anyText, func(c *config) *string { return &c.SharePath })},
+		{"builder", "proxyport", "8222", true, "a port number from 1 to 65535", number(math.MaxUint16, func(c *config) *int { return &c.ProxyPort })},
+		{"builder", "ntphost", "", false, "the host name or address of a time server, or nothing", host(func(c *config) *string { return &c.NTPHost })},
+		{"builder", "user", "buildd", true, "the name of a user", text(userName, func(c *config) *string { return &c.User })},
+		{"translationtemplatesmanager", "resultarchive", "", false, "a file name", text(fileName, func(c *config) *string { return &c.TranslationResultArchive })},
+		{"proxy", "apt", "", false, link, address(func(c *config) *string { return &c.AptProxy })},
+		{"proxy", "snapstore", "", false, link, address(func(c *config) *string { return &c.SnapStore })},
+		{"proxy", "clamavdatabase", "", false, link, address(func(c *config) *string { return &c.ClamAVDatabase })},
+		{"cache", "maxsize", "0", true, sizes, size(func(c *config) *int64 { return &c.CacheMaxSize })},
+		{"cache", "maxage", "0", true, durations, span(math.MaxInt64, func(c *config) *time.Duration { return &c.CacheMaxAge })},
+		{"cache", "minfree", "1G", true, sizes, size(func(c *config) *int64 { return &c.CacheMinFree })},
+		{"cache", "roots", "2", true, "how many unpacked base images to keep, 0 to 1000", number(1000, func(c *config) *int { return &c.CacheRoots })},
+		{"chroot", "overlay", "auto", true, "auto or never", text(overlayMode, func(c *config) *string { return &c.ChrootOverlay })},
+		{"chroot", "tmpfs", "0", true, sizes, size(func(c *config) *int64 { return &c.ChrootTmpfs })},
+		{"limits", "wall", "0", true, durations, span(math.MaxInt64, func(c *config) *time.Duration { return &c.WallLimit })},
+		{"limits", "silence", "0", true, durations, span(math.MaxInt64, func(c *config) *time.Duration { return &c.SilenceLimit })},
+		{"limits", "log", "4G", true, sizes, size(func(c *config) *int64 { return &c.LogLimit })},
+		{"limits", "abort", "120s", true, "a duration from 1s to 170s, because managers wait for 180s", abortLimit},
+		{"log", "level", "info", true, "debug, info, warn or error", logLevel},
+		{"log", "format", "text", true, "text or json", text(logFormat, func(c *config) *string { return &c.LogFormat })},
+		{"access", "allow", "", false, "addresses or networks separated by commas or blanks, e.g. 10.0.0.0/8, or nothing for everyone", allow},
+	}
+}
+
+// settingNames are the names of all keys.
+func settingNames() []string {
+	var names []string
+	for _, s := range settings() {
+		names = append(names, s.name())
+	}
+	return names
+}
+
+// isSetting tells whether a key exists.
+func isSetting(name string) bool {
+	for _, s := range settings() {
+		if s.name() == name {
+			return true
+		}
+	}
+	return false
+}

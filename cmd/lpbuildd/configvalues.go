@@ -1,0 +1,195 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/netip"
+	"net/url"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Forms of textual values. The ones of keys that may be empty accept "".
+const (
+	anyText     = `(?s).+`
+	archTag     = `[A-Za-z0-9][A-Za-z0-9+._-]*`
+	userName    = `[A-Za-z_][A-Za-z0-9_.-]*\$?`
+	fileName    = `|[A-Za-z0-9_][A-Za-z0-9+._~-]*`
+	hostName    = `|[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?`
+	overlayMode = `auto|never`
+	logFormat   = `text|json`
+)
+
+// errNotWanted reports a value about which there is no more to say than what
+// is wanted instead.
+var errNotWanted = errors.New("not what is wanted")
+
+// text stores a value of a certain form.
+func text(form string, field func(*config) *string) func(*config, string) error {
+	return func(c *config, value string) error {
+		if !regexp.MustCompile(`^(?:` + form + `)$`).MatchString(value) {
+			return errNotWanted
+		}
+		*field(c) = value
+		return nil
+	}
+}
+
+// host stores the name or address of a host.
+func host(field func(*config) *string) func(*config, string) error {
+	return func(c *config, value string) error {
+		if a, err := netip.ParseAddr(strings.Trim(value, "[]")); err == nil {
+			*field(c) = a.String()
+			return nil
+		}
+		return text(hostName, field)(c, value)
+	}
+}
+
+// folder stores the path of an existing folder.
+func folder(field func(*config) *string) func(*config, string) error {
+	return func(c *config, value string) error {
+		info, err := os.Stat(value)
+		if err != nil {
+			return err
+		}
+		if !info.IsDir() {
+			return errors.New("it is not a folder")
+		}
+		*field(c) = value
+		return nil
+	}
+}
+
+// number stores a number from 0 to limit.
+func number(limit int, field func(*config) *int) func(*config, string) error {
+	return func(c *config, value string) error {
+		n, err := strconv.Atoi(value)
+		if err != nil || n < 0 || n > limit {
+			return errNotWanted
+		}
+		*field(c) = n
+		return nil
+	}
+}
+
+// address stores a URL.
+func address(field func(*config) *string) func(*config, string) error {
+	return func(c *config, value string) error {
+		u, err := url.Parse(value)
+		valid := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+		if value != "" && !valid {
+			return errNotWanted
+		}
+		*field(c) = value
+		return nil
+	}
+}
+
+// size stores a size. K, M, G and T are powers of 1024.
+func size(field func(*config) *int64) func(*config, string) error {
+	return func(c *config, value string) error {
+		digits := strings.TrimRight(value, "kKmMgGtT")
+		suffix := strings.ToUpper(value[len(digits):])
+		shift := 10 * (strings.Index("KMGT", suffix) + 1)
+		if suffix == "" {
+			shift = 0
+		}
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil || n < 0 || len(suffix) > 1 || n > math.MaxInt64>>shift {
+			return errNotWanted
+		}
+		*field(c) = n << shift
+		return nil
+	}
+}
+
+// span stores a duration of 0 to limit.
+func span(limit time.Duration, field func(*config) *time.Duration) func(*config, string) error {
+	return func(c *config, value string) error {
+		d, err := parseDuration(value)
+		if err != nil || d < 0 || d > limit {
+			return errNotWanted
+		}
+		*field(c) = d
+		return nil
+	}
+}
+
+// parseDuration reads Go's durations, which may begin with days.
+func parseDuration(value string) (time.Duration, error) {
+	const day = 24 * time.Hour
+	days, rest, ok := strings.Cut(value, "d")
+	if !ok {
+		return time.ParseDuration(value)
+	}
+	n, err := strconv.ParseUint(days, 10, 31)
+	if err != nil || n > uint64(math.MaxInt64/day) {
+		return 0, fmt.Errorf("cannot read %q as days", days)
+	}
+	if rest == "" {
+		return time.Duration(n) * day, nil
+	}
+	d, err := time.ParseDuration(rest)
+	if err != nil {
+		return 0, err
+	}
+	return time.Duration(n)*day + d, nil
+}
+
+// abortLimit stores how long an abort may take; less than a second or more
+// than the manager's patience make no sense (spec: client.md section 6).
+func abortLimit(c *config, value string) error {
+	err := span(170*time.Second, func(c *config) *time.Duration { return &c.AbortLimit })(c, value)
+	if err != nil || c.AbortLimit < time.Second {
+		return errNotWanted
+	}
+	return nil
+}
+
+// logLevel stores a level of log/slog by its plain name.
+func logLevel(c *config, value string) error {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	level, ok := levels[strings.ToLower(value)]
+	if !ok {
+		return errNotWanted
+	}
+	c.LogLevel = level
+	return nil
+}
+
+// allow stores a list of networks; a plain address is a network of one.
+func allow(c *config, value string) error {
+	words := strings.FieldsFunc(value, func(r rune) bool { return r == ',' || isSpace(r) })
+	var all []netip.Prefix
+	for _, word := range words {
+		prefix, err := parseNetwork(word)
+		if err != nil {
+			return fmt.Errorf("%q is none", word)
+		}
+		all = append(all, prefix)
+	}
+	c.Allow = all
+	return nil
+}
+
+// parseNetwork reads an address or a network. IPv4 in IPv6 form becomes IPv4.
+func parseNetwork(word string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(word); err == nil {
+		a = a.Unmap().WithZone("")
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(word)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p.Masked(), nil
+}

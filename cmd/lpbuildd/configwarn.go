@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// warnings lists what in the file has no effect.
+func (l *loader) warnings() []origin {
+	if l.ini.file == nil {
+		return nil
+	}
+	var all []origin
+	for _, s := range l.ini.file.sections[1:] {
+		at := fmt.Sprintf("%s:%d", l.path, s.line)
+		if warning := sectionWarning(s.name); warning != "" {
+			all = append(all, origin{Key: s.name, From: at, Warning: warning})
+			continue
+		}
+		for _, o := range s.options {
+			if name := s.name + "." + o.key; !isSetting(name) {
+				all = append(all, origin{
+					Key:     name,
+					Value:   redact(o.value),
+					From:    fmt.Sprintf("%s:%d", l.path, o.line),
+					Warning: "unknown key" + didYouMean(name, settingNames()) + "; it is ignored",
+				})
+			}
+		}
+	}
+	return all
+}
+
+// sectionWarning says what is wrong with the name of a section, "" if nothing.
+func sectionWarning(name string) string {
+	switch name {
+	case "slave":
+		return "[slave] is what [builder] was called before version 190 of launchpad-buildd; it is ignored: rename it to [builder]"
+	case "snapmanager":
+		return "[snapmanager] was dissolved in version 200 of launchpad-buildd; it is ignored: move its proxyport to [builder] and remove it"
+	}
+	var known []string
+	for _, s := range settings() {
+		if s.section == name {
+			return ""
+		}
+		known = append(known, s.section)
+	}
+	return "unknown section" + didYouMean(name, known) + "; it is ignored"
+}
+
+// didYouMean suggests the known name nearest to a wrong one, if it is near.
+func didYouMean(wrong string, known []string) string {
+	best, nearest := "", 3
+	for _, name := range known {
+		if d := editDistance(strings.ToLower(wrong), name); d < nearest {
+			best, nearest = name, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (did you mean %s?)", best)
+}
+
+// editDistance counts the insertions, deletions and replacements of bytes
+// between two names.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// redact removes the user name and password of every URL in a text. It takes
+// away too much rather than too little when an @ is elsewhere in the URL.
+func redact(text string) string {
+	return regexp.MustCompile(`://\S*@`).ReplaceAllString(text, "://[redacted]@")
+}

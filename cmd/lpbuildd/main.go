@@ -1,0 +1,45 @@
+// Command lpbuildd is the worker of a build farm: it accepts commands from the
+// network and runs them as root. Keep its port behind a firewall.
+//
+// This package reads flags and configuration, wires the parts together, and
+// serves, supervises one build, or cleans up after one. It has no logic of its
+// own.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the Makefile to that of debian/changelog.
+var version = "unknown" //nolint:gochecknoglobals // the linker can set nothing else
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := newCommand().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "lpbuildd:", err)
+		os.Exit(1)
+	}
+}
+
+func newCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "lpbuildd",
+		Short: "Build packages for a manager that asks for it over XML-RPC",
+		Long: "lpbuildd is the worker of a build farm. It accepts commands from the network\n" +
+			"and runs them as root: keep its port behind a firewall.",
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(newServeCommand(), newConfigCommand())
+	root.AddCommand(newSupervisorCommands()...)
+	return root
+}

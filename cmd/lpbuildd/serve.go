@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+
+	"lpbuildd/buildd"
+	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/supervisor"
+	"lpbuildd/builders"
+	"lpbuildd/filecache"
+	"lpbuildd/rpc"
+)
+
+func newServeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Listen for the manager and build what it asks for",
+		Long: "Listen for the manager and build what it asks for.\n\n" +
+			"The configuration is the file of --config or of BUILDD_CONFIG; see\n" +
+			"'lpbuildd config show'. HOME is where build directories are made.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), cmd.Flags()) },
+	}
+	addConfigFlags(cmd.Flags())
+	return cmd
+}
+
+// serve runs the daemon until ctx ends. A build that runs goes on without it.
+func serve(ctx context.Context, flags *pflag.FlagSet) error {
+	c, origins, err := loadConfig(flags, os.LookupEnv)
+	if err != nil {
+		return fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)
+	}
+	log := newLog(c)
+	for _, o := range origins {
+		if o.Warning != "" {
+			log.Warn("Configuration", "key", o.Key, "from", o.From, "warning", o.Warning)
+		}
+	}
+	cache, err := openCache(c, log)
+	if err != nil {
+		return err
+	}
+	dc, err := daemonConfig(ctx, c, cache, log)
+	if err != nil {
+		return err
+	}
+	daemon, err := buildd.New(ctx, dc)
+	if err != nil {
+		return err
+	}
+	defer daemon.Close()
+	address := net.JoinHostPort(c.BindHost, strconv.Itoa(c.BindPort))
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("cannot listen on %s (builder.bindhost, builder.bindport): %w", address, err)
+	}
+	server := rpc.NewHTTPServer(restrict(c.Allow, rpc.NewServer(daemon, daemon, cache.Handler(), log)), log)
+	log.Info("Listening", "address", ln.Addr().String(), "version", version, "state", string(daemon.Status().State))
+	return run(ctx, server, ln, daemon)
+}
+
+// run serves until ctx ends, then lets the calls under way finish.
+func run(ctx context.Context, server *http.Server, ln net.Listener, daemon *buildd.Daemon) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error {
+		daemon.EmptyTrash(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if err := server.Shutdown(last); err != nil {
+			return server.Close()
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// newLog makes the daemon's own log, on standard error for the journal.
+func newLog(c config) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, options))
+}
+
+// openCache opens the file cache and deletes what a crash left half done.
+func openCache(c config, log *slog.Logger) (*filecache.Cache, error) {
+	dir, err := filepath.Abs(c.FileCache)
+	if err != nil {
+		return nil, err
+	}
+	cache, err := filecache.Open(dir, filecache.Options{
+		MaxBytes: c.CacheMaxSize, MaxAge: c.CacheMaxAge, MinFree: c.CacheMinFree, Log: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the file cache (builder.filecache): %w", err)
+	}
+	return cache, cache.CleanTemporaries()
+}
+
+// abortGrace is how much longer than its own limit a supervisor may take to
+// report an abort. The manager waits for 180 s (spec: client.md section 1).
+const abortGrace = 10 * time.Second
+
+func daemonConfig(ctx context.Context, c config, cache *filecache.Cache, log *slog.Logger) (buildd.Config, error) {
+	home, err := filepath.Abs(os.Getenv("HOME"))
+	if err != nil || os.Getenv("HOME") == "" {
+		return buildd.Config{}, errors.New("HOME is not set: it says where build directories are made")
+	}
+	share, err := filepath.Abs(c.SharePath)
+	if err != nil {
+		return buildd.Config{}, err
+	}
+	launcher, err := newLauncher()
+	if err != nil {
+		return buildd.Config{}, err
+	}
+	settings := job.Settings{
+		Home: home, FileCache: cache.Dir(), SharePath: share, User: buildUser(c),
+		AptProxy: c.AptProxy, NTPHost: c.NTPHost,
+		Overlay: c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, KeepRoots: c.CacheRoots,
+		WallLimit: c.WallLimit, SilenceLimit: c.SilenceLimit, LogLimit: c.LogLimit, AbortLimit: c.AbortLimit,
+	}
+	return buildd.Config{
+		Arch: c.ArchitectureTag, Version: installedVersion(ctx), Types: types(c.ArchitectureTag),
+		Settings: settings, Cache: cache, Launcher: launcher, AbortGrace: abortGrace, Log: log,
+	}, nil
+}
+
+// types tells the daemon about the build types.
+func types(arch string) []buildd.Type {
+	var out []buildd.Type
+	for _, t := range builders.Types() {
+		out = append(out, buildd.Type{
+			Tag: t.Tag, Sanitize: t.Sanitize, Proxy: t.Proxy,
+			Check: func(args map[string]any, files []string) error {
+				_, common := builders.ParseCommon(args, arch)
+				_, own := t.New(args, files)
+				return errors.Join(common, own, builders.CheckFiles(files))
+			},
+		})
+	}
+	return out
+}
+
+// newLauncher says how this program is started as root.
+func newLauncher() (buildd.Launcher, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return buildd.Launcher{}, err
+	}
+	var root []string
+	if os.Geteuid() != 0 {
+		root = []string{"sudo", "-n"}
+	}
+	command := func(role string) []string { return append(append([]string(nil), root...), self, role) }
+	return buildd.Launcher{
+		Supervise: command(supervisor.RoleEnter),
+		Cleanup:   command(supervisor.RoleCleanup),
+		Trash:     command(supervisor.RoleTrash),
+	}, nil
+}
+
+// buildUser is who sbuild runs as: the daemon's own user, unless that is root.
+func buildUser(c config) string {
+	if os.Geteuid() == 0 {
+		return c.User
+	}
+	if u, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil {
+		return u.Username
+	}
+	return c.User
+}
+
+// installedVersion is the version of the installed package, "" when there is
+// none (spec: protocol.md section 6).
+func installedVersion(ctx context.Context) string {
+	for _, name := range []string{"lpbuildd", "launchpad-buildd"} {
+		query := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${db:Status-Abbrev}${Version}", name) //nolint:gosec // constant words
+		out, err := query.Output()
+		if installed, ok := strings.CutPrefix(string(out), "ii "); ok && err == nil {
+			return installed
+		}
+	}
+	return ""
+}
+
+// restrict lets only these networks in; everyone, when there are none.
+func restrict(allow []netip.Prefix, next http.Handler) http.Handler {
+	if len(allow) == 0 {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		peer, err := netip.ParseAddrPort(r.RemoteAddr)
+		for _, network := range allow {
+			if err == nil && network.Contains(peer.Addr().Unmap()) {
+				next.ServeHTTP(w, r)
+				return
+			}
+		}
+		http.Error(w, "This address may not use this builder ([access] allow).", http.StatusForbidden)
+	})
+}
