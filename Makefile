@@ -1,0 +1,94 @@
+# "make help" lists the targets. The scripts in .ci/ do what takes more than a
+# line; each says at its top what it does and can be run alone.
+
+# Where Go's own archive puts it, should it not be on PATH.
+export PATH := $(PATH):/usr/local/go/bin
+export GO ?= go
+export XDG_CACHE_HOME ?= $(HOME)/.cache
+
+SERIES   := bookworm
+ARCH     := $(shell dpkg --print-architecture)
+CACHE    := $(XDG_CACHE_HOME)/lpbuildd
+VERSION  := $(shell sed -n '1s/.*(\(.*\)).*/\1/p' debian/changelog)
+FUZZTIME ?= 5s
+COUNT    ?= 1
+BENCH    ?= .
+
+# What the integration tests build in and from; they skip what is not there.
+export LPBUILDD_TEST_IMAGE := $(CACHE)/base-$(SERIES)-$(ARCH).tar.gz
+export LPBUILDD_TEST_SOURCE := $(CACHE)/hello
+
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
+
+# Folders of the packages that have the given text in a test file.
+packages_with = $(addprefix ./,$(sort $(dir $(shell grep -rlE --include='*_test.go' '$(1)' *))))
+
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help build install fmt fmt-check vet lint test fuzz integration bench conformance demo check vuln clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+build: ## bin/lpbuildd and bin/lpbuild
+	@echo "== build $(VERSION)"
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/...
+
+demo: ## a fresh machine builds Debian's hello through the daemon (root)
+	@.ci/demo
+
+check: ## everything: install what is needed, format, vet, lint, tests, fuzzing, real builds (root)
+check: install build fmt-check vet lint test fuzz integration
+	@echo "== check: all passed"
+
+install: ## Debian packages and the user that demo, check and conformance need (root)
+	@echo "== install"
+	@.ci/install check
+
+fmt: ## format the Go code
+	.ci/golangci-lint fmt ./...
+
+fmt-check:
+	@echo "== format"
+	@.ci/golangci-lint fmt --diff ./... || { echo "make: run 'make fmt'" >&2; exit 1; }
+
+vet: ## go vet, with and without the integration tests
+	@echo "== vet"
+	@$(GO) vet ./...
+	@$(GO) vet -tags integration ./...
+
+lint: ## golangci-lint, in its pinned version, and shellcheck
+	@echo "== lint"
+	@.ci/golangci-lint config verify
+	@.ci/golangci-lint run ./...
+	@shellcheck .ci/*
+
+test: ## unit tests, with the race detector, in random order
+	@echo "== unit tests"
+	@$(GO) test -race -shuffle=on ./...
+
+fuzz: ## every fuzz target for FUZZTIME (5s)
+	@echo "== fuzz"
+	@.ci/fuzz $(FUZZTIME)
+
+integration: ## tests that need root, sbuild or a base image (root)
+	@echo "== integration tests"
+	@.ci/base-image $(SERIES) $(LPBUILDD_TEST_IMAGE)
+	@.ci/source hello $(LPBUILDD_TEST_SOURCE) $(SERIES)
+	$(GO) test -tags integration -count=1 -timeout 30m -p 1 $(call packages_with,^//go:build .*integration)
+
+# Compare ten runs before and after a change:
+#   make -s bench COUNT=10 >before.txt; ...; make -s bench COUNT=10 >after.txt
+#   go run golang.org/x/perf/cmd/benchstat@latest before.txt after.txt
+bench: ## benchmarks, COUNT times each (1), those matching BENCH (all); made for benchstat
+	@$(GO) test -tags integration -run '^$$' -bench '$(BENCH)' -benchmem -count=$(COUNT) $(call packages_with,^func Benchmark)
+
+conformance: ## the black-box conformance program, if it is there (root)
+	@.ci/conformance
+
+vuln: ## known vulnerabilities in what we use; needs the network's database
+	$(GO) run $(GOVULNCHECK) ./...
+
+clean: ## remove what was built here; the cache stays
+	rm -rf bin coverage.out
