@@ -100,9 +100,6 @@ func (d *Daemon) Close() {
 // EmptyTrash deletes what earlier builds have left to be deleted later, after
 // a crash in between. It takes as long as that takes.
 func (d *Daemon) EmptyTrash(ctx context.Context) {
-	if entries, err := os.ReadDir(filepath.Join(d.state, "trash")); err == nil && len(entries) == 0 || errors.Is(err, os.ErrNotExist) {
-		return
-	}
 	if err := d.cfg.Launcher.emptyTrash(ctx, d.dir); err != nil {
 		d.cfg.Log.Warn("Cannot delete what earlier builds left", "error", err)
 	}

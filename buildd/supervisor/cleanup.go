@@ -33,21 +33,21 @@ func Cleanup() error {
 		err = nil
 	}
 	path := filepath.Join(dir, job.LedgerName)
-	err = errors.Join(err, ledger.Clean(path, undo(dir)), chroot.CleanRoots(rootsDir(dir)))
-	if err != nil {
+	if err := errors.Join(err, ledger.Clean(path, undo(dir))); err != nil {
 		return err
 	}
 	return removeFile(path)
 }
 
-// EmptyTrash deletes what builds have left behind for later, for the build
-// folder that is the working directory.
+// EmptyTrash deletes what builds have left behind for later, and base images
+// that a crash left half unpacked, for the build folder that is the working
+// directory. It takes as long as that takes, and disturbs no build.
 func EmptyTrash(ctx context.Context) error {
 	dir, err := os.Getwd()
 	if err != nil {
 		return err
 	}
-	return chroot.EmptyTrash(ctx, trashDir(dir))
+	return errors.Join(chroot.CleanRoots(rootsDir(dir)), chroot.EmptyTrash(ctx, trashDir(dir)))
 }
 
 // undo says, by kind, how an entry of the ledger is undone.

@@ -101,9 +101,9 @@ func (b *build) summary(o job.Outcome, err error) string {
 	}
 	var took []string
 	for _, t := range b.timings {
-		took = append(took, fmt.Sprintf("%s %.2f s", t.stage, t.took.Seconds()))
+		took = append(took, fmt.Sprintf("%s %.3f s", t.stage, t.took.Seconds()))
 	}
-	line("Time", fmt.Sprintf("%.2f s (%s)", time.Since(b.started).Seconds(), strings.Join(took, ", ")))
+	line("Time", fmt.Sprintf("%.3f s (%s)", time.Since(b.started).Seconds(), strings.Join(took, ", ")))
 	return text.String()
 }
 

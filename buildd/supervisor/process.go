@@ -29,7 +29,11 @@ func identify(pid int) (process, error) {
 	return process{PID: pid, Start: fields[startField]}, nil
 }
 
-// kill kills the process if it still is the one it was.
+// deathWait is how long a killed supervisor may take to die. Its namespaces,
+// with all that is in them, go first.
+const deathWait = 10 * time.Second
+
+// kill kills the process if it still is the one it was, and waits for its end.
 func (p process) kill() error {
 	now, err := identify(p.PID)
 	if err != nil || now != p {
@@ -38,7 +42,13 @@ func (p process) kill() error {
 	if err := unix.Kill(p.PID, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("cannot kill the supervisor, process %d: %w", p.PID, err)
 	}
-	return nil
+	for end := time.Now().Add(deathWait); time.Now().Before(end); {
+		if now, err := identify(p.PID); err != nil || now != p {
+			return nil //nolint:nilerr // as above
+		}
+		<-time.After(2 * time.Millisecond)
+	}
+	return fmt.Errorf("the supervisor, process %d, does not die", p.PID)
 }
 
 // Fields of /proc/<pid>/stat after the name, see proc(5).
