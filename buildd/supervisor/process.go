@@ -20,11 +20,15 @@ type process struct {
 	Start string `json:"start"`
 }
 
-// identify describes a running process.
+// identify describes a running process. One that is dead and waits for its
+// parent to notice does not run.
 func identify(pid int) (process, error) {
 	fields, err := stat(pid)
 	if err != nil {
 		return process{}, err
+	}
+	if fields[stateField] == "Z" || fields[stateField] == "X" {
+		return process{}, fmt.Errorf("process %d is dead", pid)
 	}
 	return process{PID: pid, Start: fields[startField]}, nil
 }
