@@ -97,7 +97,7 @@ const (
 func (c *Chroot) unmount(ctx context.Context, dir string) error {
 	pause := unmountPause
 	for range unmountRounds {
-		left, err := unmountOnce(dir, 0)
+		left, err := c.unmountOnce(dir, 0)
 		if err != nil || len(left) == 0 {
 			return err
 		}
@@ -107,27 +107,33 @@ func (c *Chroot) unmount(ctx context.Context, dir string) error {
 		}
 		pause *= 2
 	}
-	left, err := unmountOnce(dir, 0)
+	left, err := c.unmountOnce(dir, 0)
 	if err != nil || len(left) == 0 {
 		return err
 	}
 	c.cfg.Log.Warn("Detaching busy mounts", "mounts", left)
 	c.cfg.Notice("Detaching busy mounts: " + strings.Join(left, ", "))
-	if left, err = unmountOnce(dir, unix.MNT_DETACH); err != nil || len(left) == 0 {
+	if left, err = c.unmountOnce(dir, unix.MNT_DETACH); err != nil || len(left) == 0 {
 		return err
 	}
 	return fmt.Errorf("still mounted: %s", strings.Join(left, ", "))
 }
 
 // unmountOnce tries each mount once and returns those that are left.
-func unmountOnce(dir string, flags int) ([]string, error) {
+func (c *Chroot) unmountOnce(dir string, flags int) ([]string, error) {
 	paths, err := mountsBelow(dir)
 	if err != nil || len(paths) == 0 {
 		return nil, err
 	}
 	for _, path := range paths {
+		how := flags | unix.UMOUNT_NOFOLLOW
+		if path == c.layers() {
+			// The kernel lets go of the layers of an overlay a while after the
+			// overlay is gone; nothing else uses them.
+			how |= unix.MNT_DETACH
+		}
 		// What fails is in the list that the caller gets.
-		_ = unix.Unmount(path, flags|unix.UMOUNT_NOFOLLOW)
+		_ = unix.Unmount(path, how)
 	}
 	return mountsBelow(dir)
 }

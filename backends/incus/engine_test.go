@@ -1,0 +1,213 @@
+package incus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	client "github.com/lxc/incus/v6/client"
+	"github.com/lxc/incus/v6/shared/api"
+
+	"lpbuildd/backends"
+)
+
+// listen serves as an engine on a socket of its own.
+func listen(t *testing.T, kind string, handler http.HandlerFunc) Config {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/1.0" {
+			handler(w, r)
+			return
+		}
+		_, _ = fmt.Fprintf(w, `{"type": "sync", "metadata": {"auth": "trusted", "api_extensions": ["instances"],
+			"environment": {"server": %q, "driver": "lxc | qemu", "driver_version": "5.0.2 | 8.0"}}}`, kind)
+	}))
+	_ = srv.Listener.Close()
+	srv.Listener = l
+	srv.Start()
+	t.Cleanup(srv.Close)
+	return Config{Socket: socket}.withDefaults()
+}
+
+// hang answers nothing until the test ends or the client goes.
+func hang(t *testing.T) http.HandlerFunc {
+	t.Helper()
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	return func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		select {
+		case <-over:
+		case <-r.Context().Done():
+		}
+	}
+}
+
+func mustConnect(t *testing.T, cfg Config) *server {
+	t.Helper()
+	s, err := connect(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func wantFault(t *testing.T, err error, text string) {
+	t.Helper()
+	var fault *backends.HostFault
+	if !errors.As(err, &fault) || fault.Advice == "" || !strings.Contains(err.Error(), text) {
+		t.Errorf("got %v, want the host's fault with %q", err, text)
+	}
+}
+
+func TestAnEngineThatHangsIsTheHostsFault(t *testing.T) {
+	s := mustConnect(t, listen(t, LXD, hang(t)))
+	s.call, s.poll = 20*time.Millisecond, time.Millisecond
+	t.Run("in a call", func(t *testing.T) {
+		wantFault(t, halt(t.Context(), s, "c"), "no use of LXD: no answer in time")
+	})
+	t.Run("in an operation", func(t *testing.T) {
+		_, err := s.wait(t.Context(), "do it", "1234", noDeadline)
+		wantFault(t, err, "cannot do it: no use of LXD")
+	})
+	t.Run("when files are copied", func(t *testing.T) {
+		c := &Container{server: s, name: "c", made: []string{KindContainer}}
+		wantFault(t, c.CopyIn(t.Context(), strings.NewReader(""), "/f", 0o644), "no use of LXD")
+	})
+	t.Run("and an end of the build comes first", func(t *testing.T) {
+		want := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(want)
+		if err := halt(ctx, s, "c"); !errors.Is(err, want) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestAnEngineThatIsNotThereIsTheHostsFault(t *testing.T) {
+	_, err := connect(t.Context(), Config{Socket: filepath.Join(t.TempDir(), "none")}.withDefaults())
+	wantFault(t, err, "cannot connect")
+	_, err = connect(t.Context(), Config{Remote: "https://127.0.0.1:1", ClientCert: "/no/such/file"}.withDefaults())
+	wantFault(t, err, "/no/such/file")
+	cfg := listen(t, LXD, hang(t))
+	cfg.Engine = Incus
+	_, err = connect(t.Context(), cfg)
+	wantFault(t, err, "the configuration says incus, but it is lxd")
+}
+
+func TestOperationsThatEnd(t *testing.T) {
+	for _, tt := range []struct{ what, metadata, want string }{
+		{"success", `{"status_code": 200}`, ""},
+		{"failure", `{"status_code": 400, "err": "no such thing"}`, "cannot do it: Incus says: no such thing"},
+		{"cancelled", `{"status_code": 401}`, "cancelled"},
+		{"a full disk", `{"status_code": 400, "err": "write: no space left on device"}`, "no space"},
+	} {
+		s := mustConnect(t, listen(t, Incus, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"type": "sync", "metadata": `+tt.metadata+`}`)
+		}))
+		_, err := s.wait(t.Context(), "do it", "1234", noDeadline)
+		if (tt.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v", tt.what, err)
+		}
+		var fault *backends.HostFault
+		if errors.As(err, &fault) != (tt.what == "a full disk") {
+			t.Errorf("%s: blames the wrong one: %v", tt.what, err)
+		}
+	}
+}
+
+func TestALostOperationIsTheHostsFault(t *testing.T) {
+	s := mustConnect(t, listen(t, Incus, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"type": "error", "error": "Operation not found", "error_code": 404}`)
+	}))
+	_, err := s.wait(t.Context(), "do it", "1234", noDeadline)
+	wantFault(t, err, "restarted")
+}
+
+func TestHeadersAreThoseOfTheEngine(t *testing.T) {
+	for kind, want := range map[string]string{LXD: "X-Lxd-Properties", Incus: "X-Incus-Properties"} {
+		got := make(chan http.Header, 1)
+		s := mustConnect(t, listen(t, kind, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			got <- r.Header
+			_, _ = io.WriteString(w, `{"type": "async", "metadata": {"id": "1234"}}`)
+		}))
+		body, _ := newUpload(t.Context(), io.NopCloser(strings.NewReader("x")), time.Minute)
+		_, err := s.with(t.Context()).CreateImage(
+			api.ImagesPost{ImagePut: api.ImagePut{Properties: map[string]string{"a": "b c"}}},
+			&client.ImageCreateArgs{MetaFile: body},
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		header := <-got
+		if header.Get(want) != "a=b+c" {
+			t.Errorf("%s got %v", kind, header)
+		}
+		if _, wrong := header["X-Incus-Properties"]; wrong && kind == LXD {
+			t.Error("LXD got headers of Incus")
+		}
+	}
+}
+
+func TestUploadsThatNobodyTakesAreGivenUp(t *testing.T) {
+	s := mustConnect(t, listen(t, Incus, func(_ http.ResponseWriter, r *http.Request) {
+		// Takes nothing: the body is larger than what sockets buffer.
+		<-r.Context().Done()
+	}))
+	send := func(ctx context.Context, idle time.Duration) error {
+		body, bound := newUpload(ctx, io.NopCloser(zeros{}), idle)
+		_, err := s.with(bound).CreateImage(api.ImagesPost{}, &client.ImageCreateArgs{MetaFile: body})
+		if err == nil {
+			return nil
+		}
+		return context.Cause(bound)
+	}
+	if err := send(t.Context(), 50*time.Millisecond); !errors.Is(err, errDeadline) {
+		t.Errorf("got %v", err)
+	}
+	want := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	time.AfterFunc(50*time.Millisecond, func() { cancel(want) })
+	if err := send(ctx, time.Minute); !errors.Is(err, want) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// zeros never ends.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+func TestVersionsOfLXC(t *testing.T) {
+	for _, tt := range []struct {
+		drivers, versions string
+		want              int
+	}{
+		{"lxc", "5.0.2", 5},
+		{"lxc", "2.0.11", 2},
+		{"lxc | qemu", "5.0.0 | 8.0.4", 5},
+		{"qemu | lxc", "8.0.4 | 4.0.12", 4},
+		{"lxc", "3.0", 3},
+		{"lxc", "devel", newestLXC},
+		{"", "", newestLXC},
+	} {
+		if got := lxcMajor(tt.drivers, tt.versions); got != tt.want {
+			t.Errorf("%q %q: got %d, want %d", tt.drivers, tt.versions, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package incus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lpbuildd/backends"
+)
+
+const (
+	// seedTime is how long snapd may take to set itself up after the first boot.
+	// Slow machines need minutes.
+	seedTime     = 5 * time.Minute
+	hostNameTime = 10 * time.Second
+	// snapLXD is where the snap of LXD keeps its state.
+	snapLXD = "/var/snap/lxd/common/lxd"
+	// containerCLI lists what a container needs of the host's NVIDIA driver.
+	containerCLI = "/snap/lxd/current/bin/nvidia-container-cli.real"
+)
+
+// prepareSnap waits until the snap of LXD is ready, and sets it up if nobody
+// has (spec: backends.md section 4). Without that snap it does nothing.
+func (c *Container) prepareSnap(ctx context.Context) error {
+	if c.cfg.Remote != "" || c.cfg.Engine == Incus || c.cfg.Socket != "" && c.cfg.Socket != snapSocket {
+		return nil
+	}
+	if _, err := os.Stat("/snap/lxd"); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	timed, cancel := context.WithTimeoutCause(ctx, seedTime, fmt.Errorf("snapd was not ready after %v", seedTime))
+	defer cancel()
+	err := c.onHost(timed, "snap", "wait", "system", "seed.loaded")
+	if err == nil && c.cfg.Engine == LXD {
+		if _, statErr := os.Stat(snapLXD + "/server.key"); errors.Is(statErr, fs.ErrNotExist) {
+			err = c.onHost(timed, "lxd", "init", "--auto")
+		}
+	}
+	if err == nil || ctx.Err() != nil {
+		return endedOr(ctx, err)
+	}
+	return &backends.HostFault{Err: fmt.Errorf("cannot prepare LXD: %w", err), Advice: "Check the snaps of the builder (snap changes, snap list)."}
+}
+
+func (c *Container) onHost(ctx context.Context, argv ...string) error {
+	return c.host.Run(ctx, backends.Command{Argv: argv, Env: []string{"PATH=" + backends.SearchPath + ":/snap/bin"}})
+}
+
+// hostNames are the short and the full name of the builder.
+func (c *Container) hostNames(ctx context.Context) (hostname, fqdn string, err error) {
+	hostname, err = os.Hostname()
+	if err != nil {
+		return "", "", backends.MarkHostFault(fmt.Errorf("cannot tell the name of the host: %w", err))
+	}
+	timed, cancel := context.WithTimeout(ctx, hostNameTime)
+	defer cancel()
+	out, err := backends.Output(timed, c.host, backends.Command{Argv: []string{"hostname", "--fqdn"}})
+	if ctx.Err() != nil {
+		return "", "", context.Cause(ctx)
+	}
+	// A machine need not have a full name.
+	if fqdn = strings.TrimSpace(string(out)); err != nil || fqdn == "" || strings.ContainsAny(fqdn, " \t\n") {
+		fqdn = hostname
+	}
+	return hostname, fqdn, nil
+}
+
+// graphicsFiles lists the files and devices of the host that the constraint
+// gpu-nvidia asks for.
+func (c *Container) graphicsFiles(ctx context.Context) ([]string, error) {
+	if !slices.Contains(c.cfg.Constraints, "gpu-nvidia") {
+		return nil, nil
+	}
+	out, err := backends.Output(ctx, c.host, backends.Command{
+		Argv: []string{containerCLI, "list"}, Env: []string{"LD_LIBRARY_PATH=/snap/lxd/current/lib"},
+	})
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		return nil, &backends.HostFault{
+			Err:    fmt.Errorf("cannot list the files of the graphics driver: %w", err),
+			Advice: "Install the NVIDIA driver and the LXD snap, or take the constraint gpu-nvidia from the builder.",
+		}
+	}
+	return strings.Split(strings.TrimSuffix(string(out), "\n"), "\n"), nil
+}
+
+// mapperScript makes nodes for the device mapper, which udev does not do in a
+// container. A kernel without it needs none.
+const mapperScript = `major=$(sed -n 's/^ *\([0-9][0-9]*\) device-mapper$/\1/p' /proc/devices)
+for n in 0 1 2 3 4 5 6 7; do
+    [ -z "$major" ] || [ -e /dev/dm-$n ] || mknod -m 0660 /dev/dm-$n b "$major" $n || exit 1
+done
+`
+
+// deviceScript makes device nodes in the running container (spec: backends.md
+// section 8).
+func deviceScript(graphics []string) string {
+	script := mapperScript
+	for _, path := range graphics {
+		var st unix.Stat_t
+		if !strings.HasPrefix(path, "/dev/") || unix.Stat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR {
+			continue
+		}
+		quoted := backends.Quote(path)
+		script += fmt.Sprintf("[ -e %s ] || mknod -m 0%o %s c %d %d || exit 1\n",
+			quoted, st.Mode&0o777, quoted, unix.Major(st.Rdev), unix.Minor(st.Rdev)) //nolint:unconvert // Rdev differs by architecture
+	}
+	if len(graphics) > 0 {
+		script += "/sbin/ldconfig || exit 1\n"
+	}
+	return script
+}

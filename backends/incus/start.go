@@ -1,0 +1,196 @@
+package incus
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	client "github.com/lxc/incus/v6/client"
+	"github.com/lxc/incus/v6/shared/api"
+
+	"lpbuildd/backends"
+)
+
+// startTime is how long a container may take to run, and then how long until it
+// is ready (spec: backends.md section 8).
+const startTime = 60 * time.Second
+
+// Start makes the container, sets up its files, and starts it.
+func (c *Container) Start(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if c.server == nil {
+		return fmt.Errorf("cannot start the container %s: it was not created", c.name)
+	}
+	graphics, err := c.graphicsFiles(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.makeProfile(ctx, graphics); err != nil {
+		return err
+	}
+	if err := c.makeContainer(ctx); err != nil {
+		return err
+	}
+	if err := c.prepareFiles(ctx); err != nil {
+		return err
+	}
+	script := deviceScript(graphics)
+	if c.cfg.Arch == "armhf" {
+		// Where lxcfs shows the processors of the wrong machine.
+		script += "umount /proc/cpuinfo 2>/dev/null || :\n"
+	}
+	return c.boot(ctx, script)
+}
+
+// makeProfile makes the profile anew.
+func (c *Container) makeProfile(ctx context.Context, graphics []string) error {
+	if err := c.begin(KindProfile); err != nil {
+		return err
+	}
+	if err := deleteProfile(ctx, c.server, c.name); err != nil {
+		return err
+	}
+	err := tell(ctx, c.server, "create the profile", func(e engine) error {
+		return e.CreateProfile(profile(c.cfg, c.name, c.server.major, graphics))
+	})
+	if api.StatusErrorCheck(err) {
+		return &backends.HostFault{Err: err, Advice: "Check the storage pool and the bridge in the builder's configuration."}
+	}
+	return err
+}
+
+// makeContainer makes the container from the image. Another builder may have
+// evicted that since; then it is imported again.
+func (c *Container) makeContainer(ctx context.Context) error {
+	if err := c.begin(KindContainer); err != nil {
+		return err
+	}
+	if err := deleteContainer(ctx, c.server, c.name); err != nil {
+		return err
+	}
+	err := c.instantiate(ctx)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	before := c.fingerprint
+	list, listErr := ask(ctx, c.server, "list images", func(e engine) ([]api.Image, error) { return e.GetImages() })
+	if listErr != nil || withAlias(list, aliasName(c.image, c.cfg.Series, c.cfg.Arch)) == before {
+		return err
+	}
+	c.cfg.Log.Warn("Image vanished", "fingerprint", before, "error", err)
+	if c.fingerprint, err = c.findOrImport(ctx, c.image); err != nil {
+		return err
+	}
+	return c.instantiate(ctx)
+}
+
+func (c *Container) instantiate(ctx context.Context) error {
+	const what = "create the container"
+	profiles := []string{c.name}
+	if c.cfg.Bridge == "" {
+		profiles = []string{"default", c.name}
+	}
+	op, err := ask(ctx, c.server, what, func(e engine) (client.Operation, error) {
+		return e.CreateInstance(api.InstancesPost{
+			Name: c.name, Type: api.InstanceTypeContainer,
+			InstancePut: api.InstancePut{Profiles: profiles},
+			Source:      api.InstanceSource{Type: "image", Fingerprint: c.fingerprint},
+		})
+	})
+	if err != nil {
+		return err
+	}
+	c.setPending(op.Get().ID)
+	if _, err := c.server.wait(ctx, what, op.Get().ID, importTime); err != nil {
+		return err
+	}
+	c.setPending("")
+	return nil
+}
+
+func (c *Container) setPending(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pending = id
+}
+
+// boot starts the container and returns when it is ready. The script runs in it
+// then.
+func (c *Container) boot(ctx context.Context, script string) error {
+	err := do(ctx, c.server, "start the container", startTime, func(e engine) (client.Operation, error) {
+		return e.UpdateInstanceState(c.name, api.InstanceStatePut{Action: "start", Timeout: -1}, "")
+	})
+	if err != nil {
+		return err
+	}
+	if state, err := containerState(ctx, c.server, c.name); err != nil || state != api.Running {
+		if err == nil {
+			err = fmt.Errorf("Container failed to start within %d seconds", int(startTime.Seconds())) //nolint:staticcheck // spec: backends.md section 8 fixes this text
+		}
+		return err
+	}
+	return c.settle(ctx, script)
+}
+
+// readyScript waits until what a build needs is there: the default route, and
+// with systemd the end of early boot, since that empties /tmp and makes devices.
+// Services that failed do not matter. $1 is the number of attempts, $2 tells
+// whether there is to be a route.
+const readyScript = `i=0
+while [ $i -lt $1 ]; do
+    i=$((i + 1)); missing=
+    if [ -n "$2" ] && ! grep -q '^[^[:space:]]*[[:space:]]00000000[[:space:]]' /proc/net/route; then
+        missing="its network is not up"
+    elif [ -d /run/systemd/system ] || [ "$(cat /proc/1/comm)" = systemd ]; then
+        case $(systemctl is-system-running 2>/dev/null) in
+        starting | running | degraded | maintenance) ;;
+        *) missing="systemd is still starting" ;;
+        esac
+    fi
+    [ -n "$missing" ] || break
+    sleep 0.1
+done
+[ -z "$missing" ] || { echo "$missing" >&2; exit 1; }
+`
+
+// settle waits until the container is ready, and prepares what it can only
+// while it runs, all by one command.
+func (c *Container) settle(ctx context.Context, script string) error {
+	timed, cancel := context.WithTimeoutCause(ctx, startTime+callTime, errDeadline)
+	defer cancel()
+	attempts, route := fmt.Sprint(int(startTime.Seconds()*10)), ""
+	if c.cfg.Bridge != "" {
+		route = "yes"
+	}
+	var said bytes.Buffer
+	err := c.attempt(timed, backends.Command{
+		Argv:   []string{"/bin/sh", "-c", readyScript + script, "sh", attempts, route},
+		Stdout: &said, Stderr: &said,
+	})
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("cannot use the container %s: %w: %s", c.name, err, lastLine(said.String()))
+	}
+	return err
+}
+
+// lastLine is the last line that is not empty.
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.TrimSpace(lines[len(lines)-1])
+}
+
+// ensureRunning starts the container again after KillProcesses.
+func (c *Container) ensureRunning(ctx context.Context) error {
+	c.mu.Lock()
+	killed := c.killed
+	c.killed = false
+	c.mu.Unlock()
+	if !killed || !c.has(KindContainer) {
+		return nil
+	}
+	return c.boot(ctx, "")
+}
