@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -72,6 +73,52 @@ func (a Args) IsArray(key string) bool {
 		return true
 	}
 	return false
+}
+
+// Int returns an integer and whether it is set.
+func (a Args) Int(key string) (int64, bool, error) {
+	v := a[key]
+	if unset(v) {
+		return 0, false, nil
+	}
+	switch v.(type) {
+	case int, int64, json.Number:
+		if n, err := strconv.ParseInt(fmt.Sprint(v), 10, 64); err == nil {
+			return n, true, nil
+		}
+	}
+	return 0, false, wrongType(key, "an integer", v)
+}
+
+// StringMap returns a struct whose members are strings, nil when it is not set.
+// The error about a member calls it key.member.
+func (a Args) StringMap(key string) (map[string]string, error) {
+	members, err := a.members(key)
+	if err != nil || members == nil {
+		return nil, err
+	}
+	out := make(map[string]string, len(members))
+	for name, v := range members {
+		s, ok := v.(string)
+		if !ok {
+			return nil, wrongType(key+"."+name, "a string", v)
+		}
+		out[name] = s
+	}
+	return out, nil
+}
+
+// members returns a struct as it came, nil when it is not set.
+func (a Args) members(key string) (map[string]any, error) {
+	v := a[key]
+	if unset(v) {
+		return nil, nil
+	}
+	members, ok := v.(map[string]any)
+	if !ok {
+		return nil, wrongType(key, "a struct", v)
+	}
+	return members, nil
 }
 
 func (a Args) texts(key string, text func(any) (string, bool)) ([]string, error) {

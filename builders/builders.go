@@ -94,10 +94,29 @@ type Env struct {
 	// AnnounceRun writes the time stamp and RUN: lines of spec: lifecycle.md
 	// section 4.1 to the log, for a command that a stage stands for.
 	AnnounceRun func(argv ...string)
+	// Proxy is the local proxy that this build may use, nil without one.
+	Proxy *Proxy
+	// RevokeProxy revokes the token of the proxy before the build is over. It
+	// reports failures to the log only. Never nil.
+	RevokeProxy func(ctx context.Context)
+	// SnapStore is the URL of a snap store proxy, "" without one.
+	SnapStore string
+	// SetExtra publishes a key of the extra status, e.g. revision_id. Never nil,
+	// safe for concurrent use.
+	SetExtra func(key string, value any)
 	// Undo registers a host path, made by the build type outside the build
 	// directory, for removal after the build, however it ends. It must be
 	// called before the path is made.
 	Undo func(path string) error
+}
+
+// Proxy is a local proxy without authentication, as the build sees it (spec:
+// proxy.md).
+type Proxy struct {
+	// URL is what goes into http_proxy, with its trailing slash.
+	URL string
+	// Host and Port are the same in pieces.
+	Host, Port string
 }
 
 // Builder is one build of one type.

@@ -94,6 +94,12 @@ func (r *reader) strings(key string) []string {
 	return list
 }
 
+func (r *reader) stringMap(key string) map[string]string {
+	m, err := r.args.StringMap(key)
+	r.note(err)
+	return m
+}
+
 // keys accepts binary data as well as base64 text. It is put into base64, the
 // form that binary data has anyway after a journey through JSON.
 func (r *reader) keys(key string) []string {

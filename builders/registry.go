@@ -4,5 +4,7 @@ package builders
 func Types() []Type {
 	return []Type{
 		{Tag: "binarypackage", Backend: "chroot", New: newBinaryPackage},
+		{Tag: "snap", Backend: "lxd", Sanitize: true, Proxy: true, New: newSnap},
+		{Tag: "oci", Backend: "lxd", Sanitize: true, Proxy: true, New: newOCI},
 	}
 }

@@ -1,0 +1,57 @@
+package builders
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+)
+
+const (
+	// fetchServiceCA is the certificate with which the fetch service intercepts
+	// TLS.
+	fetchServiceCA = "/usr/local/share/ca-certificates/local-ca.crt"
+	// aptProxySettings is also written by the stage SOURCES; the later one wins.
+	aptProxySettings = "/etc/apt/apt.conf.d/99proxy"
+)
+
+// useFetchService makes the target trust and use the fetch service, if there is
+// one (spec: proxy.md section 7).
+func useFetchService(ctx context.Context, env Env, p ProxyArgs) error {
+	if !p.UseFetchService {
+		return nil
+	}
+	if env.Proxy != nil {
+		settings := fmt.Sprintf("Acquire::http::Proxy %q;\nAcquire::https::Proxy %q;\n\n", env.Proxy.URL, env.Proxy.URL)
+		if err := writeText(ctx, env, aptProxySettings, settings); err != nil {
+			return err
+		}
+	}
+	// Lists that were fetched without the service would hide what it must see.
+	if err := env.inTarget(ctx, "rm", "-rf", "/var/lib/apt/lists"); err != nil {
+		return err
+	}
+	if err := env.Target.CopyIn(ctx, bytes.NewReader(p.Certificate), fetchServiceCA, 0o644); err != nil {
+		return fmt.Errorf("cannot write %s in the target: %w", fetchServiceCA, err)
+	}
+	for _, argv := range fetchServiceCommands(env) {
+		if err := env.inTarget(ctx, argv...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func fetchServiceCommands(env Env) [][]string {
+	commands := [][]string{{"update-ca-certificates"}}
+	if env.Proxy != nil {
+		commands = append(commands,
+			[]string{"snap", "set", "system", "proxy.http=" + env.Proxy.URL},
+			[]string{"snap", "set", "system", "proxy.https=" + env.Proxy.URL})
+	}
+	commands = append(commands, []string{"apt-get", "-y", "update"}, []string{"systemctl", "restart", "snapd"})
+	if env.Common.Series == "focal" {
+		// Its git would use version 0, which the fetch service does not know.
+		commands = append(commands, []string{"git", "config", "--global", "protocol.version", "2"})
+	}
+	return commands
+}

@@ -1,0 +1,277 @@
+package builders
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+
+	"lpbuildd/backends"
+)
+
+// source is where a build's source comes from: a Bazaar branch or a Git
+// repository (spec: lifecycle.md section 15).
+type source struct {
+	branch     string // of Bazaar
+	repository string // of Git
+	ref        string // a branch, tag, full ref name or commit id of Git; HEAD unless given
+}
+
+// source reads the arguments. None may be taken for an option by the programs
+// that get it (weakness G12).
+func (r *reader) source() source {
+	before := len(r.errs)
+	s := source{
+		branch:     r.word("branch"),
+		repository: r.word("git_repository"),
+		ref:        r.word("git_path"),
+	}
+	switch {
+	case len(r.errs) > before:
+	case (s.branch == "") == (s.repository == ""):
+		r.note(errors.New("branch, git_repository: exactly one of them is required"))
+	case s.ref != "" && s.repository == "":
+		r.note(errors.New("git_path: expected nothing without git_repository"))
+	}
+	if s.ref == "" {
+		s.ref = "HEAD"
+	}
+	return s
+}
+
+// word reads an optional string that becomes a word of a command line.
+func (r *reader) word(key string) string {
+	s := r.optional(key, "")
+	if strings.HasPrefix(s, "-") {
+		r.note(fmt.Errorf("%s: expected no %q at its start", key, "-"))
+	}
+	return s
+}
+
+// name reads the required name of what is built, which becomes a folder.
+func (r *reader) name() string {
+	s := r.required("name")
+	if s == "" {
+		return ""
+	}
+	if err := checkFileName(s); err != nil {
+		r.note(fmt.Errorf("name: %w", err))
+	}
+	if strings.HasPrefix(s, "-") {
+		r.note(fmt.Errorf("name: expected no %q at its start", "-"))
+	}
+	return s
+}
+
+// packageName is the package that the checkout needs.
+func (s source) packageName() string {
+	if s.branch != "" {
+		return "bzr"
+	}
+	return "git"
+}
+
+// options are the source as the operation's line in the log shows it.
+func (s source) options() []string {
+	if s.branch != "" {
+		return []string{"--branch", withoutUserInfo(s.branch)}
+	}
+	options := []string{"--git-repository", withoutUserInfo(s.repository)}
+	if s.ref != "HEAD" {
+		options = append(options, "--git-path", s.ref)
+	}
+	return options
+}
+
+// checkOut makes the folder dir of the target a checkout. A shallow one has no
+// history.
+func (s source) checkOut(ctx context.Context, env Env, dir string, environment []string, shallow bool) error {
+	c := checkout{source: s, env: env, dir: dir, environment: environment}
+	if s.branch != "" {
+		return c.beside(ctx, "bzr", "branch", s.branch, path.Base(dir))
+	}
+	var err error
+	if shallow && !abbreviatedID.MatchString(s.ref) {
+		err = c.shallow(ctx)
+	} else {
+		err = c.full(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return c.submodules(ctx)
+}
+
+// revision asks a checkout for its revision id.
+func (s source) revision(ctx context.Context, env Env, dir string) (string, error) {
+	argv := []string{"git", "rev-parse", "HEAD^{}"}
+	if s.branch != "" {
+		argv = []string{"bzr", "revno"}
+	}
+	out, err := backends.Output(ctx, env.Target, backends.Command{Argv: argv, Dir: dir, Env: buildEnvironment(), Stderr: env.Log})
+	if err != nil {
+		return "", fmt.Errorf("cannot find out the revision: %w", err)
+	}
+	return strings.TrimSuffix(string(out), "\n"), nil
+}
+
+// checkOutAndReport is checkOut, and publishes the revision id.
+func (s source) checkOutAndReport(ctx context.Context, env Env, dir string, environment []string, shallow bool) error {
+	if err := s.checkOut(ctx, env, dir, environment, shallow); err != nil {
+		return err
+	}
+	revision, err := s.revision(ctx, env, dir)
+	if err != nil {
+		return err
+	}
+	env.SetExtra("revision_id", revision)
+	return nil
+}
+
+// hideCredentials takes the credentials out of a Git checkout that becomes part
+// of a result.
+func (s source) hideCredentials(ctx context.Context, env Env, dir string) error {
+	if s.repository == "" || len(Secrets(Args{"git_repository": s.repository})) == 0 {
+		return nil
+	}
+	err := env.buildCommand(ctx, dir, nil, "git", "remote", "set-url", "origin", withoutUserInfo(s.repository))
+	if err != nil {
+		return err
+	}
+	return env.buildCommand(ctx, dir, nil, "git", "submodule", "sync", "--quiet", "--recursive")
+}
+
+// withoutUserInfo leaves out what stands before the host of a URL.
+func withoutUserInfo(u string) string {
+	scheme, rest, ok := strings.Cut(u, "://")
+	if !ok {
+		return u
+	}
+	if info := userInfo(rest); info != "" {
+		rest = strings.TrimPrefix(rest, info+"@")
+	}
+	return scheme + "://" + rest
+}
+
+var (
+	commitID      = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+	abbreviatedID = regexp.MustCompile(`^[0-9a-f]{7,39}$`)
+)
+
+// checkout is one checkout in the making.
+type checkout struct {
+	source      source
+	env         Env
+	dir         string
+	environment []string
+}
+
+// beside runs a command in the parent folder, inside in the checkout itself.
+func (c checkout) beside(ctx context.Context, argv ...string) error {
+	return c.env.buildCommand(ctx, path.Dir(c.dir), c.environment, argv...)
+}
+
+func (c checkout) inside(ctx context.Context, argv ...string) error {
+	return c.env.buildCommand(ctx, c.dir, c.environment, argv...)
+}
+
+func (c checkout) commands(ctx context.Context, run func(context.Context, ...string) error, commands ...[]string) error {
+	for _, argv := range commands {
+		if err := run(ctx, argv...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// full clones the whole repository.
+func (c checkout) full(ctx context.Context) error {
+	if err := c.beside(ctx, "git", "clone", "-n", c.source.repository, path.Base(c.dir)); err != nil {
+		return err
+	}
+	ref := c.source.ref
+	switch branch, isBranch := strings.CutPrefix(ref, "refs/heads/"); {
+	case isBranch: // a clone has no local branch but the default one
+		return c.inside(ctx, "git", "checkout", "-q", "-B", branch, "refs/remotes/origin/"+branch)
+	case strings.HasPrefix(ref, "refs/") && !strings.HasPrefix(ref, "refs/tags/"): // and nothing at all of these
+		return c.commands(ctx, c.inside, []string{"git", "fetch", "origin", ref}, []string{"git", "checkout", "-q", "FETCH_HEAD"})
+	}
+	return c.inside(ctx, "git", "checkout", "-q", ref)
+}
+
+// shallow fetches a single commit. "git clone" knows only short names, so that
+// everything else is fetched by its own name (weakness O2).
+func (c checkout) shallow(ctx context.Context) error {
+	ref := c.source.ref
+	clone := []string{"git", "clone", "-n", "--depth", "1", "--single-branch", c.source.repository, path.Base(c.dir)}
+	branch, isBranch := strings.CutPrefix(ref, "refs/heads/")
+	switch {
+	case ref == "HEAD":
+		if err := c.beside(ctx, clone...); err != nil {
+			return err
+		}
+		return c.inside(ctx, "git", "checkout", "-q", "HEAD")
+	case isBranch:
+		return c.fetch(ctx, "+"+ref+":refs/remotes/origin/"+branch, "-B", branch, "refs/remotes/origin/"+branch)
+	case strings.HasPrefix(ref, "refs/tags/"):
+		return c.fetch(ctx, "+"+ref+":"+ref, ref)
+	case strings.HasPrefix(ref, "refs/"):
+		return c.fetch(ctx, ref, "FETCH_HEAD")
+	case commitID.MatchString(ref):
+		return c.fetchCommit(ctx)
+	}
+	clone = []string{"git", "clone", "-n", "--depth", "1", "-b", ref, "--single-branch", c.source.repository, path.Base(c.dir)}
+	if err := c.beside(ctx, clone...); err != nil {
+		return err
+	}
+	return c.inside(ctx, "git", "checkout", "-q", ref)
+}
+
+// start makes an empty repository that knows where the source is.
+func (c checkout) start(ctx context.Context) error {
+	if err := c.beside(ctx, "git", "init", "-q", path.Base(c.dir)); err != nil {
+		return err
+	}
+	return c.inside(ctx, "git", "remote", "add", "origin", c.source.repository)
+}
+
+// fetch fetches one ref, and checks out what the words after it say.
+func (c checkout) fetch(ctx context.Context, refspec string, what ...string) error {
+	if err := c.start(ctx); err != nil {
+		return err
+	}
+	return c.commands(ctx, c.inside,
+		[]string{"git", "fetch", "--depth", "1", "origin", refspec},
+		append([]string{"git", "checkout", "-q"}, what...))
+}
+
+// fetchCommit fetches a commit by its id, as servers allow it under version 2
+// of the protocol. If this one does not, it fetches everything.
+func (c checkout) fetchCommit(ctx context.Context) error {
+	if err := c.start(ctx); err != nil {
+		return err
+	}
+	err := c.inside(ctx, "git", "-c", "protocol.version=2", "fetch", "--depth", "1", "origin", c.source.ref)
+	var exit *backends.ExitError
+	if errors.As(err, &exit) {
+		c.env.say("The repository gives no single commits; fetching all of it.")
+		err = c.inside(ctx, "git", "fetch", "--tags", "origin")
+	}
+	if err != nil {
+		return err
+	}
+	return c.inside(ctx, "git", "checkout", "-q", c.source.ref)
+}
+
+// submodules fetches the submodules. Not all builds need them.
+func (c checkout) submodules(ctx context.Context) error {
+	err := c.inside(ctx, "git", "submodule", "update", "--init", "--recursive")
+	var exit *backends.ExitError
+	if errors.As(err, &exit) {
+		c.env.say("'git submodule update --init --recursive failed with exit code %d (build may fail later)", exit.Code)
+		return nil
+	}
+	return err
+}

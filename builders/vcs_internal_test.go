@@ -1,0 +1,148 @@
+package builders
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"lpbuildd/backends"
+)
+
+// here is a target that is this machine.
+type here struct{ backends.Host }
+
+func (here) CopyIn(context.Context, io.Reader, string, fs.FileMode) error {
+	return errors.ErrUnsupported
+}
+
+func (here) CopyOut(context.Context, string) (io.ReadCloser, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// repository makes a Git repository: two commits on main, the first of them
+// with an annotated tag, a branch with a slash in its name, and a ref of
+// another kind. It returns its URL and the two commit ids.
+func repository(t *testing.T, dir string) (url, first, second string) {
+	t.Helper()
+	git := func(args ...string) string {
+		t.Helper()
+		settings := []string{"-C", dir, "-c", "user.name=A", "-c", "user.email=a@example.org"}
+		out, err := backends.Output(t.Context(), backends.Host{Home: dir}, backends.Command{
+			Argv: append(append([]string{"git"}, settings...), args...), Stderr: t.Output(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	git("init", "-q", "-b", "main")
+	git("commit", "-q", "--allow-empty", "-m", "one")
+	git("tag", "-a", "-m", "tag", "v1.0")
+	first = git("rev-parse", "HEAD")
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("two\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	git("add", "file")
+	git("commit", "-q", "-m", "two")
+	git("branch", "feature/x", first)
+	git("update-ref", "refs/merge/7/head", first)
+	return "file://" + dir, first, git("rev-parse", "HEAD")
+}
+
+func TestCheckOutFromGit(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("no git here:", err)
+	}
+	url, first, second := repository(t, t.TempDir())
+	for _, shallow := range []bool{false, true} {
+		for ref, want := range map[string]string{
+			"HEAD": second, "main": second, "feature/x": first, "v1.0": first,
+			"refs/heads/main": second, "refs/heads/feature/x": first, "refs/tags/v1.0": first,
+			"refs/merge/7/head": first, first: first, second: second, first[:9]: first,
+		} {
+			t.Run(strings.ReplaceAll(ref, "/", "_")+map[bool]string{true: " shallow"}[shallow], func(t *testing.T) {
+				var log bytes.Buffer
+				dir := filepath.Join(t.TempDir(), "snap")
+				env := Env{Target: here{backends.Host{Home: t.TempDir()}}, Log: &log}
+				s := source{repository: url, ref: ref}
+				if err := s.checkOut(t.Context(), env, dir, nil, shallow); err != nil {
+					t.Fatalf("%v\n%s", err, log.String())
+				}
+				got, err := s.revision(t.Context(), env, dir)
+				if err != nil || got != want {
+					t.Errorf("checked out %q, %v; want %q", got, err, want)
+				}
+				count, err := backends.Output(t.Context(), backends.Host{}, backends.Command{
+					Argv: []string{"git", "-C", dir, "rev-list", "--count", "HEAD"},
+				})
+				if n := strings.TrimSpace(string(count)); err != nil || shallow && n != "1" && len(ref) != 9 {
+					t.Errorf("%q commits, %v", n, err)
+				}
+			})
+		}
+	}
+}
+
+func TestCheckOutOfWhatIsNotThere(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("no git here:", err)
+	}
+	url, _, _ := repository(t, t.TempDir())
+	for _, ref := range []string{"none", "refs/heads/none", "refs/tags/none", "refs/none", strings.Repeat("0123", 10)} {
+		for _, shallow := range []bool{false, true} {
+			env := Env{Target: here{backends.Host{Home: t.TempDir()}}, Log: io.Discard}
+			dir := filepath.Join(t.TempDir(), "snap")
+			var exit *backends.ExitError
+			if err := (source{repository: url, ref: ref}).checkOut(t.Context(), env, dir, nil, shallow); !errors.As(err, &exit) {
+				t.Errorf("%s, shallow %v: %v", ref, shallow, err)
+			}
+		}
+	}
+}
+
+func TestWithoutUserInfo(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://git.test/repo":                 "https://git.test/repo",
+		"https://user:p@ss@git.test/repo":       "https://git.test/repo",
+		"https://:macaroon=/x@git.test/~a/repo": "https://git.test/~a/repo",
+		"https://git.test/a@b":                  "https://git.test/a@b",
+		"lp:project":                            "lp:project",
+	} {
+		if got := withoutUserInfo(in); got != want {
+			t.Errorf("%s: got %s, want %s", in, got, want)
+		}
+	}
+}
+
+// TestGitProxy runs the program that git gets, with a stand-in for socat.
+func TestGitProxy(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{"lpbuildd-git-proxy": gitProxy, "socat": "#!/bin/sh\nprintf '%s\\n' \"$@\"\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for proxy, want := range map[string]string{
+		"http://10.10.10.1:8222/":           "PROXY:10.10.10.1:git.test:9418,proxyport=8222",
+		"http://proxy.test":                 "PROXY:proxy.test:git.test:9418",
+		"http://user:p@ss@proxy.test:3128/": "PROXY:proxy.test:git.test:9418,proxyport=3128,proxyauth=user:p@ss",
+		"http://[fd00::1]:8222/":            "PROXY:[fd00::1]:git.test:9418,proxyport=8222",
+		"http://[fd00::1]/":                 "PROXY:[fd00::1]:git.test:9418",
+		"proxy.test:3128":                   "PROXY:proxy.test:git.test:9418,proxyport=3128",
+	} {
+		out, err := backends.Output(t.Context(), backends.Host{}, backends.Command{
+			Argv: []string{filepath.Join(dir, "lpbuildd-git-proxy"), "git.test", "9418"},
+			Env:  []string{"PATH=" + dir + ":/usr/bin:/bin", "http_proxy=" + proxy}, Stderr: t.Output(),
+		})
+		if got := string(out); err != nil || got != "STDIO\n"+want+"\n" {
+			t.Errorf("%s: got %q, %v; want %q", proxy, got, err, want)
+		}
+	}
+}
