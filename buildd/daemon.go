@@ -1,14 +1,13 @@
 package buildd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,6 +47,9 @@ type Config struct {
 	// AbortGrace is how much longer than Settings.AbortLimit a supervisor may
 	// take to report an aborted build before it is killed.
 	AbortGrace time.Duration
+	// RetryDelay is how long to wait before the end of a build is written down
+	// again when that was not possible; 0 is 5 seconds.
+	RetryDelay time.Duration
 	Log        *slog.Logger
 }
 
@@ -58,10 +60,13 @@ type Daemon struct {
 	state string // folder of the journal
 	dir   string // folder of the running build
 
-	now    atomic.Pointer[snapshot]
-	ctx    context.Context //nolint:containedctx // of the goroutines that follow a build, which outlive every call
-	cancel context.CancelCauseFunc
-	wg     sync.WaitGroup
+	now  atomic.Pointer[snapshot]
+	done chan struct{} // closed by stop
+	stop func()
+	wg   sync.WaitGroup
+
+	sweeping   sync.Mutex // held by sweepUp
+	protecting sync.Mutex // held while the cache is told what is in use
 
 	mu   sync.Mutex // guards j and link; held over the journal, never over a build's work
 	j    journal
@@ -70,15 +75,20 @@ type Daemon struct {
 
 // New takes up the state that the last daemon left: a build that still runs is
 // followed again, one that ended is presented, one that died is cleaned up.
-// ctx ends what the daemon does in the background; see Close.
+// The daemon lives until Close and not until the end of ctx.
 func New(ctx context.Context, cfg Config) (*Daemon, error) {
+	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, 5*time.Second)
 	state := cfg.Cache.StateDir()
-	d := &Daemon{cfg: cfg, state: state, dir: filepath.Join(state, "build")}
+	d := &Daemon{cfg: cfg, state: state, dir: filepath.Join(state, "build"), done: make(chan struct{})}
+	d.stop = sync.OnceFunc(func() { close(d.done) })
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the folder of builds: %w", err)
 	}
-	d.ctx, d.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	if err := d.recover(ctx); err != nil {
+	if err := errors.Join(job.RemoveTemporaries(state), d.removeUnsanitized()); err != nil {
+		cfg.Log.Warn("Cannot delete old files", "error", err)
+	}
+	d.makeReserves()
+	if err := d.recover(context.WithoutCancel(ctx)); err != nil {
 		d.Close()
 		return nil, err
 	}
@@ -86,15 +96,61 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 }
 
 // Close stops following the build, which goes on. It waits for the daemon's
-// goroutines.
+// goroutines. No other method may be called afterwards, except Close.
 func (d *Daemon) Close() {
-	d.cancel(errors.New("the daemon is stopping"))
+	d.stop()
 	d.mu.Lock()
 	if d.link != nil {
 		d.link.close()
 	}
+	if s := d.now.Load(); s != nil && s.tailer != nil {
+		s.tailer.Close()
+	}
 	d.mu.Unlock()
 	d.wg.Wait()
+}
+
+// closing says that Close was called.
+func (d *Daemon) closing() bool {
+	select {
+	case <-d.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// later calls f, holding mu, after a delay, unless the daemon is closed before.
+func (d *Daemon) later(delay time.Duration, f func()) {
+	d.wg.Go(func() {
+		timer := time.NewTimer(delay)
+		defer timer.Stop()
+		select {
+		case <-d.done:
+		case <-timer.C:
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			f()
+		}
+	})
+}
+
+// makeReserves keeps room for the journal and the outcome of a build, so that a
+// build that fills the disk can be ended.
+func (d *Daemon) makeReserves() {
+	if err := errors.Join(job.MakeReserve(d.state), job.MakeReserve(d.dir)); err != nil {
+		d.cfg.Log.Warn("Cannot set room aside on the disk", "error", err)
+	}
+}
+
+// removeUnsanitized deletes the raw log that the predecessor of this program
+// left beside the served one (weaknesses.md D1).
+func (d *Daemon) removeUnsanitized() error {
+	err := os.Remove(d.logPath() + ".unsanitized")
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // EmptyTrash deletes what earlier builds have left to be deleted later, after
@@ -117,6 +173,7 @@ func (d *Daemon) Info() Info {
 // EnsurePresent makes a file present in the cache, or only says whether it is.
 // It answers when the download is over, one way or the other.
 func (d *Daemon) EnsurePresent(ctx context.Context, sum string, src Source) (Presence, error) {
+	d.protect()
 	p, err := d.cfg.Cache.Ensure(ctx, sum, src)
 	if err != nil {
 		return Presence{}, &Fault{Reason: "ensurepresent: sha1: " + err.Error()}
@@ -124,97 +181,19 @@ func (d *Daemon) EnsurePresent(ctx context.Context, sum string, src Source) (Pre
 	return p, nil
 }
 
-// Build checks a request, makes it durable, and starts the build. The order of
-// the checks is part of the protocol (spec: protocol.md section 7), except that
-// nothing changes before all of them have passed.
-func (d *Daemon) Build(ctx context.Context, r Request) error {
-	t, err := d.findType(r.Tag)
-	if err != nil {
-		return err
-	}
-	inputs, err := d.checkInputs(ctx, r)
-	if err != nil {
-		return err
-	}
-	if err := checkBuildID(r.BuildID); err != nil {
-		return err
-	}
-	if state := d.now.Load().status.State; state != Idle {
-		return &StateError{State: state, Event: Accept}
-	}
-	if err := t.Check(r.Args, names(r.Files)); err != nil {
-		return &Fault{Reason: "build: args: " + err.Error()}
-	}
-	private, _ := r.Args["archive_private"].(bool)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	err = d.transition(Accept, func(j *journal) {
-		*j = journal{
-			BuildID: r.BuildID, Tag: r.Tag, Inputs: inputs,
-			Private: private || t.Sanitize, ProxyInfo: proxyInfo(r.Args),
-		}
-	})
-	if err != nil {
-		return err
-	}
-	if err := d.launch(r); err != nil {
-		d.cfg.Log.Error("Cannot start a build", "build_id", r.BuildID, "error", err)
-		return errors.Join(&Fault{Reason: "build: " + err.Error()}, d.transition(Lost, forget))
-	}
-	d.cfg.Log.Info("Build started", "build_id", r.BuildID, "type", r.Tag)
-	return nil
-}
-
-// launch starts the supervisor and hands it the request. The caller holds mu.
-func (d *Daemon) launch(r Request) error {
-	for _, name := range []string{job.SocketName, job.OutcomeName} {
-		if err := os.RemoveAll(filepath.Join(d.dir, name)); err != nil {
-			return err
-		}
-	}
-	if err := os.WriteFile(d.logPath(), nil, 0o640); err != nil { //nolint:gosec // readable by the group of the builder
-		return fmt.Errorf("cannot make the build log: %w", err)
-	}
-	socket, err := listen(d.ctx, d.dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = socket.Close() }()
-	if err := d.cfg.Launcher.start(d.ctx, d.dir, socket, d.cfg.Log); err != nil {
-		return err
-	}
-	l, err := connect(d.ctx, d.dir)
-	if err != nil {
-		return err
-	}
-	request := &job.Request{
-		BuildID: r.BuildID, Tag: r.Tag, Image: r.Image, Files: r.Files, Args: r.Args,
-		Arch: d.cfg.Arch, Settings: d.cfg.Settings,
-	}
-	// Once it is sent, the request reaches the supervisor even if this process
-	// dies now.
-	if err := l.send(job.Message{Request: request}); err != nil {
-		l.close()
-		return fmt.Errorf("cannot send the request to the supervisor: %w", err)
-	}
-	d.attach(l, r.BuildID)
-	return nil
-}
-
 // Abort asks the running build to end. It returns at once; the builder is
 // Waiting when the build has ended.
-func (d *Daemon) Abort(context.Context) error {
+func (d *Daemon) Abort(ctx context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	was := d.j.State
-	if was == Aborting {
+	if d.j.State == Aborting {
 		return nil
 	}
 	if err := d.transition(Abort, func(*journal) {}); err != nil {
 		return err
 	}
 	d.cfg.Log.Info("Build is being aborted", "build_id", d.j.BuildID)
-	d.sendAbort(d.j.BuildID)
+	d.sendAbort(context.WithoutCancel(ctx), d.j.BuildID)
 	return nil
 }
 
@@ -228,11 +207,13 @@ func (d *Daemon) Clean(context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.sweep()
+	d.sweep()
+	return nil
 }
 
-// sweep deletes the results of the last build. The caller holds mu.
-func (d *Daemon) sweep() error {
+// sweep deletes the results of the last build. What cannot be deleted is left
+// for the next start: the builder is idle all the same. The caller holds mu.
+func (d *Daemon) sweep() {
 	var errs []error
 	for _, sum := range d.j.Garbage {
 		errs = append(errs, d.cfg.Cache.Remove(sum))
@@ -242,13 +223,15 @@ func (d *Daemon) sweep() error {
 	}
 	if err := errors.Join(errs...); err != nil {
 		d.cfg.Log.Error("Cannot delete all results of the last build", "error", err)
-		return nil //nolint:nilerr // the builder is idle; what is left goes at the next start
+		return
 	}
 	if d.j.Garbage == nil {
-		return nil
+		return
 	}
 	d.j.Garbage = nil
-	return d.j.write(d.state)
+	if err := d.j.write(d.state); err != nil {
+		d.cfg.Log.Error("Cannot write the journal", "error", err)
+	}
 }
 
 // transition applies an event: checks it, changes a copy of the journal, makes
@@ -271,83 +254,6 @@ func (d *Daemon) transition(event Event, change func(*journal)) error {
 
 // forget is the change of a journal whose build is gone.
 func forget(j *journal) { *j = journal{} }
-
-// findType looks a build type up.
-func (d *Daemon) findType(tag string) (Type, error) {
-	for _, t := range d.cfg.Types {
-		if t.Tag == tag {
-			return t, nil
-		}
-	}
-	return Type{}, &UnknownTypeError{Tag: tag, Known: d.Info().Tags}
-}
-
-// checkInputs checks that all files of a request are in the cache, and returns
-// their checksums.
-func (d *Daemon) checkInputs(ctx context.Context, r Request) ([]string, error) {
-	var sums []string
-	check := func(name, sum string) error {
-		present, err := d.cfg.Cache.Present(ctx, sum)
-		if err == nil && present {
-			sums = append(sums, sum)
-			return nil
-		}
-		return &UnknownSumError{Name: name, Sum: sum}
-	}
-	if err := check("", r.Image); err != nil {
-		return nil, err
-	}
-	for _, name := range names(r.Files) {
-		if err := check(name, r.Files[name]); err != nil {
-			return nil, err
-		}
-	}
-	return sums, nil
-}
-
-// names returns the keys of a filemap in a fixed order.
-func names(files map[string]string) []string {
-	var out []string
-	for name := range files {
-		out = append(out, name)
-	}
-	slices.Sort(out)
-	return out
-}
-
-// maxBuildID leaves room for "build-" and a suffix in a file name.
-const maxBuildID = 200
-
-// checkBuildID refuses build ids that are no single path component
-// (weaknesses.md A13) or that XML cannot carry back (A12).
-func checkBuildID(id string) error {
-	bad := func(expected string) error {
-		return &Fault{Reason: fmt.Sprintf("build: build id: expected %s, got %.60q", expected, id)}
-	}
-	switch {
-	case id == "":
-		return bad("a non-empty string")
-	case len(id) > maxBuildID:
-		return bad(fmt.Sprintf("at most %d bytes", maxBuildID))
-	case strings.Contains(id, "/"):
-		return bad("a single path component")
-	case strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }):
-		return bad("no control characters")
-	}
-	return nil
-}
-
-// proxyInfo picks what the manager asks for later.
-func proxyInfo(args map[string]any) ProxyInfo {
-	var p ProxyInfo
-	if use, ok := args["use_fetch_service"].(bool); ok {
-		p.UseFetchService = &use
-	}
-	if endpoint, ok := args["revocation_endpoint"].(string); ok {
-		p.RevocationEndpoint = &endpoint
-	}
-	return p
-}
 
 // logPath is where the log of the build is.
 func (d *Daemon) logPath() string { return filepath.Join(d.cfg.Cache.Dir(), "buildlog") }

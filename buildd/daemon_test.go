@@ -33,7 +33,10 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	role := func(name string) []string { return []string{"env", roleVariable + "=" + name, self} }
+	// A program with the race detector sleeps for a second when it ends.
+	role := func(name string) []string {
+		return []string{"env", "GORACE=atexit_sleep_ms=0", roleVariable + "=" + name, self}
+	}
 	r := &rig{t: t, config: buildd.Config{
 		Arch: "amd64", Version: "1.2",
 		Types: []buildd.Type{
@@ -80,28 +83,34 @@ func (r *rig) store(content string) string {
 	return s.SHA1
 }
 
-func (r *rig) build(id, script string, args ...any) {
+func (r *rig) build(script string, args ...any) {
 	r.t.Helper()
 	all := map[string]any{"script": script}
 	for i := 0; i < len(args); i += 2 {
 		all[args[i].(string)] = args[i+1]
 	}
-	if err := r.Build(r.t.Context(), buildd.Request{BuildID: id, Tag: "binarypackage", Image: r.image, Args: all}); err != nil {
+	if err := r.Build(r.t.Context(), buildd.Request{BuildID: "B-1", Tag: "binarypackage", Image: r.image, Args: all}); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-// await polls until the builder is in a state.
-func (r *rig) await(want buildd.State) buildd.Status {
+// await polls until something is as a test wants it.
+func (r *rig) await(what string, ok func(buildd.Status) bool) buildd.Status {
 	r.t.Helper()
-	for range 2000 {
-		if s := r.Status(); s.State == want {
+	for range 4000 {
+		if s := r.Status(); ok(s) {
 			return s
 		}
 		<-time.After(5 * time.Millisecond)
 	}
-	r.t.Fatalf("still %s, wanted %s", r.Status().State, want)
+	r.t.Fatalf("no %s: %+v", what, r.Status())
 	return buildd.Status{}
+}
+
+// awaitEnd polls until the build is over.
+func (r *rig) awaitEnd() buildd.Status {
+	r.t.Helper()
+	return r.await("end of the build", func(s buildd.Status) bool { return s.State == buildd.Waiting })
 }
 
 func (r *rig) has(sum string) bool {
@@ -115,8 +124,8 @@ func TestABuildFromRequestToClean(t *testing.T) {
 		t.Fatalf("at the start: %+v", s)
 	}
 	result := r.store("a result")
-	r.build("B-1", "succeed", "result", result)
-	s := r.await(buildd.Waiting)
+	r.build("succeed", "result", result)
+	s := r.awaitEnd()
 	if s.BuildID != "B-1" || s.Outcome != "OK" || s.FileMap["result"] != result || s.LogTail != nil {
 		t.Errorf("waiting: %+v", s)
 	}
@@ -136,11 +145,11 @@ func TestABuildFromRequestToClean(t *testing.T) {
 
 func TestCleanKeepsWhatWasThereBefore(t *testing.T) {
 	r := newRig(t)
-	r.build("B-1", "wait")
+	r.build("wait")
 	if err := r.Abort(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r.await(buildd.Waiting)
+	r.awaitEnd()
 	// A result that vanished must not keep the builder from being cleaned.
 	if err := r.config.Cache.Remove(r.image); err != nil {
 		t.Fatal(err)
@@ -156,13 +165,13 @@ func TestAbortDecidesTheOutcome(t *testing.T) {
 	} {
 		t.Run(script, func(t *testing.T) {
 			r := newRig(t)
-			r.build("B-1", script)
+			r.build(script)
 			for range 2 {
 				if err := r.Abort(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if s := r.await(buildd.Waiting); s.Outcome != want {
+			if s := r.awaitEnd(); s.Outcome != want {
 				t.Errorf("ended as %s, want %s", s.Outcome, want)
 			}
 		})
@@ -174,19 +183,19 @@ func TestAStuckAbortEndsAsTheBuildersFailure(t *testing.T) {
 	r.Close()
 	r.config.Settings.AbortLimit = 50 * time.Millisecond
 	r.start()
-	r.build("B-1", "ignore")
+	r.build("ignore")
 	if err := r.Abort(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if s := r.await(buildd.Waiting); s.Outcome != "BUILDERFAIL" {
+	if s := r.awaitEnd(); s.Outcome != "BUILDERFAIL" {
 		t.Errorf("ended as %s", s.Outcome)
 	}
 }
 
 func TestASupervisorThatDiesIsReported(t *testing.T) {
 	r := newRig(t)
-	r.build("B-1", "die")
-	s := r.await(buildd.Waiting)
+	r.build("die")
+	s := r.awaitEnd()
 	if s.Outcome != "BUILDERFAIL" || s.BuildID != "B-1" {
 		t.Errorf("waiting: %+v", s)
 	}
@@ -201,7 +210,7 @@ func TestASupervisorThatDiesIsReported(t *testing.T) {
 
 func TestABuildGoesOnThroughARestart(t *testing.T) {
 	r := newRig(t)
-	r.build("B-1", "wait")
+	r.build("wait")
 	r.restart()
 	if s := r.Status(); s.State != buildd.Building || s.BuildID != "B-1" {
 		t.Fatalf("after the restart: %+v", s)
@@ -210,7 +219,7 @@ func TestABuildGoesOnThroughARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.restart()
-	if s := r.await(buildd.Waiting); s.Outcome != "ABORTED" {
+	if s := r.awaitEnd(); s.Outcome != "ABORTED" {
 		t.Errorf("waiting: %+v", s)
 	}
 }
@@ -218,8 +227,8 @@ func TestABuildGoesOnThroughARestart(t *testing.T) {
 func TestWaitingSurvivesARestart(t *testing.T) {
 	r := newRig(t)
 	result := r.store("a result")
-	r.build("B-1", "succeed", "result", result)
-	before := r.await(buildd.Waiting)
+	r.build("succeed", "result", result)
+	before := r.awaitEnd()
 	r.restart()
 	after := r.Status()
 	if after.State != buildd.Waiting || after.BuildID != before.BuildID || after.FileMap["result"] != result {
@@ -284,7 +293,7 @@ func TestRefusedRequestsChangeNothing(t *testing.T) {
 
 func TestABusyBuilderRefusesWithoutSideEffects(t *testing.T) {
 	r := newRig(t)
-	r.build("B-1", "wait")
+	r.build("wait")
 	log := filepath.Join(r.config.Cache.Dir(), "buildlog")
 	if err := os.WriteFile(log, []byte("so far"), 0o600); err != nil {
 		t.Fatal(err)
@@ -304,7 +313,7 @@ func TestABusyBuilderRefusesWithoutSideEffects(t *testing.T) {
 	if err := r.Abort(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r.await(buildd.Waiting)
+	r.awaitEnd()
 	if err := r.Abort(t.Context()); !errors.As(err, &state) {
 		t.Errorf("abort while waiting: %v", err)
 	}
@@ -315,14 +324,14 @@ func TestProxyInfoAnswersForTypesWithAProxy(t *testing.T) {
 	if _, err := r.ProxyInfo(); err == nil {
 		t.Error("an idle builder has proxy info")
 	}
-	r.build("B-1", "wait")
+	r.build("wait")
 	if _, err := r.ProxyInfo(); err == nil {
 		t.Error("binarypackage has proxy info")
 	}
 	if err := r.Abort(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r.await(buildd.Waiting)
+	r.awaitEnd()
 	if err := r.Clean(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -340,7 +349,7 @@ func TestProxyInfoAnswersForTypesWithAProxy(t *testing.T) {
 	if err := r.Abort(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r.await(buildd.Waiting)
+	r.awaitEnd()
 }
 
 func TestInfoListsTheTypesInOrder(t *testing.T) {

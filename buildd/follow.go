@@ -20,15 +20,14 @@ func (d *Daemon) recover(ctx context.Context) error {
 		return fmt.Errorf("cannot read the journal of the last daemon; move it away to start afresh: %w", err)
 	}
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.j = j
 	d.publish()
-	d.mu.Unlock()
 	switch j.State {
 	case Idle:
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.tidy(ctx)
-		return d.sweep()
+		_ = d.tidy(ctx) // what it cannot undo, the next build tries again
+		d.sweep()
+		return nil
 	case Waiting:
 		return nil
 	case Building, Aborting:
@@ -37,187 +36,224 @@ func (d *Daemon) recover(ctx context.Context) error {
 	return fmt.Errorf("the journal %s has the unknown state %q", filepath.Join(d.state, journalName), j.State)
 }
 
-// resume follows the build that the last daemon started, or settles it.
+// resume follows the build that the last daemon started, or settles it. The
+// caller holds mu.
 func (d *Daemon) resume(ctx context.Context) error {
-	if _, err := job.ReadOutcome(d.dir); err == nil {
+	if _, err := d.outcome(); err == nil {
 		return d.settle(ctx, true)
 	}
 	l, err := connect(ctx, d.dir)
 	if err != nil {
 		return d.settle(ctx, true)
 	}
-	if l.idle(readyWait) {
-		// The last daemon died before it handed over the request, which is gone.
-		d.dismiss(l)
-		return d.settle(ctx, true)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.cfg.Log.Info("Build goes on after a restart", "build_id", d.j.BuildID)
-	d.attach(l, d.j.BuildID)
+	d.attach(ctx, l, true)
 	if d.j.State == Aborting {
-		d.sendAbort(d.j.BuildID)
+		d.sendAbort(ctx, d.j.BuildID)
 	}
 	return nil
+}
+
+// attach makes a connection the current one and follows it; resumed says that
+// it was the last daemon who started the build. The caller holds mu.
+func (d *Daemon) attach(ctx context.Context, l *link, resumed bool) {
+	d.link = l
+	buildID := d.j.BuildID
+	d.wg.Go(func() { d.follow(ctx, l, buildID, resumed) })
+}
+
+// follow listens to a supervisor until the build is over, or until another
+// connection or none is needed.
+func (d *Daemon) follow(ctx context.Context, l *link, buildID string, resumed bool) {
+	lost := resumed && !d.handedOver(l, buildID)
+	if lost {
+		d.dismiss(l)
+	} else {
+		d.listen(l, buildID)
+	}
+	l.close()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closing() || !d.runs(buildID) || !lost && d.reconnect(ctx) {
+		return
+	}
+	if err := d.settle(ctx, lost); err != nil {
+		d.cfg.Log.Error("Cannot settle the build", "build_id", buildID, "error", err)
+	}
+}
+
+// listen shows what a supervisor tells until the connection ends.
+func (d *Daemon) listen(l *link, buildID string) {
+	for {
+		e, err := l.receive()
+		if err != nil || e.Done {
+			return
+		}
+		d.note(buildID, e)
+	}
 }
 
 // readyWait is how long a supervisor may take to read a request that the last
 // daemon has sent.
 const readyWait = 1500 * time.Millisecond
 
+// handedOver is false when the last daemon died before it gave the supervisor
+// its request, which then is gone. A supervisor that says nothing at all is
+// only slow.
+func (d *Daemon) handedOver(l *link, buildID string) bool {
+	l.receiveWithin(readyWait)
+	defer l.receiveWithin(0)
+	for said := false; ; said = true {
+		e, err := l.receive()
+		if err != nil {
+			return !said
+		}
+		d.note(buildID, e)
+		if e.Ready {
+			return true
+		}
+	}
+}
+
 // dismiss sends a supervisor without a request away and waits until it is gone.
 func (d *Daemon) dismiss(l *link) {
-	defer l.close()
-	_ = l.send(job.Message{Abort: true})
-	_ = l.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-	for {
-		if e, err := l.receive(); err != nil || e.Done {
-			return
-		}
-	}
-}
-
-// attach makes a connection the current one and follows it. The caller holds
-// mu.
-func (d *Daemon) attach(l *link, buildID string) {
-	d.link = l
-	d.wg.Go(func() { d.follow(l, buildID) })
-}
-
-// follow listens to a supervisor until the build is over.
-func (d *Daemon) follow(l *link, buildID string) {
-	for {
-		e, err := l.receive()
-		if err != nil || e.Done {
-			break
-		}
-		d.note(e)
-	}
-	l.close()
-	if d.ctx.Err() != nil || !d.builds(buildID) {
+	if err := l.sendAbort(); err != nil {
 		return
 	}
-	if again, err := connect(d.ctx, d.dir); err == nil {
-		if _, err := job.ReadOutcome(d.dir); errors.Is(err, fs.ErrNotExist) {
-			d.mu.Lock()
-			d.attach(again, buildID)
-			d.mu.Unlock()
+	l.receiveWithin(10 * time.Second)
+	for {
+		if _, err := l.receive(); err != nil {
 			return
 		}
-		again.close()
-	}
-	if err := d.settle(d.ctx, false); err != nil {
-		d.cfg.Log.Error("Cannot settle the build", "build_id", buildID, "error", err)
 	}
 }
 
-// builds says whether this build is the one that runs.
-func (d *Daemon) builds(buildID string) bool {
-	s := d.now.Load().status
-	return s.BuildID == buildID && (s.State == Building || s.State == Aborting)
+// reconnect follows a supervisor that still lives on a new connection; false
+// when the build is over. The caller holds mu.
+func (d *Daemon) reconnect(ctx context.Context) bool {
+	if _, err := d.outcome(); err == nil {
+		return false
+	}
+	l, err := connect(ctx, d.dir)
+	if err != nil {
+		return false
+	}
+	d.attach(ctx, l, false)
+	if d.j.State == Aborting {
+		// The connection may have broken before the abort got through.
+		d.askToAbort()
+	}
+	return true
+}
+
+// runs says whether this build is the one that runs. The caller holds mu.
+func (d *Daemon) runs(buildID string) bool {
+	return d.j.BuildID == buildID && (d.j.State == Building || d.j.State == Aborting)
+}
+
+// outcome reads how the build in the journal ended; fs.ErrNotExist, if it did
+// not. The caller holds mu.
+func (d *Daemon) outcome() (job.Outcome, error) {
+	o, err := job.ReadOutcome(d.dir)
+	if err == nil && o.BuildID != d.j.BuildID {
+		err = fmt.Errorf("the outcome is that of the build %q: %w", o.BuildID, fs.ErrNotExist)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.cfg.Log.Error("Cannot read the outcome of the build", "error", err)
+	}
+	return o, err
 }
 
 // settle ends a build whose supervisor has ended: with its outcome, or as the
 // builder's failure. After a restart of the daemon a build that died is
 // forgotten instead, so that the manager queues it again at once and at no
-// cost (architecture: state on disk).
+// cost. The caller holds mu.
 func (d *Daemon) settle(ctx context.Context, restarted bool) error {
-	outcome, err := job.ReadOutcome(d.dir)
-	if err == nil {
-		return d.finish(outcome)
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		d.cfg.Log.Error("Cannot read the outcome of the build", "error", err)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.j.State != Building && d.j.State != Aborting {
+	if o, err := d.outcome(); err == nil {
+		d.conclude(o)
 		return nil
 	}
-	cleanupErr := d.tidy(ctx)
 	d.cfg.Log.Error("Supervisor died without an outcome", "build_id", d.j.BuildID, "restarted", restarted)
+	cleanupErr := d.tidy(ctx)
 	if restarted && cleanupErr == nil {
 		if err := d.transition(Lost, forget); err != nil {
 			return err
 		}
-		return d.sweep()
+		d.sweep()
+		return nil
 	}
-	cause := "the supervisor of the build died"
-	if cleanupErr != nil {
-		cause += "; " + cleanupErr.Error()
-	}
-	return d.fail(cause)
+	d.fail("the supervisor of the build died", cleanupErr)
+	return nil
 }
 
 // fail ends the build as the builder's failure. The caller holds mu.
-func (d *Daemon) fail(cause string) error {
+func (d *Daemon) fail(cause string, cleanupErr error) {
+	if cleanupErr != nil {
+		cause += "; " + cleanupErr.Error()
+	}
 	text := fmt.Sprintf("\nBuild summary\n  Result:     BUILDERFAIL\n  Cause:      %s\n"+
 		"  What to do: look into the log of the daemon (journalctl -u 'lpbuildd*') and the kernel's (dmesg: out of memory?); the build can be tried again.\n", cause)
 	if err := buildlog.Append(d.logPath(), text); err != nil {
 		d.cfg.Log.Error("Cannot write to the build log", "error", err)
 	}
-	return d.conclude(job.Outcome{BuildID: d.j.BuildID, Status: "BUILDERFAIL", Cause: cause})
+	d.conclude(job.Outcome{BuildID: d.j.BuildID, Status: "BUILDERFAIL", Cause: cause})
 }
 
-// finish ends the build with the outcome of its supervisor.
-func (d *Daemon) finish(o job.Outcome) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.j.State != Building && d.j.State != Aborting || o.BuildID != d.j.BuildID {
-		return nil
-	}
-	if d.j.State == Aborting && o.Status != "BUILDERFAIL" {
-		o.Status = "ABORTED"
-	}
-	return d.conclude(o)
-}
-
-// conclude makes an outcome durable and shows it. The caller holds mu.
-func (d *Daemon) conclude(o job.Outcome) error {
+// conclude makes an outcome durable and shows it. While that is not possible,
+// as on a full disk, nobody may be told, and it is tried again and again. The
+// caller holds mu.
+func (d *Daemon) conclude(o job.Outcome) {
 	if d.link != nil {
 		d.link.close()
 		d.link = nil
 	}
+	if d.j.State == Aborting && o.Status != "BUILDERFAIL" {
+		o.Status = "ABORTED"
+	}
+	if err := d.transition(Finish, func(j *journal) { j.Outcome = &o }); err != nil {
+		d.cfg.Log.Error("Cannot end the build yet", "build_id", o.BuildID, "error", err)
+		d.later(d.cfg.RetryDelay, func() {
+			if d.runs(o.BuildID) {
+				d.conclude(o)
+			}
+		})
+		return
+	}
 	d.cfg.Log.Info("Build finished", "build_id", o.BuildID, "status", o.Status, "stage", o.Stage, "cause", o.Cause)
-	return d.transition(Finish, func(j *journal) { j.Outcome = &o })
 }
 
 // sendAbort tells the supervisor to abort, and kills it when it does not
 // report in time. The caller holds mu.
-func (d *Daemon) sendAbort(buildID string) {
-	if d.link != nil {
-		if err := d.link.send(job.Message{Abort: true}); err != nil {
-			d.cfg.Log.Warn("Cannot send the abort to the supervisor", "build_id", buildID, "error", err)
-		}
-	}
-	d.wg.Go(func() {
-		deadline := time.NewTimer(d.cfg.Settings.AbortLimit + d.cfg.AbortGrace)
-		defer deadline.Stop()
-		select {
-		case <-d.ctx.Done():
-		case <-deadline.C:
-			d.giveUp(buildID)
+func (d *Daemon) sendAbort(ctx context.Context, buildID string) {
+	d.askToAbort()
+	d.later(d.cfg.Settings.AbortLimit+d.cfg.AbortGrace, func() {
+		if d.runs(buildID) {
+			d.giveUp(ctx)
 		}
 	})
 }
 
-// giveUp kills a supervisor that did not finish an abort.
-func (d *Daemon) giveUp(buildID string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.j.State != Aborting || d.j.BuildID != buildID {
+// askToAbort sends an abort on the current connection. The caller holds mu.
+func (d *Daemon) askToAbort() {
+	if d.link == nil {
 		return
 	}
-	cause := "the aborted build did not end in time"
-	if err := d.tidy(d.ctx); err != nil {
-		cause += "; " + err.Error()
-	}
-	if err := d.fail(cause); err != nil {
-		d.cfg.Log.Error("Cannot end the aborted build", "build_id", buildID, "error", err)
+	if err := d.link.sendAbort(); err != nil {
+		d.cfg.Log.Warn("Cannot send the abort to the supervisor", "build_id", d.j.BuildID, "error", err)
 	}
 }
 
-// tidy undoes what dead builds left behind, if anything.
+// giveUp kills a supervisor that did not finish an abort. The caller holds mu.
+func (d *Daemon) giveUp(ctx context.Context) {
+	if o, err := d.outcome(); err == nil {
+		d.conclude(o)
+		return
+	}
+	d.fail("the aborted build did not end in time", d.tidy(ctx))
+}
+
+// tidy undoes what dead builds left behind, if anything, and kills a supervisor
+// that still lives. The caller holds mu.
 func (d *Daemon) tidy(ctx context.Context) error {
 	if !d.left(job.LedgerName) && !d.left(job.SupervisorName) {
 		return nil
@@ -228,7 +264,19 @@ func (d *Daemon) tidy(ctx context.Context) error {
 	if err != nil {
 		d.cfg.Log.Error("Cannot clean up after the last build", "error", err)
 	}
+	d.wg.Go(func() { d.sweepUp(context.WithoutCancel(ctx)) })
 	return err
+}
+
+// sweepUp deletes, however long that takes, what a dead build has thrown away
+// or not finished.
+func (d *Daemon) sweepUp(ctx context.Context) {
+	d.sweeping.Lock()
+	defer d.sweeping.Unlock()
+	d.EmptyTrash(ctx)
+	if err := d.cfg.Cache.CleanTemporaries(); err != nil {
+		d.cfg.Log.Warn("Cannot delete temporary files of the cache", "error", err)
+	}
 }
 
 // left says whether a build left this file in its folder.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"lpbuildd/buildd/job"
 )
@@ -17,6 +18,8 @@ type journal struct {
 	State   State  `json:"state"`
 	BuildID string `json:"build_id,omitempty"`
 	Tag     string `json:"tag,omitempty"`
+	// Accepted is when the request was.
+	Accepted time.Time `json:"accepted,omitzero"`
 	// Private says that the log tail must be cut as for private builds.
 	Private bool `json:"private,omitempty"`
 	// Inputs are the cache entries that the build uses.

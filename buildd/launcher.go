@@ -4,14 +4,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 )
 
-// Launcher starts the two privileged helpers of the daemon. Both are this same
+// Launcher starts the privileged helpers of the daemon. All are this same
 // program; they run as root, directly or through one narrow sudo rule, and
 // find what they work on in their working directory, the folder of the build.
 type Launcher struct {
@@ -24,10 +24,11 @@ type Launcher struct {
 }
 
 // start starts the supervisor of a build and returns at once. The supervisor
-// outlives this process.
-func (l Launcher) start(ctx context.Context, dir string, socket *os.File, log *slog.Logger) error {
+// outlives this process; died is called if it does not end as it should.
+func (l Launcher) start(ctx context.Context, dir string, socket *os.File, died func(error)) error {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), l.Supervise[0], l.Supervise[1:]...) //nolint:gosec // from the configuration of this daemon
 	cmd.Dir = dir
+	cmd.Env = environment()
 	cmd.Stdin = socket
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -36,7 +37,7 @@ func (l Launcher) start(ctx context.Context, dir string, socket *os.File, log *s
 	}
 	go func() {
 		if err := cmd.Wait(); err != nil {
-			log.Warn("Supervisor ended with an error", "error", err)
+			died(err)
 		}
 	}()
 	return nil
@@ -52,10 +53,18 @@ func (l Launcher) emptyTrash(ctx context.Context, dir string) error { return awa
 func await(ctx context.Context, dir string, argv []string) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // from the configuration of this daemon
 	cmd.Dir = dir
+	cmd.Env = environment()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(out.String()))
 	}
 	return nil
+}
+
+// environment is that of this process, without sudo's word on who asks: if the
+// helpers need sudo, it says so anew, and if this process is root because
+// someone used sudo, that is not who asks.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "SUDO_") })
 }

@@ -47,15 +47,21 @@ func listen(ctx context.Context, dir string) (*os.File, error) {
 		if err != nil {
 			return err
 		}
-		unix := ln.(*net.UnixListener) //nolint:forcetypeassert // the network is "unix"
-		unix.SetUnlinkOnClose(false)
-		file, err = unix.File()
+		socket, ok := ln.(*net.UnixListener)
+		if !ok {
+			return errors.Join(errors.New("it is no Unix socket"), ln.Close())
+		}
+		socket.SetUnlinkOnClose(false)
+		file, err = socket.File()
 		return errors.Join(err, ln.Close())
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot bind the socket of the build: %w", err)
 	}
-	return file, os.Chmod(filepath.Join(dir, job.SocketName), 0o600)
+	if err := os.Chmod(filepath.Join(dir, job.SocketName), 0o600); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 // connect connects to the supervisor of the build in dir. It is
@@ -81,17 +87,33 @@ func connect(ctx context.Context, dir string) (*link, error) {
 // only for one that is larger than the buffer of a socket.
 const sendWait = 20 * time.Second
 
-// send sends one message.
-func (l *link) send(m job.Message) error {
+// encode makes of a message what send takes.
+func encode(m job.Message) ([]byte, error) {
 	data, err := json.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("cannot put the request into JSON: %w", err)
+	}
+	return append(data, '\n'), nil
+}
+
+// send sends one message.
+func (l *link) send(message []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.conn.SetWriteDeadline(time.Now().Add(sendWait)); err != nil {
+		return err
+	}
+	_, err := l.conn.Write(message)
+	return err
+}
+
+// sendAbort asks the supervisor to abort.
+func (l *link) sendAbort() error {
+	message, err := encode(job.Message{Abort: true})
 	if err != nil {
 		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_ = l.conn.SetWriteDeadline(time.Now().Add(sendWait))
-	_, err = l.conn.Write(append(data, '\n'))
-	return err
+	return l.send(message)
 }
 
 // receive waits for the next event.
@@ -104,23 +126,14 @@ func (l *link) receive() (job.Event, error) {
 	return e, json.Unmarshal(line, &e)
 }
 
-// idle reports whether the supervisor says, for so long, that it has no
-// request. One that says nothing at all is only slow.
-func (l *link) idle(wait time.Duration) bool {
-	_ = l.conn.SetReadDeadline(time.Now().Add(wait))
-	defer func() { _ = l.conn.SetReadDeadline(time.Time{}) }()
-	said := false
-	for {
-		e, err := l.receive()
-		if err != nil {
-			return said
-		}
-		if e.Ready {
-			return false
-		}
-		said = true
-	}
-}
-
 // close ends the connection; a receive that waits returns.
 func (l *link) close() { _ = l.conn.Close() }
+
+// receiveWithin makes a receive that takes longer fail; 0 is no limit.
+func (l *link) receiveWithin(wait time.Duration) {
+	deadline := time.Now().Add(wait)
+	if wait == 0 {
+		deadline = time.Time{}
+	}
+	_ = l.conn.SetReadDeadline(deadline)
+}

@@ -14,6 +14,10 @@ type snapshot struct {
 	tag    string
 	proxy  ProxyInfo
 	tailer *buildlog.Tailer // in Building
+
+	// accepted is when the build that runs was, the zero time without one.
+	accepted time.Time
+	inUse    []string // cache entries that must not be evicted
 }
 
 // Status is a snapshot of the builder. It takes no lock.
@@ -49,6 +53,10 @@ func (d *Daemon) publish() {
 		status: Status{State: d.j.State, Version: d.cfg.Version},
 		tag:    d.j.Tag,
 		proxy:  d.j.ProxyInfo,
+		inUse:  d.j.inUse(),
+	}
+	if d.j.State == Building || d.j.State == Aborting {
+		s.accepted = d.j.Accepted
 	}
 	if d.j.State != Idle {
 		s.status.BuildID = d.j.BuildID
@@ -74,24 +82,34 @@ func (d *Daemon) show(old, s *snapshot) {
 	}
 }
 
-// note shows what a supervisor told about the running build.
-func (d *Daemon) note(e job.Event) {
+// note shows what a supervisor told about its build.
+func (d *Daemon) note(buildID string, e job.Event) {
 	if e.Extra == nil {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !d.runs(buildID) {
+		return
+	}
 	s := *d.now.Load()
 	s.status.Extra = e.Extra
 	d.now.Store(&s)
 }
 
-// protect tells the cache what must not be evicted. The caller holds mu.
+// recently is how long a file that was fetched or used stays in the cache in
+// any case: between ensurepresent() and build() nothing else speaks for it.
+const recently = 15 * time.Minute
+
+// protect tells the cache what must not be evicted from now on.
 func (d *Daemon) protect() {
-	var since time.Time
-	if d.j.State == Building || d.j.State == Aborting {
+	d.protecting.Lock()
+	defer d.protecting.Unlock()
+	s := d.now.Load()
+	since := time.Now()
+	if !s.accepted.IsZero() {
 		// Results are stored by the supervisor before their names are known here.
-		since = time.Now().Add(-time.Minute)
+		since = s.accepted
 	}
-	d.cfg.Cache.SetInUse(d.j.inUse(), since)
+	d.cfg.Cache.SetInUse(s.inUse, since.Add(-recently))
 }

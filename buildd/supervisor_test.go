@@ -3,14 +3,16 @@ package buildd_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -49,9 +51,19 @@ func scriptedSupervisor() error {
 		return err
 	}
 	_ = os.Stdin.Close()
-	s := &scripted{ln: ln, requests: make(chan job.Request, 1), aborted: make(chan struct{})}
+	s := &scripted{ln: ln, requests: make(chan job.Request, 1), aborted: make(chan struct{}), event: `{"ready":false}`}
 	go s.accept()
-	request := <-s.requests
+	var request job.Request
+	select {
+	case request = <-s.requests:
+	case <-s.aborted:
+		// The request may be there too, or come on another connection.
+		select {
+		case request = <-s.requests:
+		case <-time.After(500 * time.Millisecond):
+			return nil
+		}
+	}
 	for _, name := range []string{job.LedgerName, "left-behind"} {
 		if err := os.WriteFile(name, nil, 0o600); err != nil {
 			return err
@@ -67,11 +79,17 @@ func scriptedSupervisor() error {
 		outcome.Added = []string{request.Args["result"].(string)}
 	case "die":
 		os.Exit(137)
-	case "wait":
+	case "wait", "extra":
 		<-s.aborted
 		outcome.Status = "ABORTED"
 	case "ignore":
 		select {}
+	case "succeed when told":
+		for told := false; !told; <-time.After(2 * time.Millisecond) {
+			_, err := os.Lstat("go")
+			told = err == nil
+		}
+		_ = os.Remove("go")
 	case "succeed when aborted":
 		<-s.aborted
 	case "fail when aborted":
@@ -93,7 +111,19 @@ type scripted struct {
 	requests chan job.Request
 	aborted  chan struct{}
 	once     sync.Once
-	ready    atomic.Bool
+
+	mu    sync.Mutex // guards what follows
+	conns []net.Conn
+	event string // the last one
+}
+
+func (s *scripted) tell(event string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.event = event
+	for _, c := range s.conns {
+		fmt.Fprintln(c, event)
+	}
 }
 
 func (s *scripted) accept() {
@@ -102,9 +132,10 @@ func (s *scripted) accept() {
 		if err != nil {
 			return
 		}
-		if len(s.requests) > 0 || s.ready.Load() {
-			fmt.Fprintln(c, `{"ready":true}`)
-		}
+		s.mu.Lock()
+		s.conns = append(s.conns, c)
+		fmt.Fprintln(c, s.event)
+		s.mu.Unlock()
 		go s.serve(c)
 	}
 }
@@ -117,8 +148,11 @@ func (s *scripted) serve(c net.Conn) {
 			return
 		}
 		if m.Request != nil {
-			s.ready.Store(true)
-			fmt.Fprintln(c, `{"ready":true}`)
+			event := `{"ready":true}`
+			if m.Request.Args["script"] == "extra" {
+				event = `{"ready":true,"extra":{"revision_id":"r1"}}`
+			}
+			s.tell(event)
 			s.requests <- *m.Request
 		}
 		if m.Abort {
@@ -143,4 +177,32 @@ func leftovers(t *testing.T, state string) []string {
 		}
 	}
 	return names
+}
+
+// startScripted starts a supervisor in dir that nobody gives a request.
+func startScripted(t *testing.T, dir string) error {
+	t.Helper()
+	t.Chdir(dir)
+	_ = os.Remove(job.SocketName)
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: job.SocketName, Net: "unix"})
+	if err != nil {
+		return err
+	}
+	ln.SetUnlinkOnClose(false)
+	socket, err := ln.File()
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(t.Context(), self)
+	cmd.Dir, cmd.Stdin = dir, socket
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", roleVariable+"=supervise")
+	if err := errors.Join(cmd.Start(), socket.Close(), ln.Close()); err != nil {
+		return err
+	}
+	t.Cleanup(func() { _ = cmd.Wait() })
+	return nil
 }

@@ -123,8 +123,12 @@ func (l *Log) Write(p []byte) (int, error) {
 func (l *Log) Flush() error { return l.do(l.redactor.Flush) }
 
 // Conclude writes the last paragraph of the log, on a line of its own and
-// also when the limit was reached before. It is redacted as everything else.
+// also when the limit was reached or the disk was full before. It is redacted
+// as everything else.
 func (l *Log) Conclude(text string) error {
+	if l.makeRoom() {
+		text = "The disk was full: lines are missing here.\n" + text
+	}
 	return l.do(func() error {
 		if err := l.redactor.Flush(); err != nil {
 			return err
@@ -137,6 +141,25 @@ func (l *Log) Conclude(text string) error {
 		_, err := io.WriteString(l.redactor, text)
 		return errors.Join(err, l.redactor.Flush())
 	})
+}
+
+// roomForEnd is what a log gives up of its end when there is no space for its
+// last paragraph.
+const roomForEnd = 32 << 10
+
+// makeRoom lets a log go on that a full disk has cut off.
+func (l *Log) makeRoom() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !errors.Is(l.err, unix.ENOSPC) || l.file == nil {
+		return false
+	}
+	info, err := l.file.Stat()
+	if err != nil || l.file.Truncate(max(0, info.Size()-roomForEnd)) != nil {
+		return false
+	}
+	l.err, l.out.midLine = nil, true
+	return true
 }
 
 // do calls f under the lock, keeps its error, and tells of a limit that f

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -25,8 +26,12 @@ const (
 	SocketName  = "socket"
 	LedgerName  = "ledger"
 	OutcomeName = "outcome.json"
-	// SupervisorName tells which process to kill; it is there while one runs.
+	// SupervisorName names the processes of the last supervisor for good, so that
+	// it can be killed for as long as it lives, and nothing else afterwards.
 	SupervisorName = "supervisor.json"
+	// ReserveName is room on the disk that WriteFile uses up when there is none
+	// left.
+	ReserveName = "reserve"
 )
 
 // Settings are the parts of the daemon's configuration that a supervisor
@@ -45,6 +50,13 @@ type Settings struct {
 	// NTPHost is a time server to ask before a build, or "".
 	NTPHost string `json:"ntp_host,omitempty"`
 
+	// SnapStore is the URL of a snap store proxy, or "".
+	SnapStore string `json:"snap_store,omitempty"`
+	// ProxyPort is the port of the local proxy of a build.
+	ProxyPort int `json:"proxy_port"`
+	// Container is for build types that run in containers.
+	Container Container `json:"container"`
+
 	// Overlay is "auto" or "never": whether chroots are overlays on a root that
 	// was unpacked once.
 	Overlay string `json:"overlay"`
@@ -62,6 +74,24 @@ type Settings struct {
 	// AbortLimit is how long the processes of an aborted build may take to die
 	// before the builder gives up on them (spec: protocol.md section 8).
 	AbortLimit time.Duration `json:"abort_limit"`
+}
+
+// Container says how containers are made; the keys of section [backend] of the
+// configuration.
+type Container struct {
+	Instance     string        `json:"instance"`
+	Engine       string        `json:"engine"`
+	Socket       string        `json:"socket,omitempty"`
+	Pool         string        `json:"pool,omitempty"`
+	Project      string        `json:"project,omitempty"`
+	Remote       string        `json:"remote,omitempty"`
+	ClientCert   string        `json:"client_cert,omitempty"`
+	ClientKey    string        `json:"client_key,omitempty"`
+	ServerCert   string        `json:"server_cert,omitempty"`
+	Subnet       netip.Prefix  `json:"subnet"`
+	Firewall     string        `json:"firewall"`
+	KeepImages   int           `json:"keep_images"`
+	KeepImageAge time.Duration `json:"keep_image_age,omitempty"`
 }
 
 // Request is everything a supervisor needs to know about one build.
@@ -124,15 +154,65 @@ func ReadOutcome(dir string) (Outcome, error) {
 	return o, err
 }
 
+// temporary is how WriteFile calls a file that is not complete yet.
+const temporary = ".tmp-*"
+
+// RemoveTemporaries deletes what WriteFile left in a folder when its process
+// was killed. Nobody may write files there meanwhile.
+func RemoveTemporaries(dir string) error {
+	entries, err := os.ReadDir(dir)
+	errs := []error{err}
+	for _, e := range entries {
+		if match, err := filepath.Match(temporary, e.Name()); match && err == nil {
+			errs = append(errs, os.Remove(filepath.Join(dir, e.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // WriteFile replaces a file by the JSON of v so that a crash leaves the old
 // one or the new one, and returns when it is on disk. The file can be read by
-// its owner only, who is the owner of the folder.
-func WriteFile(path string, v any) (err error) {
+// its owner only, who is the owner of the folder. On a full disk it takes the
+// place of the folder's reserve, if there is one (MakeReserve).
+func WriteFile(path string, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("cannot encode %s: %w", path, err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	err = replace(path, data)
+	if errors.Is(err, unix.ENOSPC) && os.Remove(filepath.Join(filepath.Dir(path), ReserveName)) == nil {
+		err = replace(path, data)
+	}
+	return err
+}
+
+// reserveBytes is more than any state of a builder takes.
+const reserveBytes = 1 << 20
+
+// MakeReserve sets room on the disk aside, for later calls of WriteFile in this
+// folder. One that is there already is left alone.
+func MakeReserve(dir string) error {
+	path := filepath.Join(dir, ReserveName)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the path is the daemon's own
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = unix.Fallocate(int(f.Fd()), 0, 0, reserveBytes)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		_, err = f.Write(make([]byte, reserveBytes))
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
+}
+
+// replace writes a temporary file and renames it.
+func replace(path string, data []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), temporary)
 	if err != nil {
 		return err
 	}
@@ -154,7 +234,7 @@ func WriteFile(path string, v any) (err error) {
 
 // ReadFile reads a file that WriteFile wrote.
 func ReadFile(path string, v any) error {
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(path) //nolint:gosec // the path is the daemon's own
 	if err != nil {
 		return err
 	}
@@ -166,7 +246,7 @@ func ReadFile(path string, v any) error {
 
 // SyncDir makes the names in a folder durable.
 func SyncDir(dir string) error {
-	d, err := os.Open(dir)
+	d, err := os.Open(dir) //nolint:gosec // the path is the daemon's own
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,13 @@ const (
 	Directory Kind = "directory"
 	// File is a single path that is unlinked.
 	File Kind = "file"
+	// Token is a proxy token to be revoked, by the name under which it is kept.
+	Token Kind = "token"
+	// Bridge is a network bridge with all that belongs to it.
+	Bridge Kind = "bridge"
+	// Container and Profile are what the container engine calls so.
+	Container Kind = "container"
+	Profile   Kind = "profile"
 )
 
 // Entry is one thing that was, or was going to be, made.

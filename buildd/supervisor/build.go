@@ -5,18 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"lpbuildd/backends"
-	"lpbuildd/buildd/buildlog"
+	"lpbuildd/backends/chroot"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/proxy"
 	"lpbuildd/builders"
 	"lpbuildd/filecache"
 )
@@ -27,36 +28,69 @@ type target interface {
 	Root() string
 }
 
+// parts are what a build takes from this machine; tests take others.
+type parts struct {
+	// find looks a build type up.
+	find func(tag string) (builders.Type, error)
+	// newTarget makes the target of the build's backend, without touching
+	// anything yet.
+	newTarget func(*build) (target, error)
+	// runners run commands on the host, as the build user and as root.
+	runners func(*build) (user, root backends.Runner)
+	// killAll kills everything that the build has started, in the target or
+	// not.
+	killAll func(ctx context.Context) error
+	// stages are the table of the same name.
+	stages []stage
+}
+
+func machine() parts {
+	return parts{find: builders.Find, newTarget: newTarget, runners: runners, killAll: killAll, stages: stages()}
+}
+
 // build is one build while it runs. All of it is used by the goroutine of run,
-// except what mu guards.
+// and by that of the current stage while run waits for it, except what mu
+// guards.
 type build struct {
+	parts
 	request job.Request
 	dir     string // the build's folder in the state folder
 	home    string // the build directory, <HOME>/build-<id>
 	tell    func(func(*job.Event))
-	daemon  *slog.Logger
+	redact  func(string) string
+	daemon  *slog.Logger // the daemon's log; what goes there is redacted
 
 	typ     builders.Type
 	common  builders.Common
 	builder builders.Builder
-	account account
-	cache   *filecache.Cache
-	ledger  *ledger.Ledger
-	log     *buildlog.Log
-	target  target
-	env     builders.Env
+	network builders.ProxyArgs
+	token   proxy.Token
+	// credentials are what hideArchives took out of the archives, archives the
+	// proxy that adds them again.
+	credentials []proxy.Credential
+	archives    *proxy.Archives
+	account     account
+	cache       *filecache.Cache
+	ledger      *ledger.Ledger
+	log         *lineLog
+	target      target
+	env         builders.Env
 
-	results map[string]string
-	added   []string
 	timings []timing
 	started time.Time
+	// stuckIn is the stage that was abandoned, "" if none was.
+	stuckIn string
 
 	logFull   chan struct{} // gets one value when the log has reached its limit
 	leastFree atomic.Int64  // bytes, the least free space seen
 
-	mu     sync.Mutex // guards stage and reaped
-	stage  string
-	reaped string // the stage whose processes were killed
+	mu      sync.Mutex // guards what follows
+	current stage
+	reaped  bool // the processes of the current stage were killed
+	results map[string]string
+	added   []string
+	extra   map[string]any
+	parked  string // where the token is kept for Cleanup, "" once it is revoked
 }
 
 // timing is how long a stage took.
@@ -65,10 +99,11 @@ type timing struct {
 	took  time.Duration
 }
 
-func newBuild(dir string, r job.Request, tell func(func(*job.Event)), daemon *slog.Logger) *build {
+func newBuild(dir string, r job.Request, p parts, tell func(func(*job.Event)), daemon *slog.Logger) *build {
+	redact := redactor(builders.Secrets(r.Args))
 	b := &build{
-		request: r, dir: dir, tell: tell,
-		daemon:  daemon.With("build_id", r.BuildID),
+		parts: p, request: r, dir: dir, tell: tell, redact: redact,
+		daemon:  slog.New(redactingHandler{daemon.Handler(), redact}).With("build_id", r.BuildID),
 		home:    filepath.Join(r.Settings.Home, "build-"+r.BuildID),
 		results: map[string]string{},
 		started: time.Now(),
@@ -85,182 +120,89 @@ func (b *build) run(ctx context.Context) job.Outcome {
 	if err == nil {
 		err = b.guarded(ctx)
 	}
+	b.revoke(context.WithoutCancel(ctx))
+	b.makeRoom(context.WithoutCancel(ctx))
 	o := b.outcomeOf(err)
-	if b.log != nil {
-		if err := errors.Join(b.log.Conclude(b.summary(o, err)), b.log.Close()); err != nil {
-			b.daemon.Error("Cannot end the build log", "error", err)
-		}
-	}
+	b.conclude(b.summary(o, err))
 	if b.ledger != nil {
 		b.closeLedger()
 	}
+	if b.cache != nil {
+		if err := b.cache.Close(); err != nil {
+			b.daemon.Error("Cannot close the file cache", "error", err)
+		}
+	}
 	return o
+}
+
+// makeRoom deletes what the build threw away before its end is written down,
+// if it has filled the disk; otherwise that can wait.
+func (b *build) makeRoom(ctx context.Context) {
+	if b.leastFree.Load() >= fullBytes && (b.log == nil || b.log.Err() == nil) {
+		return
+	}
+	if err := chroot.EmptyTrash(ctx, trashDir(b.dir)); err != nil {
+		b.daemon.Error("Cannot make room on a full disk", "error", err)
+	}
 }
 
 // open makes what every stage needs: the log first, so that everything else
 // that fails has one.
 func (b *build) open() error {
-	s := b.request.Settings
-	args := builders.Args(b.request.Args)
-	cache, err := filecache.Open(s.FileCache, filecache.Options{Log: b.daemon})
-	if err != nil {
-		return err
-	}
-	b.cache = cache
-	if b.typ, err = builders.Find(b.request.Tag); err != nil {
-		return err
-	}
-	private, _ := b.request.Args["archive_private"].(bool)
-	if b.log, err = b.createLog(private || b.typ.Sanitize, builders.Secrets(args)); err != nil {
-		return err
-	}
-	if b.common, err = builders.ParseCommon(args, b.request.Arch); err != nil {
-		return err
-	}
-	if b.common.BuildURL != "" {
-		fmt.Fprintln(b.log, b.common.BuildURL)
-	}
-	if b.builder, err = b.typ.New(args, keys(b.request.Files)); err != nil {
-		return err
-	}
-	if b.account, err = lookup(s.User, s.Home); err != nil {
-		return err
-	}
-	if b.ledger, err = b.openLedger(); err != nil {
-		return err
-	}
-	b.target, err = b.newTarget()
-	return err
-}
-
-// guarded runs the stages and the teardown. A panic in a stage is a failure of
-// this build, with the stack in its log.
-func (b *build) guarded(ctx context.Context) error {
-	ctx, stop := b.limit(ctx)
-	defer stop()
-	err := b.pipeline(ctx)
-	// Teardown goes on after an abort, and its failures do not hide the first.
-	cleanup := b.teardown(context.WithoutCancel(ctx))
-	if err == nil {
-		return cleanup
-	}
-	if cleanup != nil {
-		fmt.Fprintf(b.log, "Clean-up failed: %v\n", cleanup)
-		b.daemon.Error("Clean-up of a failed build failed", "error", cleanup)
-	}
-	return err
-}
-
-// pipeline runs the stages in order until one fails.
-func (b *build) pipeline(ctx context.Context) error {
-	abandon := make(chan struct{})
-	var killer sync.WaitGroup
-	defer killer.Wait()
-	over, finish := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer finish(nil)
-	killer.Go(func() { b.killOnCancel(ctx, over, abandon) })
-	for _, s := range stages() {
-		if s.wanted != nil && !s.wanted(b) {
-			continue
-		}
-		if err := b.runStage(ctx, s, abandon); err != nil {
-			if ctx.Err() == nil {
-				err = b.blame(err)
-			}
-			return &stageError{stage: s, err: err}
+	for _, step := range []func() error{b.openLog, b.parse, b.openCache, b.openLedger, b.oweRevocation, b.openAccount, b.openTarget} {
+		if err := protect(step); err != nil {
+			return &stageError{stage: stage{name: "request", failure: builders.BuilderFail}, err: err}
 		}
 	}
 	return nil
 }
 
-// runStage runs one stage. It ends when the stage does, or when its processes
-// cannot be killed.
-func (b *build) runStage(ctx context.Context, s stage, abandon <-chan struct{}) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	b.enter(s)
-	start := time.Now()
-	done := make(chan error, 1)
-	go func() {
-		defer func() {
-			if r := recover(); r != nil {
-				done <- fmt.Errorf("internal error: %v\n%s", r, debug.Stack())
-			}
-		}()
-		done <- s.run(ctx, b)
-	}()
+// parse reads the arguments and finds the build user.
+func (b *build) parse() error {
+	args := builders.Args(b.request.Args)
 	var err error
-	select {
-	case err = <-done:
-	case <-abandon:
-		err = errUnkillable
+	if b.common, err = builders.ParseCommon(args, b.request.Arch); err != nil {
+		return err
 	}
-	b.timings = append(b.timings, timing{stage: s.name, took: time.Since(start)})
-	flushErr := b.log.Flush()
-	// What a command says after it was killed is not why the build ended.
-	if ctx.Err() != nil && !errors.Is(err, errUnkillable) {
-		return context.Cause(ctx)
+	b.hideArchives()
+	if b.common.BuildURL != "" {
+		b.say("%s", b.common.BuildURL)
 	}
-	return errors.Join(err, flushErr)
+	if b.builder, err = b.typ.New(args, keys(b.request.Files)); err != nil {
+		return err
+	}
+	if b.typ.Proxy {
+		if b.network, err = builders.ParseProxy(args); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// enter notes the stage that begins.
-func (b *build) enter(s stage) {
-	b.mu.Lock()
-	b.stage = s.wire
-	b.mu.Unlock()
-	b.tell(func(e *job.Event) { e.Stage = s.name })
-	if s.announce != nil {
-		b.announce(s.announce(b)...)
-	}
-	if s.says != "" {
-		fmt.Fprintf(b.log, s.says+"\n", b.request.BuildID)
-	}
+func (b *build) openAccount() (err error) {
+	b.account, err = lookup(b.request.Settings.User, b.request.Settings.Home)
+	return err
 }
 
-// announce writes the two lines that precede a step in the log (spec:
-// lifecycle.md section 4.1).
-func (b *build) announce(argv ...string) {
-	_ = b.log.Flush()
-	fmt.Fprintf(b.log, "[%s]\nRUN: %s %s\n", time.Now().Format(time.ANSIC), argv[0], backends.Quote(argv[1:]...))
-}
-
-// operation is the command line of a target operation, as the log shows it
-// (spec: lifecycle.md section 4.2).
-func (b *build) operation(name string, args ...string) []string {
-	argv := []string{
-		filepath.Join(b.request.Settings.SharePath, "bin", "in-target"), name,
-		"--backend=" + b.typ.Backend, "--series=" + b.common.Series, "--arch=" + b.common.ArchTag,
-	}
-	for _, c := range b.common.Constraints {
-		argv = append(argv, "--constraint="+c)
-	}
-	return append(append(argv, b.request.BuildID), args...)
-}
-
-// createLog makes the build log, which belongs to the owner of the cache.
-func (b *build) createLog(private bool, secrets []string) (*buildlog.Log, error) {
-	uid, gid, err := owner(b.request.Settings.FileCache)
-	if err != nil {
-		return nil, err
-	}
-	return buildlog.Create(buildlog.Options{
-		Path:    filepath.Join(b.request.Settings.FileCache, "buildlog"),
-		Private: private, Secrets: secrets, UID: uid, GID: gid,
-		Limit:   b.request.Settings.LogLimit,
-		OnLimit: func() { b.logFull <- struct{}{} },
-	})
+func (b *build) openCache() (err error) {
+	b.cache, err = filecache.Open(b.request.Settings.FileCache, filecache.Options{Log: b.daemon})
+	return err
 }
 
 // openLedger cleans what an earlier build left (fast clean-up leaves its build
 // directory) and opens the ledger of this one.
-func (b *build) openLedger() (*ledger.Ledger, error) {
+func (b *build) openLedger() (err error) {
 	path := filepath.Join(b.dir, job.LedgerName)
 	if err := ledger.Clean(path, undo(b.dir)); err != nil {
-		return nil, fmt.Errorf("cannot clean up after the last build: %w", err)
+		return fmt.Errorf("cannot clean up after the last build: %w", err)
 	}
-	return ledger.Open(path)
+	b.ledger, err = ledger.Open(path)
+	return err
+}
+
+func (b *build) openTarget() (err error) {
+	b.target, err = b.newTarget(b)
+	return err
 }
 
 // closeLedger closes the ledger and removes it when nothing stands in it.
@@ -274,4 +216,30 @@ func (b *build) closeLedger() {
 	if err := errors.Join(err, readErr); err != nil {
 		b.daemon.Error("Cannot close the ledger", "error", err)
 	}
+}
+
+// addResult notes what is in the cache under a result's name.
+func (b *build) addResult(name string, stored filecache.Stored) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.results[name] != "" {
+		b.say("The result %s comes twice; the later one counts.", name)
+	}
+	b.results[name] = stored.SHA1
+	if stored.New {
+		b.added = append(b.added, stored.SHA1)
+	}
+}
+
+// setExtra publishes a key of the extra status (spec: protocol.md section 13).
+func (b *build) setExtra(key string, value any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	extra := maps.Clone(b.extra)
+	if extra == nil {
+		extra = map[string]any{}
+	}
+	extra[key] = value
+	b.extra = extra
+	b.tell(func(e *job.Event) { e.Extra = extra })
 }

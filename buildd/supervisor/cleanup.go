@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends/chroot"
+	"lpbuildd/backends/incus"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
 )
@@ -19,35 +20,41 @@ import (
 // Cleanup kills the supervisor whose folder is the working directory, if it
 // still runs, and undoes what stands in its ledger. It may be called at any
 // time and any number of times.
-func Cleanup() error {
-	dir, err := os.Getwd()
+func Cleanup(ctx context.Context) error {
+	dir, err := workingFolder()
 	if err != nil {
 		return err
 	}
-	var p process
-	err = job.ReadFile(job.SupervisorName, &p)
-	switch {
-	case err == nil:
-		err = errors.Join(p.kill(), removeFile(job.SupervisorName))
-	case errors.Is(err, fs.ErrNotExist):
-		err = nil
-	}
 	path := filepath.Join(dir, job.LedgerName)
-	if err := errors.Join(err, ledger.Clean(path, undo(dir))); err != nil {
+	if err := errors.Join(killSupervisor(ctx), ledger.Clean(path, undo(dir))); err != nil {
 		return err
 	}
-	return removeFile(path)
+	return errors.Join(removeFile(path), removeFile(job.SupervisorName))
+}
+
+// killSupervisor kills the last supervisor, if it lives.
+func killSupervisor(ctx context.Context) error {
+	var p process
+	err := job.ReadFile(job.SupervisorName, &p)
+	switch {
+	case err == nil:
+		return p.kill(ctx)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	}
+	return err
 }
 
 // EmptyTrash deletes what builds have left behind for later, and base images
 // that a crash left half unpacked, for the build folder that is the working
 // directory. It takes as long as that takes, and disturbs no build.
 func EmptyTrash(ctx context.Context) error {
-	dir, err := os.Getwd()
+	dir, err := workingFolder()
 	if err != nil {
 		return err
 	}
-	return errors.Join(chroot.CleanRoots(rootsDir(dir)), chroot.EmptyTrash(ctx, trashDir(dir)))
+	cleanErr := chroot.CleanRoots(rootsDir(dir)) //nolint:contextcheck // it takes none
+	return errors.Join(cleanErr, chroot.EmptyTrash(ctx, trashDir(dir)))
 }
 
 // undo says, by kind, how an entry of the ledger is undone.
@@ -55,6 +62,10 @@ func undo(dir string) map[ledger.Kind]func(string) error {
 	return map[ledger.Kind]func(string) error{
 		ledger.Directory: func(path string) error { return discard(dir, path) },
 		ledger.File:      removeFile,
+		ledger.Token:     undoToken,
+		ledger.Bridge:    undoBridge,
+		ledger.Container: undoContainer(dir, incus.KindContainer),
+		ledger.Profile:   undoContainer(dir, incus.KindProfile),
 	}
 }
 

@@ -28,6 +28,10 @@ const (
 // standard input, and waits for its end. When this process dies, however it
 // dies, so does everything inside.
 func Enter(ctx context.Context) error {
+	if _, err := workingFolder(); err != nil {
+		return err
+	}
+	surviveBrokenPipes()
 	// The parent-death signal is tied to the thread that forks.
 	runtime.LockOSThread()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", RoleInit)
@@ -48,10 +52,7 @@ func Enter(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
 	}
-	if err := cmd.Wait(); err != nil {
-		return err
-	}
-	return os.Remove(job.SupervisorName)
+	return cmd.Wait()
 }
 
 // Init is process 1 of the build's namespaces: it makes their mounts private,
@@ -66,7 +67,7 @@ func Init() (exitCode int, err error) {
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return 1, fmt.Errorf("cannot mount /proc: %w", err)
 	}
-	child, err := os.StartProcess("/proc/self/exe", []string{os.Args[0], RoleRun}, &os.ProcAttr{
+	child, err := os.StartProcess("/proc/self/exe", []string{"lpbuildd", RoleRun}, &os.ProcAttr{
 		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
 	})
 	if err != nil {

@@ -69,11 +69,21 @@ func owner(path string) (uid, gid int, err error) {
 	return int(st.Uid), int(st.Gid), nil
 }
 
+// runners run commands on the host: as the build user in the build directory,
+// and as root.
+func runners(b *build) (user, root backends.Runner) {
+	return b.account.runner(b.home), backends.Host{Dir: b.home}
+}
+
 // newTarget makes the target of the build's backend, without touching anything
 // yet.
-func (b *build) newTarget() (target, error) {
+func newTarget(b *build) (target, error) {
 	s := b.request.Settings
-	if b.typ.Backend != "chroot" {
+	switch b.typ.Backend {
+	case "chroot":
+	case "lxd":
+		return newContainer(b)
+	default:
 		return nil, fmt.Errorf("there is no backend %q", b.typ.Backend)
 	}
 	return chroot.New(chroot.Config{
@@ -81,7 +91,7 @@ func (b *build) newTarget() (target, error) {
 		RootsDir: rootsDir(b.dir), TrashDir: trashDir(b.dir),
 		Overlay: s.Overlay != "never", TmpfsBytes: s.TmpfsBytes, KeepRoots: s.KeepRoots,
 		Log:    b.daemon,
-		Notice: func(line string) { fmt.Fprintln(b.log, line) },
+		Notice: func(line string) { b.say("%s", line) },
 	})
 }
 
@@ -134,11 +144,11 @@ func (b *build) syncClock(ctx context.Context) error {
 	if server == "" {
 		return nil
 	}
-	fmt.Fprintln(b.log, "Syncing the system clock with the buildd NTP service...")
+	b.say("Syncing the system clock with the buildd NTP service...")
 	limited, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	if err := b.env.Root.Run(limited, backends.Command{Argv: []string{"ntpdate", "-u", server}, Stdout: b.log, Stderr: b.log}); err != nil {
-		fmt.Fprintf(b.log, "Cannot set the clock, going on: %v\n", err)
+		b.say("Cannot set the clock, going on: %v", err)
 	}
 	return context.Cause(ctx)
 }

@@ -1,9 +1,10 @@
 package supervisor
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,12 +17,19 @@ import (
 // where that is decided.
 func (b *build) outcomeOf(err error) job.Outcome {
 	v := verdict(err)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	// An abandoned stage may still write to the originals.
 	o := job.Outcome{
 		BuildID: b.request.BuildID, Status: string(v.Outcome), Dependencies: v.Dependencies,
-		FileMap: b.results, Added: b.added,
+		FileMap: maps.Clone(b.results), Added: slices.Clone(b.added), Extra: b.extra,
+	}
+	var failed *stageError
+	if errors.As(err, &failed) {
+		o.Stage = failed.stage.name
 	}
 	if err != nil {
-		o.Stage, o.Cause = stageOf(err), firstLine(v.Error())
+		o.Cause = firstLine(b.redact(v.Error()))
 	}
 	return o
 }
@@ -107,22 +115,8 @@ func (b *build) summary(o job.Outcome, err error) string {
 	return text.String()
 }
 
-// stageOf names the stage in which a build failed.
-func stageOf(err error) string {
-	var failed *stageError
-	switch {
-	case err == nil:
-		return ""
-	case errors.As(err, &failed):
-		return failed.stage.name
-	case errors.Is(err, context.DeadlineExceeded):
-		return "cleanup"
-	}
-	return "request"
-}
-
-// firstLine is the text up to its first line end.
+// firstLine is the first line of a text that is not blank.
 func firstLine(text string) string {
-	line, _, _ := strings.Cut(text, "\n")
+	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
 	return line
 }

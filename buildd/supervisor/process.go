@@ -14,10 +14,11 @@ import (
 )
 
 // process names a process for good: process numbers are used again, a number
-// together with the time of its start is not.
+// together with the time of its start is not, until the machine starts anew.
 type process struct {
 	PID   int    `json:"pid"`
 	Start string `json:"start"`
+	Boot  string `json:"boot"`
 }
 
 // identify describes a running process. One that is dead and waits for its
@@ -27,10 +28,20 @@ func identify(pid int) (process, error) {
 	if err != nil {
 		return process{}, err
 	}
-	if fields[stateField] == "Z" || fields[stateField] == "X" {
+	if dead(fields) {
 		return process{}, fmt.Errorf("process %d is dead", pid)
 	}
-	return process{PID: pid, Start: fields[startField]}, nil
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return process{}, err
+	}
+	return process{PID: pid, Start: fields[startField], Boot: strings.TrimSpace(string(boot))}, nil
+}
+
+// alive says whether the process still is the one it was.
+func (p process) alive() bool {
+	now, err := identify(p.PID)
+	return err == nil && now == p
 }
 
 // deathWait is how long a killed supervisor may take to die. Its namespaces,
@@ -38,21 +49,23 @@ func identify(pid int) (process, error) {
 const deathWait = 10 * time.Second
 
 // kill kills the process if it still is the one it was, and waits for its end.
-func (p process) kill() error {
-	now, err := identify(p.PID)
-	if err != nil || now != p {
-		return nil //nolint:nilerr // it is gone, which is what kill is for
+func (p process) kill(ctx context.Context) error {
+	if !p.alive() {
+		return nil
 	}
 	if err := unix.Kill(p.PID, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("cannot kill the supervisor, process %d: %w", p.PID, err)
 	}
-	for end := time.Now().Add(deathWait); time.Now().Before(end); {
-		if now, err := identify(p.PID); err != nil || now != p {
-			return nil //nolint:nilerr // as above
+	ctx, cancel := context.WithTimeout(ctx, deathWait)
+	defer cancel()
+	for p.alive() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the supervisor, process %d, does not die", p.PID)
+		case <-time.After(2 * time.Millisecond):
 		}
-		<-time.After(2 * time.Millisecond)
 	}
-	return fmt.Errorf("the supervisor, process %d, does not die", p.PID)
+	return nil
 }
 
 // Fields of /proc/<pid>/stat after the name, see proc(5).
@@ -73,6 +86,9 @@ func stat(pid int) ([]string, error) {
 	}
 	return fields, nil
 }
+
+// dead says whether a process is only waiting for its parent to notice.
+func dead(fields []string) bool { return fields[stateField] == "Z" || fields[stateField] == "X" }
 
 // killAll kills every process of this PID namespace except process 1 and this
 // one, and returns when they are gone, or with the survivors when ctx ends.
@@ -127,7 +143,7 @@ func survivors() ([]string, error) {
 			continue
 		}
 		fields, err := stat(pid)
-		if err != nil || fields[stateField] == "Z" || fields[stateField] == "X" {
+		if err != nil || dead(fields) {
 			continue
 		}
 		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"os"
 	"sync"
@@ -23,11 +22,13 @@ var errAborted = errors.New("the build was aborted by the manager")
 type server struct {
 	ln       net.Listener
 	abort    func()
-	requests chan job.Request
+	requests chan job.Request // gets one value at most
+	done     chan struct{}    // closed by close
 	wg       sync.WaitGroup
 
-	mu    sync.Mutex // guards conns and event
-	conns map[net.Conn]bool
+	mu sync.Mutex // guards what follows
+	// conns are the open connections; true for those that get events.
+	conns map[*net.UnixConn]bool
 	event job.Event
 }
 
@@ -38,7 +39,10 @@ func newServer(socket *os.File, abort func()) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use standard input as the socket of a build: %w", err)
 	}
-	s := &server{ln: ln, abort: abort, requests: make(chan job.Request), conns: map[net.Conn]bool{}}
+	s := &server{
+		ln: ln, abort: abort, requests: make(chan job.Request, 1), done: make(chan struct{}),
+		conns: map[*net.UnixConn]bool{},
+	}
 	s.wg.Go(s.accept)
 	return s, nil
 }
@@ -47,14 +51,20 @@ func newServer(socket *os.File, abort func()) (*server, error) {
 func (s *server) close() {
 	_ = s.ln.Close()
 	s.mu.Lock()
-	for c := range maps.Keys(s.conns) {
+	close(s.done)
+	for c := range s.conns {
 		_ = c.Close()
 	}
 	s.mu.Unlock()
 	s.wg.Wait()
 }
 
-// request waits for the request. The builder is ready once it has one.
+// overtaken is how long a request may still be under way on one connection when
+// the abort that a new daemon sends on another is here.
+const overtaken = 500 * time.Millisecond
+
+// request waits for the request, which may be there although ctx has ended. The
+// builder is ready once it has one.
 func (s *server) request(ctx context.Context, wait time.Duration) (job.Request, error) {
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
@@ -62,9 +72,15 @@ func (s *server) request(ctx context.Context, wait time.Duration) (job.Request, 
 	case r := <-s.requests:
 		return r, nil
 	case <-ctx.Done():
-		return job.Request{}, context.Cause(ctx)
 	case <-timeout.C:
 		return job.Request{}, fmt.Errorf("no request came within %s", wait)
+	}
+	timeout.Reset(overtaken)
+	select {
+	case r := <-s.requests:
+		return r, nil
+	case <-timeout.C:
+		return job.Request{}, context.Cause(ctx)
 	}
 }
 
@@ -73,40 +89,73 @@ func (s *server) update(change func(*job.Event)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.event)
-	for c := range s.conns {
-		s.send(c)
+	s.sendAll()
+}
+
+// sendAll sends the current event to everyone. The caller holds mu.
+func (s *server) sendAll() {
+	for c, listens := range s.conns {
+		if listens {
+			s.send(c)
+		}
 	}
 }
 
 // send sends the current event. The caller holds mu.
-func (s *server) send(c net.Conn) {
+func (s *server) send(c *net.UnixConn) {
 	data, err := json.Marshal(s.event)
 	if err != nil {
 		return
 	}
-	// A daemon that does not read must not hold the build up.
+	// A daemon that does not read must not hold the build up. One that died has
+	// perhaps sent something before, which is still to be read.
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 	if _, err := c.Write(append(data, '\n')); err != nil {
-		_ = c.Close()
+		s.conns[c] = false
+		_ = c.CloseWrite()
 	}
 }
 
 func (s *server) accept() {
 	for {
 		c, err := s.ln.Accept()
-		if err != nil {
-			return
+		if err == nil {
+			s.welcome(c)
+			continue
 		}
-		s.mu.Lock()
-		s.conns[c] = true
-		s.send(c)
-		s.mu.Unlock()
-		s.wg.Go(func() { s.receive(c) })
+		// Without listening the build could not be aborted any more.
+		select {
+		case <-s.done:
+			return
+		case <-time.After(acceptPause):
+		}
 	}
 }
 
+// acceptPause is the time until another attempt to accept a connection.
+const acceptPause = 50 * time.Millisecond
+
+// welcome tells a new connection where the build is, and listens to it.
+func (s *server) welcome(conn net.Conn) {
+	c, ok := conn.(*net.UnixConn)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.done:
+		ok = false
+	default:
+	}
+	if !ok {
+		_ = conn.Close()
+		return
+	}
+	s.conns[c] = true
+	s.send(c)
+	s.wg.Go(func() { s.receive(c) })
+}
+
 // receive handles what one connection says, until it ends.
-func (s *server) receive(c net.Conn) {
+func (s *server) receive(c *net.UnixConn) {
 	defer func() {
 		_ = c.Close()
 		s.mu.Lock()
@@ -137,8 +186,6 @@ func (s *server) first() bool {
 		return false
 	}
 	s.event.Ready = true
-	for c := range s.conns {
-		s.send(c)
-	}
+	s.sendAll()
 	return true
 }

@@ -61,9 +61,7 @@ func stages() []stage {
 				}
 				return b.operation("override-sources-list", append(args, b.common.Archives...)...)
 			},
-			run: func(ctx context.Context, b *build) error {
-				return builders.OverrideSources(ctx, b.env, b.request.Settings.AptProxy)
-			},
+			run: sources,
 		},
 		{
 			name: "keys", wire: "KEYS", failure: builders.ChrootFail,
@@ -78,7 +76,11 @@ func stages() []stage {
 		},
 		{
 			name: "build", wire: "BUILD", failure: builders.BuilderFail,
-			run: func(ctx context.Context, b *build) error { return b.builder.Build(ctx, b.env) },
+			run: func(ctx context.Context, b *build) error {
+				err := b.withProxy(ctx, func(env builders.Env) error { return b.builder.Build(ctx, env) })
+				b.revoke(context.WithoutCancel(ctx))
+				return err
+			},
 		},
 		{name: "gather", wire: "GATHER", failure: builders.PackageFail, run: gather},
 	}
@@ -90,19 +92,23 @@ func prep(ctx context.Context, b *build) error {
 	if err := b.makeHome(); err != nil {
 		return err
 	}
+	user, root := b.runners(b)
 	b.env = builders.Env{
 		Job:         builders.Job{BuildID: b.request.BuildID, Files: b.inputPaths(), Dir: b.home, Home: b.request.Settings.Home},
 		Common:      b.common,
 		Target:      b.target,
 		TargetRoot:  b.target.Root(),
-		Host:        b.account.runner(b.home),
-		Root:        backends.Host{Dir: b.home},
+		Host:        user,
+		Root:        root,
 		Log:         b.log,
 		LogTail:     b.log.Tail,
 		OpenLog:     b.log.Open,
 		SharePath:   b.request.Settings.SharePath,
 		CPUs:        runtime.NumCPU(),
 		AnnounceRun: b.announce,
+		SetExtra:    b.setExtra,
+		RevokeProxy: b.revoke,
+		SnapStore:   b.request.Settings.SnapStore,
 		Undo:        func(path string) error { return b.ledger.Add(ledger.Entry{Kind: ledger.File, Name: path}) },
 	}
 	return b.reportHost(ctx)
@@ -118,21 +124,15 @@ func start(ctx context.Context, b *build) error { return b.target.Start(ctx) }
 func gather(ctx context.Context, b *build) error {
 	err := b.builder.Gather(ctx, b.env, func(name string, content io.ReadCloser) error {
 		defer func() { _ = content.Close() }()
-		if b.results[name] != "" {
-			fmt.Fprintf(b.log, "The result %s comes twice; the later one counts.\n", name)
-		}
 		stored, err := b.cache.Store(ctx, content)
 		if err != nil {
-			return fmt.Errorf("cannot store %s: %w", name, err)
+			return backends.MarkHostFault(fmt.Errorf("cannot store %s: %w", name, err))
 		}
-		b.results[name] = stored.SHA1
-		if stored.New {
-			b.added = append(b.added, stored.SHA1)
-		}
+		b.addResult(name, stored)
 		return nil
 	})
-	if err != nil {
-		fmt.Fprintf(b.log, "Failed to gather results: %v\n", err)
+	if err != nil && ctx.Err() == nil {
+		b.say("Failed to gather results: %v", err)
 	}
 	return err
 }
@@ -173,7 +173,8 @@ func (b *build) makeHome() error {
 			return err
 		}
 	}
-	return os.Chown(b.home, int(b.account.uid), int(b.account.gid))
+	// HOME is the build user's, who must not be given what a link points at.
+	return os.Lchown(b.home, int(b.account.uid), int(b.account.gid))
 }
 
 // keys returns the sorted keys of a filemap.
@@ -185,6 +186,9 @@ func keys(files map[string]string) []string {
 	slices.Sort(names)
 	return names
 }
+
+// cleanupStage is the teardown, as far as it is a stage.
+func cleanupStage() stage { return stage{name: "cleanup", failure: builders.BuilderFail} }
 
 // stageError is the failure of a stage.
 type stageError struct {

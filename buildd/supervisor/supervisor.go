@@ -15,11 +15,10 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
+	"os/signal"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,10 +34,11 @@ const requestWait = time.Minute
 // file in its working directory. It returns when nothing of the build is left
 // to do.
 func Run(ctx context.Context, log *slog.Logger) error {
-	dir, err := os.Getwd()
+	dir, err := workingFolder()
 	if err != nil {
 		return err
 	}
+	surviveBrokenPipes()
 	unix.Umask(0o022)
 	// The daemon is protected from the out-of-memory killer; builds are not.
 	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0o600); err != nil {
@@ -55,10 +55,10 @@ func Run(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if err := checkOwner(request.Settings); err != nil {
+	if err := checkSettings(request.Settings); err != nil {
 		return err
 	}
-	outcome := newBuild(dir, request, s.update, log).run(ctx)
+	outcome := newBuild(dir, request, machine(), s.update, log).run(ctx)
 	if err := job.WriteOutcome(dir, outcome); err != nil {
 		return fmt.Errorf("cannot write the outcome: %w", err)
 	}
@@ -66,28 +66,7 @@ func Run(ctx context.Context, log *slog.Logger) error {
 	return chroot.EmptyTrash(context.WithoutCancel(ctx), trashDir(dir))
 }
 
-// The folders beside that of the build, in the state folder of the file cache.
-func rootsDir(dir string) string { return filepath.Join(filepath.Dir(dir), "roots") }
-func trashDir(dir string) string { return filepath.Join(filepath.Dir(dir), "trash") }
-
-// checkOwner refuses to work, as root, in folders that do not belong to the
-// unprivileged user who asked for it through sudo.
-func checkOwner(s job.Settings) error {
-	uid := os.Getenv("SUDO_UID")
-	if uid == "" {
-		return nil
-	}
-	if s.User == "root" {
-		return errors.New("builder.user: expected an unprivileged user, got root")
-	}
-	for _, path := range []string{s.Home, s.FileCache} {
-		var st unix.Stat_t
-		if err := unix.Lstat(path, &st); err != nil {
-			return fmt.Errorf("cannot look at %s: %w", path, err)
-		}
-		if fmt.Sprint(st.Uid) != uid {
-			return fmt.Errorf("%s belongs to uid %d, not to uid %s who asks for a build in it", path, st.Uid, uid)
-		}
-	}
-	return nil
-}
+// surviveBrokenPipes makes a write to standard error fail, instead of killing
+// this process, when whoever reads the daemon's log is gone. Unlike an ignored
+// signal this is not inherited by the build.
+func surviveBrokenPipes() { signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) }

@@ -1,0 +1,199 @@
+package buildd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"lpbuildd/buildd/job"
+)
+
+// Build checks a request, makes it durable, and starts the build. The order of
+// the checks is part of the protocol (spec: protocol.md section 7), except that
+// nothing changes before all of them have passed.
+func (d *Daemon) Build(ctx context.Context, r Request) error {
+	t, err := d.findType(r.Tag)
+	if err != nil {
+		return err
+	}
+	inputs, err := d.checkInputs(ctx, r)
+	if err != nil {
+		return err
+	}
+	if err := checkBuildID(r.BuildID); err != nil {
+		return err
+	}
+	if state := d.now.Load().status.State; state != Idle {
+		return &StateError{State: state, Event: Accept}
+	}
+	if err := t.Check(r.Args, names(r.Files)); err != nil {
+		return &Fault{Reason: "build: args: " + err.Error()}
+	}
+	private, _ := r.Args["archive_private"].(bool)
+	return d.accept(context.WithoutCancel(ctx), r, journal{
+		BuildID: r.BuildID, Tag: r.Tag, Inputs: inputs, Accepted: time.Now(),
+		Private: private || t.Sanitize, ProxyInfo: proxyInfo(r.Args),
+	})
+}
+
+// accept makes a checked request durable and starts its build.
+func (d *Daemon) accept(ctx context.Context, r Request, accepted journal) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, err := next(d.j.State, Accept); err != nil {
+		return err
+	}
+	if err := d.prepare(); err != nil {
+		return &Fault{Reason: "build: " + err.Error()}
+	}
+	if err := d.transition(Accept, func(j *journal) { *j = accepted }); err != nil {
+		return err
+	}
+	if err := d.launch(ctx, r); err != nil {
+		d.cfg.Log.Error("Cannot start a build", "build_id", r.BuildID, "error", err)
+		_ = d.tidy(ctx) // what it cannot undo, the next build tries again
+		err = errors.Join(&Fault{Reason: "build: " + err.Error()}, d.transition(Lost, forget))
+		d.sweep()
+		return err
+	}
+	d.cfg.Log.Info("Build started", "build_id", r.BuildID, "type", r.Tag)
+	return nil
+}
+
+// prepare removes what is left of the last build, before the journal speaks of
+// a new one: after a crash, an outcome must be that of the build in the journal.
+func (d *Daemon) prepare() error {
+	for _, name := range []string{job.SocketName, job.OutcomeName} {
+		if err := os.RemoveAll(filepath.Join(d.dir, name)); err != nil {
+			return err
+		}
+	}
+	d.makeReserves()
+	return errors.Join(job.RemoveTemporaries(d.dir), job.SyncDir(d.dir))
+}
+
+// launch starts the supervisor and hands it the request. The caller holds mu.
+func (d *Daemon) launch(ctx context.Context, r Request) error {
+	request, err := encode(job.Message{Request: &job.Request{
+		BuildID: r.BuildID, Tag: r.Tag, Image: r.Image, Files: r.Files, Args: r.Args,
+		Arch: d.cfg.Arch, Settings: d.cfg.Settings,
+	}})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(d.logPath(), nil, 0o640); err != nil { //nolint:gosec // readable by the group of the builder
+		return fmt.Errorf("cannot make the build log: %w", err)
+	}
+	if err := d.startSupervisor(ctx); err != nil {
+		return err
+	}
+	l, err := connect(ctx, d.dir)
+	if err != nil {
+		return err
+	}
+	// Once it is sent, the request reaches the supervisor even if this process
+	// dies now.
+	if err := l.send(request); err != nil {
+		l.close()
+		return fmt.Errorf("cannot send the request to the supervisor: %w", err)
+	}
+	d.attach(ctx, l, false)
+	return nil
+}
+
+// startSupervisor starts the supervisor, which from then on is the only one
+// that holds the socket.
+func (d *Daemon) startSupervisor(ctx context.Context) error {
+	socket, err := listen(ctx, d.dir)
+	if err != nil {
+		return err
+	}
+	died := func(err error) {
+		d.cfg.Log.Warn("Supervisor ended with an error", "error", err)
+		// It may have been about to delete what its build left.
+		d.sweepUp(ctx)
+	}
+	return errors.Join(d.cfg.Launcher.start(ctx, d.dir, socket, died), socket.Close())
+}
+
+// findType looks a build type up.
+func (d *Daemon) findType(tag string) (Type, error) {
+	for _, t := range d.cfg.Types {
+		if t.Tag == tag {
+			return t, nil
+		}
+	}
+	return Type{}, &UnknownTypeError{Tag: tag, Known: d.Info().Tags}
+}
+
+// checkInputs checks that all files of a request are in the cache, and returns
+// their checksums.
+func (d *Daemon) checkInputs(ctx context.Context, r Request) ([]string, error) {
+	var sums []string
+	check := func(name, sum string) error {
+		present, err := d.cfg.Cache.Present(ctx, sum)
+		if err == nil && present {
+			sums = append(sums, sum)
+			return nil
+		}
+		return &UnknownSumError{Name: name, Sum: sum}
+	}
+	if err := check("", r.Image); err != nil {
+		return nil, err
+	}
+	for _, name := range names(r.Files) {
+		if err := check(name, r.Files[name]); err != nil {
+			return nil, err
+		}
+	}
+	return sums, nil
+}
+
+// names returns the keys of a filemap in a fixed order.
+func names(files map[string]string) []string {
+	var out []string
+	for name := range files {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// maxBuildID leaves room for "build-" and a suffix in a file name.
+const maxBuildID = 200
+
+// checkBuildID refuses build ids that are no single path component
+// (weaknesses.md A13) or that XML cannot carry back (A12).
+func checkBuildID(id string) error {
+	bad := func(expected string) error {
+		return &Fault{Reason: fmt.Sprintf("build: build id: expected %s, got %.60q", expected, id)}
+	}
+	switch {
+	case id == "":
+		return bad("a non-empty string")
+	case len(id) > maxBuildID:
+		return bad(fmt.Sprintf("at most %d bytes", maxBuildID))
+	case strings.Contains(id, "/"):
+		return bad("a single path component")
+	case strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f || r >= '\uFFFD' && r <= '\uFFFF' }):
+		return bad("no control characters")
+	}
+	return nil
+}
+
+// proxyInfo picks what the manager asks for later.
+func proxyInfo(args map[string]any) ProxyInfo {
+	var p ProxyInfo
+	if use, ok := args["use_fetch_service"].(bool); ok {
+		p.UseFetchService = &use
+	}
+	if endpoint, ok := args["revocation_endpoint"].(string); ok {
+		p.RevocationEndpoint = &endpoint
+	}
+	return p
+}

@@ -1,0 +1,281 @@
+package buildd_test
+
+import (
+	"errors"
+	"maps"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"lpbuildd/buildd"
+	"lpbuildd/buildd/job"
+	"lpbuildd/filecache"
+)
+
+// inState is a path in the state folder.
+func (r *rig) inState(names ...string) string {
+	return filepath.Join(append([]string{r.config.Cache.StateDir()}, names...)...)
+}
+
+func (r *rig) write(path, content string) {
+	r.t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// found has a daemon find a state folder in which a build was running.
+func (r *rig) found(prepare func()) {
+	r.t.Helper()
+	r.Close()
+	journal := map[string]any{"state": "BUILDING", "build_id": "B-1", "tag": "binarypackage"}
+	if err := job.WriteFile(r.inState("journal.json"), journal); err != nil {
+		r.t.Fatal(err)
+	}
+	prepare()
+	r.start()
+}
+
+func TestAnOutcomeOfAnotherBuildIsNotPresented(t *testing.T) {
+	r := newRig(t)
+	r.found(func() {
+		if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-0", Status: "OK"}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if s := r.Status(); s.State != buildd.Idle {
+		t.Errorf("after the restart: %+v", s)
+	}
+	// Nor when the manager gives the same id again.
+	if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
+		t.Fatal(err)
+	}
+	r.build("die")
+	if s := r.awaitEnd(); s.Outcome != "BUILDERFAIL" {
+		t.Errorf("waiting: %+v", s)
+	}
+}
+
+func TestAnOutcomeWrittenWhileNobodyWatchedIsPresented(t *testing.T) {
+	r := newRig(t)
+	r.found(func() {
+		if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-1", Status: "DEPFAIL", Dependencies: "libx"}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if s := r.Status(); s.State != buildd.Waiting || s.Outcome != "DEPFAIL" || s.Dependencies != "libx" {
+		t.Errorf("after the restart: %+v", s)
+	}
+}
+
+func TestHalfAnOutcomeIsNone(t *testing.T) {
+	r := newRig(t)
+	r.found(func() { r.write(r.inState("build", job.OutcomeName), `{"build_id":`) })
+	if s := r.Status(); s.State != buildd.Idle {
+		t.Errorf("after the restart: %+v", s)
+	}
+}
+
+func TestACrashBeforeTheRequestWasHandedOverForgetsTheBuild(t *testing.T) {
+	r := newRig(t)
+	r.found(func() {
+		if err := startScripted(t, r.inState("build")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if s := r.Status(); s.State != buildd.Building {
+		t.Fatalf("after the restart: %+v", s)
+	}
+	r.await("idle builder", func(s buildd.Status) bool { return s.State == buildd.Idle })
+}
+
+func TestACrashAfterAnAbortAbortsAgain(t *testing.T) {
+	r := newRig(t)
+	r.build("wait")
+	r.Close()
+	journal := map[string]any{"state": "ABORTING", "build_id": "B-1", "tag": "binarypackage"}
+	if err := job.WriteFile(r.inState("journal.json"), journal); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	if s := r.awaitEnd(); s.Outcome != "ABORTED" {
+		t.Errorf("waiting: %+v", s)
+	}
+}
+
+func TestTheExtraStatusOutlivesADaemon(t *testing.T) {
+	r := newRig(t)
+	r.build("extra")
+	has := func(s buildd.Status) bool { return s.Extra["revision_id"] == "r1" }
+	r.await("extra status", has)
+	r.restart()
+	r.await("extra status after the restart", has)
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitEnd()
+}
+
+// TestAJournalThatCannotBeWrittenIsWrittenLater: a folder is in its place.
+func TestAJournalThatCannotBeWrittenIsWrittenLater(t *testing.T) {
+	r := newRig(t)
+	r.Close()
+	r.config.RetryDelay = 10 * time.Millisecond
+	r.start()
+	result := r.store("a result")
+	r.build("succeed when told")
+	if err := errors.Join(os.Remove(r.inState("journal.json")), os.MkdirAll(r.inState("journal.json", "folder"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	r.write(r.inState("build", "go"), "")
+	r.await("outcome", func(buildd.Status) bool {
+		_, err := job.ReadOutcome(r.inState("build"))
+		return err == nil
+	})
+	for range 5 {
+		if s := r.Status(); s.State != buildd.Building {
+			t.Fatalf("it was told before it was written down: %+v", s)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	if err := os.RemoveAll(r.inState("journal.json")); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.awaitEnd(); s.Outcome != "OK" || !r.has(result) {
+		t.Errorf("waiting: %+v", s)
+	}
+}
+
+func TestASupervisorThatCannotBeStarted(t *testing.T) {
+	r := newRig(t)
+	r.Close()
+	r.config.Launcher.Supervise = []string{"/nonexistent/sudo"}
+	r.start()
+	err := r.Build(t.Context(), buildd.Request{BuildID: "B-1", Tag: "binarypackage", Image: r.image, Args: map[string]any{"script": "wait"}})
+	var fault *buildd.Fault
+	if !errors.As(err, &fault) || !strings.Contains(fault.Reason, "cannot start the supervisor") {
+		t.Errorf("got %v", err)
+	}
+	if s := r.Status(); s.State != buildd.Idle || s.BuildID != "" {
+		t.Errorf("now %+v", s)
+	}
+	if _, err := os.Lstat(filepath.Join(r.config.Cache.Dir(), "buildlog")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the log: %v", err)
+	}
+}
+
+func TestASupervisorThatRefusesIsTheBuildersFailure(t *testing.T) {
+	r := newRig(t)
+	r.Close()
+	r.config.Launcher.Supervise = []string{"false"}
+	r.start()
+	err := r.Build(t.Context(), buildd.Request{BuildID: "B-1", Tag: "binarypackage", Image: r.image, Args: map[string]any{"script": "wait"}})
+	if err != nil {
+		// It was gone before the request could be handed over.
+		var fault *buildd.Fault
+		if s := r.Status(); !errors.As(err, &fault) || s.State != buildd.Idle {
+			t.Errorf("%v, now %+v", err, s)
+		}
+		return
+	}
+	if s := r.awaitEnd(); s.Outcome != "BUILDERFAIL" {
+		t.Errorf("waiting: %+v", s)
+	}
+}
+
+func TestARequestThatCannotBeHandedOverStartsNothing(t *testing.T) {
+	r := newRig(t)
+	err := r.Build(t.Context(), buildd.Request{
+		BuildID: "B-1", Tag: "binarypackage", Image: r.image,
+		Args: map[string]any{"script": "wait", "number": math.Inf(1)},
+	})
+	var fault *buildd.Fault
+	if s := r.Status(); !errors.As(err, &fault) || s.State != buildd.Idle {
+		t.Errorf("%v, now %+v", err, s)
+	}
+	r.build("wait")
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitEnd()
+}
+
+func TestTheStartDeletesWhatOthersLeft(t *testing.T) {
+	r := newRig(t)
+	r.Close()
+	raw := filepath.Join(r.config.Cache.Dir(), "buildlog.unsanitized")
+	half := r.inState(".tmp-123")
+	r.write(raw, "http://user:password@host/")
+	r.write(half, "{")
+	r.start()
+	for _, path := range []string{raw, half} {
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// TestHelpersAreNotToldOfAnEarlierSudo: who started a daemon that is root is
+// not who asks for its builds.
+func TestHelpersAreNotToldOfAnEarlierSudo(t *testing.T) {
+	t.Setenv("SUDO_UID", "12345")
+	t.Setenv("KEPT", "yes")
+	r := newRig(t)
+	r.Close()
+	r.config.Launcher.Trash = []string{"sh", "-c", "env >environment"}
+	r.start()
+	r.EmptyTrash(t.Context())
+	env, err := os.ReadFile(r.inState("build", "environment"))
+	if err != nil || strings.Contains(string(env), "SUDO_") || !strings.Contains(string(env), "KEPT=yes") {
+		t.Errorf("%v: %s", err, env)
+	}
+}
+
+// TestInputsStayUntilTheyAreUsed: between ensurepresent and build nothing else
+// speaks for them.
+func TestInputsStayUntilTheyAreUsed(t *testing.T) {
+	const size = 1000
+	files := map[string]string{
+		"/a": strings.Repeat("a", size), "/b": strings.Repeat("b", size), "/c": strings.Repeat("c", size),
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		_, _ = w.Write([]byte(files[req.URL.Path]))
+	}))
+	defer server.Close()
+	sums := map[string]string{}
+	r := newRig(t)
+	r.Close()
+	for path, content := range files {
+		sums[path] = r.store(content)
+		if err := r.config.Cache.Remove(sums[path]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cache, err := filecache.Open(r.config.Cache.Dir(), filecache.Options{MaxBytes: size + 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.config.Cache = cache
+	r.start()
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		url := server.URL + path
+		p, err := r.EnsurePresent(t.Context(), sums[path], buildd.Source{URL: &url})
+		if err != nil || !p.Present {
+			t.Fatalf("%s: %+v, %v", path, p, err)
+		}
+	}
+	for path, sum := range sums {
+		if !r.has(sum) {
+			t.Errorf("%s was evicted", path)
+		}
+	}
+	if err := cache.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,95 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+
+	"lpbuildd/backends"
+	"lpbuildd/buildd/proxy"
+	"lpbuildd/builders"
+)
+
+// Where apt in the target finds the way to private archives.
+const (
+	archivesConf = "/etc/apt/apt.conf.d/98lpbuildd-archives"
+	archivesAuth = "/etc/apt/auth.conf.d/lpbuildd.conf"
+)
+
+// hideArchives takes the credentials out of the archives, so that the target
+// only ever sees URLs without them.
+func (b *build) hideArchives() {
+	b.common.Archives, b.credentials = proxy.Split(b.common.Archives)
+}
+
+// sources replaces the target's package sources.
+func sources(ctx context.Context, b *build) error {
+	if err := builders.OverrideSources(ctx, b.env, b.request.Settings.AptProxy); err != nil {
+		return err
+	}
+	if len(b.credentials) == 0 {
+		return nil
+	}
+	return b.openArchives(ctx)
+}
+
+// openArchives lets apt in the target reach private archives: over http by a
+// local proxy that adds the credentials, which so never enter the target; over
+// https, where no proxy can do that, by a file that only root there can read.
+func (b *build) openArchives(ctx context.Context) error {
+	upstream, err := aptProxy(b.request.Settings.AptProxy)
+	if err != nil {
+		return err
+	}
+	listen, allow := b.archivesAddress()
+	b.archives, err = proxy.StartArchives(context.WithoutCancel(ctx), proxy.ArchivesConfig{
+		Credentials: b.credentials, Sources: b.common.Archives, Upstream: upstream, Listen: listen, Allow: allow, Log: b.log,
+	})
+	if err != nil {
+		return &backends.HostFault{Err: err, Advice: "Free the port after builder.proxyport on the builder, or change it."}
+	}
+	if err := backends.WriteFile(ctx, b.target, archivesConf, []byte(b.archives.AptConf()), 0o644); err != nil {
+		return err
+	}
+	rest := slices.DeleteFunc(slices.Clone(b.credentials), proxy.Credential.Injectable)
+	if len(rest) == 0 {
+		return nil
+	}
+	auth, err := proxy.AuthConf(rest)
+	if err != nil {
+		return fmt.Errorf("archives: %w", err)
+	}
+	return backends.WriteFile(ctx, b.target, archivesAuth, []byte(auth), 0o600)
+}
+
+// archivesAddress is where the proxy for archives listens, and who may use it.
+func (b *build) archivesAddress() (listen netip.AddrPort, allow []netip.Prefix) {
+	if c, ok := b.target.(*container); ok {
+		address, allow := c.addresses()
+		return netip.AddrPortFrom(address, archivesPort(b.request.Settings)), allow
+	}
+	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	return netip.AddrPortFrom(loopback, 0), []netip.Prefix{netip.PrefixFrom(loopback, loopback.BitLen())}
+}
+
+// closeArchives ends the proxy for archives, if there is one.
+func (b *build) closeArchives(ctx context.Context) {
+	if b.archives == nil {
+		return
+	}
+	limited, cancel := context.WithTimeout(ctx, closeLimit)
+	defer cancel()
+	if err := b.archives.Close(limited); err != nil {
+		b.daemon.Warn("Cannot close the proxy for archives", "error", err)
+	}
+}
+
+// aptProxy is the site's own proxy for apt, nil without one.
+func aptProxy(text string) (*url.URL, error) {
+	if text == "" {
+		return nil, nil
+	}
+	return proxy.ParseURL(text)
+}

@@ -1,0 +1,177 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"lpbuildd/backends"
+	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/ledger"
+	"lpbuildd/builders"
+)
+
+func TestWhatFailsBeforeTheFirstStageHasALogToo(t *testing.T) {
+	for _, c := range []struct {
+		name, cause string
+		change      func(*rig)
+	}{
+		{"an unknown type", "unknown build type", func(r *rig) { r.request.Tag = "nosuch" }},
+		{"a missing argument", "series is required", func(r *rig) { delete(r.request.Args, "series") }},
+		{"an unknown user", `cannot use the build user "no such user"`, func(r *rig) { r.request.Settings.User = "no such user" }},
+		{"no backend", "there is no backend", func(r *rig) {
+			r.parts.newTarget = func(*build) (target, error) { return nil, errors.New("there is no backend") }
+		}},
+		{"a broken ledger", "cannot clean up after the last build", func(r *rig) {
+			if err := os.Mkdir(filepath.Join(r.dir, job.LedgerName), 0o700); err != nil {
+				r.Fatal(err)
+			}
+		}},
+		{"a ledger that cannot be undone", "unknown kind", func(r *rig) {
+			l, err := ledger.Open(filepath.Join(r.dir, job.LedgerName))
+			if err := errors.Join(err, l.Add(ledger.Entry{Kind: "moon", Name: "Luna"}), l.Close()); err != nil {
+				r.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			c.change(r)
+			o := r.run()
+			if o.Status != "BUILDERFAIL" || o.Stage != "request" || !strings.Contains(o.Cause, c.cause) {
+				t.Errorf("the outcome is %+v", o)
+			}
+			r.expectLog("\nBuild summary\n", "  Stage:      request\n", c.cause, "  What to do: ")
+			if r.calls() != "" {
+				t.Errorf("the target was asked to %s", r.calls())
+			}
+		})
+	}
+}
+
+func TestWithoutALogThereIsStillAnOutcome(t *testing.T) {
+	r := newRig(t)
+	if err := os.MkdirAll(filepath.Join(r.request.Settings.FileCache, "buildlog", "folder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if o := r.run(); o.Status != "BUILDERFAIL" || !strings.Contains(o.Cause, "build log") {
+		t.Errorf("the outcome is %+v", o)
+	}
+}
+
+// TestSecretsReachNoLogAndNoOutcome: not even when they are in an error.
+func TestSecretsReachNoLogAndNoOutcome(t *testing.T) {
+	const secret, token = `pa55\word`, "0123-very-secret-token"
+	r := newRig(t)
+	r.request.Args["archives"] = []any{"deb http://user:" + secret + "@a.test/x noble main"}
+	r.request.Args["auth_token"] = token
+	leak := fmt.Errorf("cannot fetch http://user:%s@a.test/x with %s or http://other:unknown@b.test/", secret, token)
+	r.stub.build = func(_ context.Context, env builders.Env) error {
+		// A stage ends in the middle of a secret, so to speak.
+		_, err := io.WriteString(env.Log, "the token is "+token)
+		return errors.Join(err, leak)
+	}
+	r.target.Fail("remove", leak)
+	o := r.run()
+	if want := "cannot fetch http://a.test/x with [redacted] or http://b.test/"; o.Cause != want {
+		t.Errorf("the cause is %q, want %q", o.Cause, want)
+	}
+	r.expectLog("the token is [redacted]\n")
+	for place, text := range map[string]string{"build log": r.log(), "daemon's log": r.daemon.String(), "outcome": fmt.Sprint(o), "ledger": r.ledger()} {
+		for _, s := range []string{secret, `pa55\\word`, token} {
+			if strings.Contains(text, s) {
+				t.Errorf("the %s has %s:\n%s", place, s, text)
+			}
+		}
+	}
+	if !strings.Contains(r.daemon.String(), "cannot fetch http://a.test/x") {
+		t.Errorf("the daemon's log is %s", r.daemon.String())
+	}
+}
+
+// TestPrivateLogsLoseUnknownCredentials: the same text stays in a public log.
+func TestPrivateLogsLoseUnknownCredentials(t *testing.T) {
+	for _, private := range []bool{false, true} {
+		r := newRig(t)
+		r.request.Args["archive_private"] = private
+		r.stub.build = func(_ context.Context, env builders.Env) error {
+			_, err := io.WriteString(env.Log, "Get:1 http://user:unknown@h.test/a InRelease\n")
+			return err
+		}
+		r.run()
+		if strings.Contains(r.log(), "unknown") == private {
+			t.Errorf("private %v:\n%s", private, r.log())
+		}
+	}
+}
+
+func TestPrepRunsTheOperatorsOwnProgram(t *testing.T) {
+	for code, want := range map[int]string{0: "OK", 3: "BUILDERFAIL"} {
+		r := newRig(t)
+		bin := filepath.Join(r.request.Settings.SharePath, "bin")
+		if err := os.Mkdir(bin, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(bin, "builder-prep"), []byte("#!/bin/sh\necho ready\nexit "+fmt.Sprint(code)+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		r.parts.runners = func(b *build) (user, root backends.Runner) { return backends.Host{Dir: b.home}, nil }
+		delete(r.request.Args, "trusted_keys")
+		if o := r.run(); o.Status != want {
+			t.Errorf("exit code %d: %+v", code, o)
+		}
+		r.expectLog("builder-prep \nready\n")
+	}
+}
+
+func TestAClockThatCannotBeSetIsOnlyALine(t *testing.T) {
+	r := newRig(t)
+	r.request.Settings.NTPHost = "ntp.test"
+	r.target.Script("root: ntpdate -u ntp.test", exitCode(1))
+	if o := r.run(); o.Status != "OK" {
+		t.Errorf("the outcome is %+v", o)
+	}
+	r.expectLog("Syncing the system clock with the buildd NTP service...\nCannot set the clock, going on: ")
+}
+
+// TestBlame: a machine that is out of space is to blame for everything but
+// what only a package or a manager can cause.
+func TestBlame(t *testing.T) {
+	const plenty, short, full = int64(1) << 50, int64(100) << 20, int64(1) << 20
+	verdictOf := func(o builders.Outcome) error { return &builders.BuildError{Outcome: o} }
+	for _, c := range []struct {
+		name string
+		free int64
+		log  string
+		err  error
+		host bool
+	}{
+		{"enough space", plenty, "No space left on device\n", verdictOf(builders.PackageFail), false},
+		{"no space", full, "", verdictOf(builders.PackageFail), true},
+		{"no space, no verdict", full, "", &backends.ExitError{Code: 1}, true},
+		{"no space in the image", full, "", verdictOf(builders.ChrootFail), true},
+		{"little space", short, "", verdictOf(builders.PackageFail), false},
+		{"little space that was even less", short, "tar: x: No space left on device\n", verdictOf(builders.PackageFail), true},
+		{"no space, but missing dependencies", full, "", verdictOf(builders.DepFail), false},
+		{"no space, but given back", full, "", verdictOf(builders.GivenBack), false},
+		{"a known host fault", plenty, "", &backends.HostFault{Err: errors.New("x")}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			r.replace("build", func(_ context.Context, b *build) error {
+				b.leastFree.Store(c.free)
+				b.say("%s", c.log)
+				return c.err
+			})
+			o := r.run()
+			if host := o.Status == "BUILDERFAIL"; host != c.host {
+				t.Errorf("the outcome is %+v", o)
+			}
+		})
+	}
+}

@@ -1,0 +1,114 @@
+package supervisor
+
+import (
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"lpbuildd/buildd/job"
+)
+
+func TestCheckOwner(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink("/etc", link); err != nil {
+		t.Fatal(err)
+	}
+	own, other := fmt.Sprint(os.Getuid()), fmt.Sprint(os.Getuid()+1)
+	for _, c := range []struct {
+		name, uid, path, want string
+	}{
+		{"one's own", own, dir, ""},
+		{"another's", other, dir, "belongs to uid"},
+		{"another's, and nobody asks", "", dir, ""},
+		{"a link", own, link, "is a symbolic link"},
+		{"what does not exist", other, filepath.Join(dir, "nosuch"), ""},
+		{"what cannot exist", own, "/etc/passwd/x", "cannot look at"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := checkOwner(c.uid, c.path)
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestOnlyTheCallersOwnFoldersAndUser(t *testing.T) {
+	self, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := fmt.Sprint(os.Getuid() + 1)
+	dir := t.TempDir()
+	good := job.Settings{Home: dir, FileCache: dir, User: self.Username}
+	for _, c := range []struct {
+		name, caller string
+		settings     job.Settings
+		want         string
+	}{
+		{"no sudo", "", job.Settings{Home: "/etc", FileCache: "/etc", User: "root"}, ""},
+		{"one's own", self.Uid, good, ""},
+		{"another user", other, good, "builder.user: expected the user with the uid " + other},
+		{"no such user", self.Uid, job.Settings{Home: dir, FileCache: dir, User: "no such user"}, "builder.user"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("SUDO_UID", c.caller)
+			err := checkSettings(c.settings)
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+	t.Run("the working folder", func(t *testing.T) {
+		t.Chdir(dir)
+		t.Setenv("SUDO_UID", other)
+		if _, err := workingFolder(); err == nil {
+			t.Error("another's folder was accepted")
+		}
+		if err := Cleanup(t.Context()); err == nil {
+			t.Error("another's folder was cleaned")
+		}
+		if err := EmptyTrash(t.Context()); err == nil {
+			t.Error("another's trash was emptied")
+		}
+		if err := Enter(t.Context()); err == nil {
+			t.Error("a build was started in another's folder")
+		}
+	})
+}
+
+func TestCleanupUndoesAndForgets(t *testing.T) {
+	r := newRig(t)
+	r.request.Args["fast_cleanup"] = true
+	r.run()
+	cmd := sleeper(t)
+	p, err := identify(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := job.WriteFile(filepath.Join(r.dir, job.SupervisorName), p); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(r.dir)
+	for range 2 {
+		if err := Cleanup(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if entries, err := os.ReadDir(r.dir); err != nil || len(entries) > 0 || p.alive() {
+		t.Errorf("left: %v, %v; the supervisor lives: %v", entries, err, p.alive())
+	}
+	if _, err := os.Lstat(r.home); err == nil {
+		t.Error("the build directory is still there")
+	}
+	if err := EmptyTrash(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(trashDir(r.dir)); err != nil || len(left) > 0 {
+		t.Errorf("in the trash: %v, %v", left, err)
+	}
+}

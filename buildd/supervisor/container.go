@@ -1,0 +1,132 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"lpbuildd/backends"
+	"lpbuildd/backends/bridge"
+	"lpbuildd/backends/incus"
+	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/ledger"
+)
+
+// container is the target of build types that run in containers, together with
+// the network that it needs.
+type container struct {
+	*incus.Container
+	network bridge.Config
+	link    *bridge.Bridge // from Start to Stop
+}
+
+// newContainer makes a container target, without touching anything yet.
+func newContainer(b *build) (target, error) {
+	// What Cleanup has to know if this process dies.
+	if err := job.WriteFile(filepath.Join(b.dir, containerName), b.request.Settings.Container); err != nil {
+		return nil, err
+	}
+	c := &container{network: network(b)}
+	cfg := engine(b.request.Settings.Container)
+	cfg.BuildID, cfg.BuildDir = b.request.BuildID, b.home
+	cfg.Series, cfg.Arch, cfg.Constraints = b.common.Series, b.common.ArchTag, b.common.Constraints
+	cfg.Bridge, cfg.HostAddress, cfg.Address = c.network.Name, c.network.HostAddress(), c.network.ContainerAddress()
+	cfg.Record, cfg.Done = b.record, b.done
+	cfg.Notice = func(line string) { b.say("%s", line) }
+	cfg.Log = b.daemon
+	var err error
+	c.Container, err = incus.New(context.Background(), cfg)
+	return c, err
+}
+
+// engine is how the container engine is reached.
+func engine(s job.Container) incus.Config {
+	return incus.Config{
+		Engine: s.Engine, Socket: s.Socket, Pool: s.Pool, Project: s.Project, Instance: s.Instance,
+		Remote: s.Remote, ClientCert: s.ClientCert, ClientKey: s.ClientKey, ServerCert: s.ServerCert,
+		KeepImages: s.KeepImages, KeepImagesAge: s.KeepImageAge,
+	}
+}
+
+// network is the network of this builder's containers.
+func network(b *build) bridge.Config {
+	s := b.request.Settings
+	subnet := s.Container.Subnet
+	if !subnet.IsValid() {
+		subnet = bridge.SubnetFor(s.Container.Instance)
+	}
+	return bridge.Config{
+		Name: bridge.NameFor(s.Container.Instance), Subnet: subnet, Firewall: s.Container.Firewall,
+		Ports: []uint16{proxyPort(s), archivesPort(s)},
+		Host:  backends.Host{}, Record: b.record, Done: b.done,
+	}
+}
+
+// proxyPort is the port of the proxy of a build in a container, archivesPort
+// that of the one for its private archives.
+func proxyPort(s job.Settings) uint16    { return uint16(s.ProxyPort) } //nolint:gosec // checked by the configuration
+func archivesPort(s job.Settings) uint16 { return proxyPort(s) + 1 }
+
+// Root is empty: a container has no root directory on the host.
+func (c *container) Root() string { return "" }
+
+// Start makes the network, then starts the container.
+func (c *container) Start(ctx context.Context) (err error) {
+	if c.link, err = bridge.Start(ctx, c.network); err != nil {
+		return err
+	}
+	return c.Container.Start(ctx)
+}
+
+// Stop removes the container, then the network.
+func (c *container) Stop(ctx context.Context) error {
+	err := c.Container.Stop(ctx)
+	if c.link != nil {
+		err = errors.Join(err, c.link.Stop(ctx))
+	}
+	return err
+}
+
+// addresses are where the local proxy of a build listens, and who may use it.
+func (c *container) addresses() (listen netip.Addr, allow []netip.Prefix) {
+	build := c.network.ContainerAddress().Addr()
+	return c.network.HostAddress().Addr(), []netip.Prefix{netip.PrefixFrom(build, build.BitLen())}
+}
+
+// containerName is the file in the build's folder that tells Cleanup how the
+// container engine is reached.
+const containerName = "container.json"
+
+// undoLimit is how long the clean-up of one entry of the ledger may take.
+const undoLimit = 25 * time.Second
+
+// undoContainer undoes an entry of a kind of package incus.
+func undoContainer(dir, kind string) func(name string) error {
+	return func(name string) error {
+		var s job.Container
+		if err := job.ReadFile(filepath.Join(dir, containerName), &s); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), undoLimit)
+		defer cancel()
+		return incus.Clean(ctx, engine(s), kind, name)
+	}
+}
+
+// undoBridge undoes an entry of package bridge.
+func undoBridge(name string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), undoLimit)
+	defer cancel()
+	return bridge.Clean(ctx, backends.Host{}, name)
+}
+
+// record and done keep the ledger for the backends.
+func (b *build) record(kind, name string) error {
+	return b.ledger.Add(ledger.Entry{Kind: ledger.Kind(kind), Name: name})
+}
+
+func (b *build) done(kind, name string) error {
+	return b.ledger.Done(ledger.Entry{Kind: ledger.Kind(kind), Name: name})
+}

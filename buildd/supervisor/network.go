@@ -1,0 +1,102 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/proxy"
+	"lpbuildd/builders"
+)
+
+// closeLimit is how long the local proxy may take to end.
+const closeLimit = 5 * time.Second
+
+// oweRevocation writes down that the token of the build's proxy has to be
+// revoked, so that it is even if this process dies (spec: proxy.md section 8).
+func (b *build) oweRevocation() error {
+	if b.network.RevocationEndpoint == "" {
+		return nil
+	}
+	b.token = proxy.Token{
+		UpstreamURL: b.network.UpstreamURL, Endpoint: b.network.RevocationEndpoint, FetchService: b.network.UseFetchService,
+	}
+	b.parked = proxy.ParkingID(b.request.BuildID)
+	if err := b.ledger.Add(ledger.Entry{Kind: ledger.Token, Name: b.parked}); err != nil {
+		return err
+	}
+	if err := b.token.Park(b.parked); err != nil {
+		b.daemon.Warn("Revocation will not survive a crash", "error", err)
+	}
+	return nil
+}
+
+// revoke revokes the token, once. What goes wrong is worth a line in the log,
+// not a build.
+func (b *build) revoke(ctx context.Context) {
+	b.mu.Lock()
+	id := b.parked
+	b.parked = ""
+	b.mu.Unlock()
+	if id == "" {
+		return
+	}
+	b.say("Revoking proxy token...")
+	if err := b.token.Revoke(ctx, nil); err != nil {
+		b.say("Unable to revoke token for %s: %v", b.token.User(), err)
+	}
+	if err := proxy.Forget(id); err != nil {
+		b.daemon.Warn("Cannot forget a revoked token", "error", err)
+	}
+	if err := b.ledger.Done(ledger.Entry{Kind: ledger.Token, Name: id}); err != nil {
+		b.daemon.Error("Cannot write to the ledger", "error", err)
+	}
+}
+
+// undoToken revokes a token that a dead build left behind.
+func undoToken(id string) error {
+	token, err := proxy.Unpark(id)
+	if err != nil {
+		// Gone with a reboot; tokens end by themselves.
+		return nil //nolint:nilerr // there is nothing left to revoke with
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), undoLimit)
+	defer cancel()
+	// As at the end of every build, one attempt is all there is.
+	_ = token.Revoke(ctx, nil)
+	return proxy.Forget(id)
+}
+
+// withProxy runs f while the local proxy of the build runs, if it has one.
+func (b *build) withProxy(ctx context.Context, f func(builders.Env) error) error {
+	env := b.env
+	c, inContainer := b.target.(*container)
+	if b.network.UpstreamURL == "" || !inContainer {
+		return f(env)
+	}
+	upstream, err := proxy.ParseURL(b.network.UpstreamURL)
+	if err != nil {
+		return fmt.Errorf("proxy_url: %w", err)
+	}
+	address, allow := c.addresses()
+	port := proxyPort(b.request.Settings)
+	p, err := proxy.Start(ctx, proxy.Config{
+		Upstream: upstream, Listen: netip.AddrPortFrom(address, port), Allow: allow, Log: b.log,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeLimit)
+		defer cancel()
+		if err := p.Close(last); err != nil {
+			b.daemon.Warn("Cannot close the proxy of the build", "error", err)
+		}
+	}()
+	host, portText := address.String(), strconv.Itoa(int(port))
+	env.Proxy = &builders.Proxy{URL: "http://" + host + ":" + portText + "/", Host: host, Port: portText}
+	return f(env)
+}

@@ -1,0 +1,71 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"lpbuildd/buildd/buildlog"
+)
+
+// redactor returns a function that removes the secrets of a build, and
+// credentials in URLs, from a text for the daemon.
+func redactor(secrets []string) func(string) string {
+	return func(text string) string {
+		var out strings.Builder
+		// A strings.Builder takes everything.
+		r := buildlog.NewRedactor(&out, true, secrets)
+		_, _ = r.Write([]byte(text))
+		_ = r.Flush()
+		return out.String()
+	}
+}
+
+// redactingHandler redacts every text in the records that it passes on.
+type redactingHandler struct {
+	slog.Handler
+	redact func(string) string
+}
+
+// Handle implements slog.Handler.
+func (h redactingHandler) Handle(ctx context.Context, r slog.Record) error {
+	clean := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		clean.AddAttrs(h.clean(a))
+		return true
+	})
+	return h.Handler.Handle(ctx, clean)
+}
+
+// WithAttrs implements slog.Handler.
+func (h redactingHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	clean := make([]slog.Attr, len(attrs))
+	for i, a := range attrs {
+		clean[i] = h.clean(a)
+	}
+	return redactingHandler{h.Handler.WithAttrs(clean), h.redact}
+}
+
+// WithGroup implements slog.Handler.
+func (h redactingHandler) WithGroup(name string) slog.Handler {
+	return redactingHandler{h.Handler.WithGroup(name), h.redact}
+}
+
+// clean leaves numbers and times alone.
+func (h redactingHandler) clean(a slog.Attr) slog.Attr {
+	switch v := a.Value.Resolve(); v.Kind() {
+	case slog.KindString:
+		return slog.String(a.Key, h.redact(v.String()))
+	case slog.KindAny:
+		return slog.String(a.Key, h.redact(fmt.Sprint(v.Any())))
+	case slog.KindGroup:
+		var group []any
+		for _, member := range v.Group() {
+			group = append(group, h.clean(member))
+		}
+		return slog.Group(a.Key, group...)
+	case slog.KindBool, slog.KindDuration, slog.KindFloat64, slog.KindInt64, slog.KindTime, slog.KindUint64, slog.KindLogValuer:
+	}
+	return a
+}
