@@ -17,6 +17,7 @@ BENCH    ?= .
 # What the integration tests build in and from; they skip what is not there.
 export LPBUILDD_TEST_IMAGE := $(CACHE)/base-$(SERIES)-$(ARCH).tar.gz
 export LPBUILDD_TEST_SOURCE := $(CACHE)/hello
+export LPBUILDD_TEST_CONTAINER_IMAGE := $(CACHE)/container-bookworm-$(ARCH).tar.gz
 
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
@@ -62,7 +63,7 @@ lint: ## golangci-lint, in its pinned version, and shellcheck
 	@echo "== lint"
 	@.ci/golangci-lint config verify
 	@.ci/golangci-lint run ./...
-	@shellcheck .ci/*
+	@shellcheck $$(grep -rlE '^#!/bin/(ba)?sh' .ci)
 
 test: ## unit tests, with the race detector, in random order
 	@echo "== unit tests"
@@ -72,17 +73,26 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 	@echo "== fuzz"
 	@.ci/fuzz $(FUZZTIME)
 
-integration: ## tests that need root, sbuild or a base image (root)
+integration: ## tests that need root, sbuild, LXD and Incus, or base images (root)
 	@echo "== integration tests"
+	@.ci/containers start
+	@.ci/fixtures/fixture-squid --install
+	@.ci/container-image $(LPBUILDD_TEST_CONTAINER_IMAGE)
 	@.ci/base-image $(SERIES) $(LPBUILDD_TEST_IMAGE)
 	@.ci/source hello $(LPBUILDD_TEST_SOURCE) $(SERIES)
 	$(GO) test -tags integration -count=1 -timeout 30m -p 1 $(call packages_with,^//go:build .*integration)
 
-# Compare ten runs before and after a change:
+# On an idle machine: the benchmarks of the daemon share the processors with it.
+# Takes about five minutes. Prints what benchstat reads; compare ten runs before
+# and after a change:
 #   make -s bench COUNT=10 >before.txt; ...; make -s bench COUNT=10 >after.txt
 #   go run golang.org/x/perf/cmd/benchstat@latest before.txt after.txt
+# Without root it skips what needs a chroot or a daemon. Those of the daemon
+# alone: BENCH='StatusBuilding|StatusDuringDownload|DaemonMemory|WarmBuild'.
 bench: ## benchmarks, COUNT times each (1), those matching BENCH (all); made for benchstat
-	@$(GO) test -tags integration -run '^$$' -bench '$(BENCH)' -benchmem -count=$(COUNT) $(call packages_with,^func Benchmark)
+	@[ "$$(id -u)" -ne 0 ] || .ci/base-image $(SERIES) $(LPBUILDD_TEST_IMAGE) >&2
+	@image=$(LPBUILDD_TEST_IMAGE); if [ -e "$$image" ]; then export BENCH_IMAGE="$$image"; fi; \
+	$(GO) test -tags integration -run '^$$' -bench '$(BENCH)' -benchmem -count=$(COUNT) -timeout 2h $(call packages_with,^func Benchmark)
 
 conformance: ## the black-box conformance program, if it is there (root)
 	@.ci/conformance
