@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -49,6 +51,29 @@ type config struct {
 	// ChrootTmpfs is the size limit of upper layers in memory; 0 keeps them on
 	// disk.
 	ChrootTmpfs int64
+
+	// Instance is the name of this builder among those on this machine; parts of
+	// containers and networks are called after it.
+	Instance string
+	// Container is the container engine: "auto", "lxd" or "incus".
+	Container string
+	// ContainerSocket is the path of its socket, "" for the usual one.
+	ContainerSocket string
+	// ContainerRemote is the URL of an Incus on another machine, "" for the one
+	// here; the others are paths of PEM files.
+	ContainerRemote, ContainerCert, ContainerKey, ContainerServerCert string
+	// ContainerPool and ContainerProject are the engine's storage pool and
+	// project, "" for the default ones.
+	ContainerPool, ContainerProject string
+	// ContainerSubnet is the IPv4 network of containers; invalid means the usual
+	// one of the instance.
+	ContainerSubnet netip.Prefix
+	// ContainerFirewall is "auto", "iptables" or "nftables".
+	ContainerFirewall string
+	// ContainerImages is how many imported images are kept, ContainerImagesAge
+	// how long since their last use; 0 is no limit.
+	ContainerImages    int
+	ContainerImagesAge time.Duration
 
 	// WallLimit, SilenceLimit and LogLimit (bytes) end builds; 0 is no limit.
 	WallLimit, SilenceLimit time.Duration
@@ -124,10 +149,25 @@ func loadConfig(flags *pflag.FlagSet, environ func(string) (string, bool)) (conf
 	for _, s := range settings() {
 		l.apply(&c, s)
 	}
+	if c.Instance == "" {
+		c.Instance = instanceOf(l.path)
+	}
 	if l.noFile != nil && len(l.problems) > 0 {
 		l.fail(fmt.Errorf("there is no configuration file: %w", l.noFile))
 	}
 	return c, append(l.origins, l.warnings()...), errors.Join(l.problems...)
+}
+
+// instanceOf is the name of the builder that a file configures: the name of
+// the file, as far as it can be part of the name of a container.
+func instanceOf(path string) string {
+	name := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(filepath.Base(path)))
+	return cmp.Or(strings.Trim(name, "-"), "default")
 }
 
 // loader is the state of loadConfig.

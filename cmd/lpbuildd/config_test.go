@@ -63,6 +63,7 @@ sharepath = /opt/share
 		ArchitectureTag: "i386", FileCache: c.FileCache, BindHost: "localhost", BindPort: 8321,
 		SharePath: "/opt/share", ProxyPort: 8222, User: "buildd",
 		CacheMinFree: 1 << 30, CacheRoots: 2, ChrootOverlay: "auto",
+		Instance: "buildd-conf", Container: "auto", ContainerFirewall: "auto", ContainerImages: 4,
 		LogLimit: 4 << 30, AbortLimit: 120 * time.Second, LogLevel: slog.LevelInfo, LogFormat: "text",
 	}
 	if !reflect.DeepEqual(c, want) {
@@ -144,6 +145,20 @@ roots = 0
 [chroot]
 overlay = never
 tmpfs = 2048
+[backend]
+instance = two
+container = incus
+socket = /run/engine
+pool = fast
+project = builds
+remote = https://engine.example:8443
+clientcert = /c
+clientkey = /k
+servercert = /s
+subnet = 10.9.8.7/24
+firewall = nftables
+images = 7
+imagesage = 2d
 [limits]
 wall = 3d
 silence = 90m
@@ -165,6 +180,10 @@ allow = 10.1.2.3/8, 192.0.2.7
 		ProxyPort: 9, NTPHost: "time.example", User: "builder", TranslationResultArchive: "t.tar.gz",
 		AptProxy: "http://apt.example:3128/", SnapStore: "http://snap.example", ClamAVDatabase: "https://clam.example",
 		CacheMaxSize: 20 << 30, CacheMaxAge: 36 * time.Hour, CacheMinFree: 512 << 20, ChrootOverlay: "never", ChrootTmpfs: 2048,
+		Instance: "two", Container: "incus", ContainerSocket: "/run/engine", ContainerPool: "fast", ContainerProject: "builds",
+		ContainerRemote: "https://engine.example:8443", ContainerCert: "/c", ContainerKey: "/k", ContainerServerCert: "/s",
+		ContainerSubnet: netip.MustParsePrefix("10.9.8.0/24"), ContainerFirewall: "nftables",
+		ContainerImages: 7, ContainerImagesAge: 48 * time.Hour,
 		WallLimit: 72 * time.Hour, SilenceLimit: 90 * time.Minute, LogLimit: 1 << 40, AbortLimit: time.Minute,
 		LogLevel: slog.LevelDebug, LogFormat: "json",
 		Allow: []netip.Prefix{

@@ -23,6 +23,11 @@ const (
 	hostName    = `|[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?`
 	overlayMode = `auto|never`
 	logFormat   = `text|json`
+	optional    = `(?s).*`
+	// instanceName can be part of the names of containers.
+	instanceName = `|[a-z0-9]([a-z0-9-]*[a-z0-9])?`
+	engineName   = `auto|lxd|incus`
+	firewallName = `auto|iptables|nftables`
 )
 
 // errNotWanted reports a value about which there is no more to say than what
@@ -64,6 +69,25 @@ func folder(field func(*config) *string) func(*config, string) error {
 		*field(c) = value
 		return nil
 	}
+}
+
+// smallestSubnet has room for both ends of the link to a container.
+const smallestSubnet = 30
+
+// subnet stores the network of containers.
+func subnet(c *config, value string) error {
+	if value == "" {
+		return nil
+	}
+	network, err := netip.ParsePrefix(value)
+	if err != nil {
+		return err
+	}
+	if !network.Addr().Is4() || network.Bits() > smallestSubnet {
+		return errNotWanted
+	}
+	c.ContainerSubnet = network.Masked()
+	return nil
 }
 
 // number stores a number from 0 to limit.

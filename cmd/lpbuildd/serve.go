@@ -58,6 +58,11 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if err := cache.Close(); err != nil {
+			log.Warn("Cannot close the file cache", "error", err)
+		}
+	}()
 	dc, err := daemonConfig(ctx, c, cache, log)
 	if err != nil {
 		return err
@@ -145,14 +150,25 @@ func daemonConfig(ctx context.Context, c config, cache *filecache.Cache, log *sl
 	}
 	settings := job.Settings{
 		Home: home, FileCache: cache.Dir(), SharePath: share, User: buildUser(c),
-		AptProxy: c.AptProxy, NTPHost: c.NTPHost,
-		Overlay: c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, KeepRoots: c.CacheRoots,
+		AptProxy: c.AptProxy, SnapStore: c.SnapStore, ProxyPort: c.ProxyPort, NTPHost: c.NTPHost,
+		Container: containers(c),
+		Overlay:   c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, KeepRoots: c.CacheRoots,
 		WallLimit: c.WallLimit, SilenceLimit: c.SilenceLimit, LogLimit: c.LogLimit, AbortLimit: c.AbortLimit,
 	}
 	return buildd.Config{
 		Arch: c.ArchitectureTag, Version: installedVersion(ctx), Types: types(c.ArchitectureTag),
 		Settings: settings, Cache: cache, Launcher: launcher, AbortGrace: abortGrace, Log: log,
 	}, nil
+}
+
+// containers are the settings of builds in containers.
+func containers(c config) job.Container {
+	return job.Container{
+		Instance: c.Instance, Engine: c.Container, Socket: c.ContainerSocket, Pool: c.ContainerPool, Project: c.ContainerProject,
+		Remote: c.ContainerRemote, ClientCert: c.ContainerCert, ClientKey: c.ContainerKey, ServerCert: c.ContainerServerCert,
+		Subnet: c.ContainerSubnet, Firewall: c.ContainerFirewall,
+		KeepImages: c.ContainerImages, KeepImageAge: c.ContainerImagesAge,
+	}
 }
 
 // types tells the daemon about the build types.

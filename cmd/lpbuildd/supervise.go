@@ -37,8 +37,8 @@ func newSupervisorCommands() []*cobra.Command {
 		role(supervisor.RoleRun, "Do the work of a build", func(ctx context.Context) error {
 			return supervisor.Run(detached(ctx), log)
 		}),
-		role(supervisor.RoleCleanup, "Undo what a dead build left behind", func(context.Context) error {
-			return supervisor.Cleanup()
+		role(supervisor.RoleCleanup, "Undo what a dead build left behind", func(ctx context.Context) error {
+			return supervisor.Cleanup(ctx)
 		}),
 		role(supervisor.RoleTrash, "Delete what builds have left for later", func(ctx context.Context) error {
 			return supervisor.EmptyTrash(ctx)
