@@ -184,6 +184,11 @@ func TestAStuckAbortEndsAsTheBuildersFailure(t *testing.T) {
 	r.config.Settings.AbortLimit = 50 * time.Millisecond
 	r.start()
 	r.build("ignore")
+	// The real one writes this long before the time limit.
+	r.await("supervisor", func(buildd.Status) bool {
+		_, err := os.Lstat(filepath.Join(r.config.Cache.StateDir(), "build", job.SupervisorName))
+		return err == nil
+	})
 	if err := r.Abort(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -171,7 +171,7 @@ func leftovers(t *testing.T, state string) []string {
 	var names []string
 	for _, e := range entries {
 		switch e.Name() {
-		case job.SocketName, job.OutcomeName:
+		case job.SocketName, job.OutcomeName, job.ReserveName:
 		default:
 			names = append(names, e.Name())
 		}

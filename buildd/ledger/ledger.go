@@ -38,9 +38,10 @@ const (
 	Token Kind = "token"
 	// Bridge is a network bridge with all that belongs to it.
 	Bridge Kind = "bridge"
-	// Container and Profile are what the container engine calls so.
+	// Container is a container of the engine.
 	Container Kind = "container"
-	Profile   Kind = "profile"
+	// Profile is a profile of the engine.
+	Profile Kind = "profile"
 )
 
 // Entry is one thing that was, or was going to be, made.

@@ -61,7 +61,7 @@ func undoToken(id string) error {
 	token, err := proxy.Unpark(id)
 	if err != nil {
 		// Gone with a reboot; tokens end by themselves.
-		return nil //nolint:nilerr // there is nothing left to revoke with
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), undoLimit)
 	defer cancel()
