@@ -116,7 +116,7 @@ func newBuild(dir string, r job.Request, p parts, tell func(func(*job.Event)), d
 // run is a whole build. It always returns an outcome, and nothing of the build
 // is left when it does.
 func (b *build) run(ctx context.Context) job.Outcome {
-	err := b.open()
+	err := b.open(ctx)
 	if err == nil {
 		err = b.guarded(ctx)
 	}
@@ -148,8 +148,9 @@ func (b *build) makeRoom(ctx context.Context) {
 
 // open makes what every stage needs: the log first, so that everything else
 // that fails has one.
-func (b *build) open() error {
-	for _, step := range []func() error{b.openLog, b.parse, b.openCache, b.openLedger, b.oweRevocation, b.openAccount, b.openTarget} {
+func (b *build) open(ctx context.Context) error {
+	openLedger := func() error { return b.openLedger(ctx) }
+	for _, step := range []func() error{b.openLog, b.parse, b.openCache, openLedger, b.oweRevocation, b.openAccount, b.openTarget} {
 		if err := protect(step); err != nil {
 			return &stageError{stage: stage{name: "request", failure: builders.BuilderFail}, err: err}
 		}
@@ -191,9 +192,9 @@ func (b *build) openCache() (err error) {
 
 // openLedger cleans what an earlier build left (fast clean-up leaves its build
 // directory) and opens the ledger of this one.
-func (b *build) openLedger() (err error) {
+func (b *build) openLedger(ctx context.Context) (err error) {
 	path := filepath.Join(b.dir, job.LedgerName)
-	if err := ledger.Clean(path, undo(b.dir)); err != nil {
+	if err := ledger.Clean(path, undo(ctx, b.dir)); err != nil {
 		return fmt.Errorf("cannot clean up after the last build: %w", err)
 	}
 	b.ledger, err = ledger.Open(path)

@@ -26,7 +26,7 @@ func Cleanup(ctx context.Context) error {
 		return err
 	}
 	path := filepath.Join(dir, job.LedgerName)
-	if err := errors.Join(killSupervisor(ctx), ledger.Clean(path, undo(dir))); err != nil {
+	if err := errors.Join(killSupervisor(ctx), ledger.Clean(path, undo(ctx, dir))); err != nil {
 		return err
 	}
 	return errors.Join(removeFile(path), removeFile(job.SupervisorName))
@@ -58,14 +58,14 @@ func EmptyTrash(ctx context.Context) error {
 }
 
 // undo says, by kind, how an entry of the ledger is undone.
-func undo(dir string) map[ledger.Kind]func(string) error {
+func undo(ctx context.Context, dir string) map[ledger.Kind]func(string) error {
 	return map[ledger.Kind]func(string) error{
 		ledger.Directory: func(path string) error { return discard(dir, path) },
 		ledger.File:      removeFile,
-		ledger.Token:     undoToken,
-		ledger.Bridge:    undoBridge,
-		ledger.Container: undoContainer(dir, incus.KindContainer),
-		ledger.Profile:   undoContainer(dir, incus.KindProfile),
+		ledger.Token:     func(id string) error { return undoToken(ctx, id) },
+		ledger.Bridge:    func(name string) error { return undoBridge(ctx, name) },
+		ledger.Container: undoContainer(ctx, dir, incus.KindContainer),
+		ledger.Profile:   undoContainer(ctx, dir, incus.KindProfile),
 	}
 }
 

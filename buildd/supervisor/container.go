@@ -103,21 +103,21 @@ const containerName = "container.json"
 const undoLimit = 25 * time.Second
 
 // undoContainer undoes an entry of a kind of package incus.
-func undoContainer(dir, kind string) func(name string) error {
+func undoContainer(ctx context.Context, dir, kind string) func(name string) error {
 	return func(name string) error {
 		var s job.Container
 		if err := job.ReadFile(filepath.Join(dir, containerName), &s); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), undoLimit)
+		ctx, cancel := context.WithTimeout(ctx, undoLimit)
 		defer cancel()
 		return incus.Clean(ctx, engine(s), kind, name)
 	}
 }
 
 // undoBridge undoes an entry of package bridge.
-func undoBridge(name string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), undoLimit)
+func undoBridge(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, undoLimit)
 	defer cancel()
 	return bridge.Clean(ctx, backends.Host{}, name)
 }

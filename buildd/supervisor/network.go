@@ -57,13 +57,13 @@ func (b *build) revoke(ctx context.Context) {
 }
 
 // undoToken revokes a token that a dead build left behind.
-func undoToken(id string) error {
+func undoToken(ctx context.Context, id string) error {
 	token, err := proxy.Unpark(id)
 	if err != nil {
 		// Gone with a reboot; tokens end by themselves.
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), undoLimit)
+	ctx, cancel := context.WithTimeout(ctx, undoLimit)
 	defer cancel()
 	// As at the end of every build, one attempt is all there is.
 	_ = token.Revoke(ctx, nil)
