@@ -149,7 +149,7 @@ func (b *build) makeRoom(ctx context.Context) {
 // open makes what every stage needs: the log first, so that everything else
 // that fails has one.
 func (b *build) open(ctx context.Context) error {
-	openLedger := func() error { return b.openLedger(ctx) }
+	openLedger := func() error { return b.openLedger(context.WithoutCancel(ctx)) }
 	for _, step := range []func() error{b.openLog, b.parse, b.openCache, openLedger, b.oweRevocation, b.openAccount, b.openTarget} {
 		if err := protect(step); err != nil {
 			return &stageError{stage: stage{name: "request", failure: builders.BuilderFail}, err: err}
