@@ -113,12 +113,27 @@ func (d *Daemon) startSupervisor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	buildID := d.j.BuildID
 	died := func(err error) {
-		d.cfg.Log.Warn("Supervisor ended with an error", "error", err)
-		// It may have been about to delete what its build left.
-		d.sweepUp(ctx)
+		d.cfg.Log.Warn("Supervisor ended with an error", "build_id", buildID, "error", err)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.supervisorDied(ctx, buildID)
 	}
 	return errors.Join(d.cfg.Launcher.start(ctx, d.dir, socket, died), socket.Close())
+}
+
+// supervisorDied does what a supervisor did not come to do that died when its
+// build was over. The caller holds mu.
+func (d *Daemon) supervisorDied(ctx context.Context, buildID string) {
+	switch {
+	case d.closing():
+	case d.runs(buildID):
+		// Its outcome, or its death, is about to be noticed elsewhere.
+		d.later(d.cfg.RetryDelay, func() { d.supervisorDied(ctx, buildID) })
+	case d.j.State == Idle, d.j.State == Waiting && d.j.BuildID == buildID:
+		_ = d.tidy(ctx) // what it cannot undo, the next build tries again
+	}
 }
 
 // findType looks a build type up.

@@ -29,6 +29,9 @@ func (d *Daemon) recover(ctx context.Context) error {
 		d.sweep()
 		return nil
 	case Waiting:
+		// A supervisor that still lives has nothing left to do but to delete what
+		// its build threw away.
+		_ = d.tidy(ctx)
 		return nil
 	case Building, Aborting:
 		return d.resume(ctx)

@@ -71,6 +71,9 @@ type Options struct {
 	Client *http.Client
 	// Log gets what happens, without secrets; nil discards it.
 	Log *slog.Logger
+	// BeforeNew is called by Store before content that the cache does not have
+	// gets its name; an error keeps it from that. May be nil.
+	BeforeNew func(name string) error
 	// Owner owns new files if this process is root, and is ignored otherwise.
 	// Nil is the owner of the cache folder, which is what a supervisor needs
 	// that runs as root beside a daemon that does not.

@@ -50,6 +50,11 @@ func (c *Cache) Store(ctx context.Context, content io.Reader) (Stored, error) {
 		c.touch(s.SHA1)
 		return s, nil
 	}
+	if s.New && c.opts.BeforeNew != nil {
+		if err := c.opts.BeforeNew(s.SHA1); err != nil {
+			return Stored{}, err
+		}
+	}
 	// An entry that nobody hashed yet may be corrupted; this one is not.
 	return s, tmp.commit(s.SHA1)
 }

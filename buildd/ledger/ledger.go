@@ -42,6 +42,9 @@ const (
 	Container Kind = "container"
 	// Profile is a profile of the engine.
 	Profile Kind = "profile"
+	// Result is an entry of the file cache that belongs to a build without an
+	// outcome.
+	Result Kind = "result"
 )
 
 // Entry is one thing that was, or was going to be, made.

@@ -80,6 +80,8 @@ type build struct {
 	started time.Time
 	// stuckIn is the stage that was abandoned, "" if none was.
 	stuckIn string
+	// unwritten is why there is no outcome file after run.
+	unwritten error
 
 	logFull   chan struct{} // gets one value when the log has reached its limit
 	leastFree atomic.Int64  // bytes, the least free space seen
@@ -113,8 +115,8 @@ func newBuild(dir string, r job.Request, p parts, tell func(func(*job.Event)), d
 	return b
 }
 
-// run is a whole build. It always returns an outcome, and nothing of the build
-// is left when it does.
+// run is a whole build. It always returns an outcome, which it writes to the
+// outcome file, and nothing of the build is left when it does.
 func (b *build) run(ctx context.Context) job.Outcome {
 	err := b.open(ctx)
 	if err == nil {
@@ -124,6 +126,7 @@ func (b *build) run(ctx context.Context) job.Outcome {
 	b.makeRoom(context.WithoutCancel(ctx))
 	o := b.outcomeOf(err)
 	b.conclude(b.summary(o, err))
+	b.unwritten = job.WriteOutcome(b.dir, o)
 	if b.ledger != nil {
 		b.closeLedger()
 	}
@@ -186,7 +189,10 @@ func (b *build) openAccount() (err error) {
 }
 
 func (b *build) openCache() (err error) {
-	b.cache, err = filecache.Open(b.request.Settings.FileCache, filecache.Options{Log: b.daemon})
+	b.cache, err = filecache.Open(b.request.Settings.FileCache, filecache.Options{
+		Log:       b.daemon,
+		BeforeNew: func(name string) error { return b.ledger.Add(ledger.Entry{Kind: ledger.Result, Name: name}) },
+	})
 	return err
 }
 
@@ -194,7 +200,11 @@ func (b *build) openCache() (err error) {
 // directory) and opens the ledger of this one.
 func (b *build) openLedger(ctx context.Context) (err error) {
 	path := filepath.Join(b.dir, job.LedgerName)
-	if err := ledger.Clean(path, undo(ctx, b.dir)); err != nil {
+	undo := undo(ctx, b.dir)
+	// That build had an outcome, or they were removed long ago: what has such a
+	// name now may be an input of this one.
+	undo[ledger.Result] = func(string) error { return nil }
+	if err := ledger.Clean(path, undo); err != nil {
 		return fmt.Errorf("cannot clean up after the last build: %w", err)
 	}
 	b.ledger, err = ledger.Open(path)
@@ -206,10 +216,17 @@ func (b *build) openTarget() (err error) {
 	return err
 }
 
-// closeLedger closes the ledger and removes it when nothing stands in it.
+// closeLedger closes the ledger and removes it when nothing stands in it. With
+// an outcome, the results are the daemon's.
 func (b *build) closeLedger() {
 	path := filepath.Join(b.dir, job.LedgerName)
-	err := b.ledger.Close()
+	var err error
+	for _, sum := range b.added {
+		if b.unwritten == nil {
+			err = errors.Join(err, b.ledger.Done(ledger.Entry{Kind: ledger.Result, Name: sum}))
+		}
+	}
+	err = errors.Join(err, b.ledger.Close())
 	open, readErr := ledger.Read(path)
 	if err == nil && readErr == nil && len(open) == 0 {
 		err = os.Remove(path)

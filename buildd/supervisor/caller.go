@@ -16,6 +16,7 @@ import (
 // The folders beside that of the build, in the state folder of the file cache.
 func rootsDir(dir string) string { return filepath.Join(filepath.Dir(dir), "roots") }
 func trashDir(dir string) string { return filepath.Join(filepath.Dir(dir), "trash") }
+func cacheDir(dir string) string { return filepath.Dir(filepath.Dir(dir)) }
 
 // caller is the id of the unprivileged user who asked for this process through
 // sudo, "" when nobody did.

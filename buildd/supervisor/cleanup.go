@@ -15,6 +15,7 @@ import (
 	"lpbuildd/backends/incus"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/filecache"
 )
 
 // Cleanup kills the supervisor whose folder is the working directory, if it
@@ -66,7 +67,21 @@ func undo(ctx context.Context, dir string) map[ledger.Kind]func(string) error {
 		ledger.Bridge:    func(name string) error { return undoBridge(ctx, name) },
 		ledger.Container: undoContainer(ctx, dir, incus.KindContainer),
 		ledger.Profile:   undoContainer(ctx, dir, incus.KindProfile),
+		ledger.Result:    func(sum string) error { return undoResult(dir, sum) },
 	}
+}
+
+// undoResult removes a result from the file cache, unless the outcome of its
+// build was written: from then on the daemon decides. Its record in the cache
+// goes with the next cleaning of the cache.
+func undoResult(dir, sum string) error {
+	if _, err := os.Lstat(filepath.Join(dir, job.OutcomeName)); err == nil {
+		return nil
+	}
+	if err := filecache.CheckName(sum); err != nil {
+		return err
+	}
+	return removeFile(filepath.Join(cacheDir(dir), sum))
 }
 
 // discard moves a folder out of the way, to be deleted later; one on another

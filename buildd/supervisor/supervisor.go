@@ -8,9 +8,10 @@
 // started and drops its mounts. What outlives that (files) stands in a ledger
 // from before it is made; Cleanup undoes the ledger.
 //
-// Run reads from top to bottom: the stages of a build are one table (stages),
-// teardown undoes what was done in reverse order, and outcomeOf is the one
-// place where an error becomes a build status.
+// Run reads from top to bottom: build.go is one build, stages.go the table of
+// its stages, pipeline.go what runs them, kill.go what kills them, teardown.go
+// undoes in reverse order what was done, and outcomeOf is the one place where
+// an error becomes a build status.
 package supervisor
 
 import (
@@ -58,9 +59,10 @@ func Run(ctx context.Context, log *slog.Logger) error {
 	if err := checkSettings(request.Settings); err != nil {
 		return err
 	}
-	outcome := newBuild(dir, request, machine(), s.update, log).run(ctx)
-	if err := job.WriteOutcome(dir, outcome); err != nil {
-		return fmt.Errorf("cannot write the outcome: %w", err)
+	b := newBuild(dir, request, machine(), s.update, log)
+	b.run(ctx)
+	if b.unwritten != nil {
+		return fmt.Errorf("cannot write the outcome: %w", b.unwritten)
 	}
 	s.update(func(e *job.Event) { e.Done = true })
 	return chroot.EmptyTrash(context.WithoutCancel(ctx), trashDir(dir))
