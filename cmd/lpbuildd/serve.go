@@ -79,11 +79,11 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	}
 	server := rpc.NewHTTPServer(restrict(c.Allow, rpc.NewServer(daemon, daemon, cache.Handler(), log)), log)
 	log.Info("Listening", "address", ln.Addr().String(), "version", version, "state", string(daemon.Status().State))
-	return run(ctx, server, ln, daemon)
+	return run(ctx, server, ln, daemon, cache, log)
 }
 
 // run serves until ctx ends, then lets the calls under way finish.
-func run(ctx context.Context, server *http.Server, ln net.Listener, daemon *buildd.Daemon) error {
+func run(ctx context.Context, server *http.Server, ln net.Listener, daemon *buildd.Daemon, cache *filecache.Cache, log *slog.Logger) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
@@ -96,6 +96,10 @@ func run(ctx context.Context, server *http.Server, ln net.Listener, daemon *buil
 		return nil
 	})
 	g.Go(func() error {
+		evict(ctx, cache, log)
+		return nil
+	})
+	g.Go(func() error {
 		<-ctx.Done()
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
@@ -105,6 +109,25 @@ func run(ctx context.Context, server *http.Server, ln net.Listener, daemon *buil
 		return nil
 	})
 	return g.Wait()
+}
+
+// evictInterval is how often the cache is looked through for what is too old.
+const evictInterval = 10 * time.Minute
+
+// evict keeps the cache within its limits, also when nothing is downloaded.
+func evict(ctx context.Context, cache *filecache.Cache, log *slog.Logger) {
+	tick := time.NewTicker(evictInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if _, err := cache.Evict(ctx); err != nil && ctx.Err() == nil {
+				log.Warn("Cannot evict files from the cache", "error", err)
+			}
+		}
+	}
 }
 
 // newLog makes the daemon's own log, on standard error for the journal.
