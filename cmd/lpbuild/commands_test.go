@@ -28,8 +28,8 @@ func TestCommands(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
-		{name: "info", args: []string{"info"}, stdout: "architecture: riscv64\nbuild types:  binarypackage, snap\n"},
-		{name: "info for programs", args: []string{"info", "--json"}, stdout: `{"arch":"riscv64","types":["binarypackage","snap"]}` + "\n"},
+		{name: "info", args: []string{"info"}, stdout: "architecture: riscv64\nbuild types:  binarypackage, snap, oci\n"},
+		{name: "info for programs", args: []string{"info", "--json"}, stdout: `{"arch":"riscv64","types":["binarypackage","snap","oci"]}` + "\n"},
 		{name: "status of an idle builder", status: buildd.Status{State: buildd.Idle, Version: "1.0"}, args: []string{"status"}, stdout: "state:        IDLE\nversion:      1.0\n"},
 		{name: "status of a busy builder", status: building, args: []string{"status"}, stdout: "state:        BUILDING\nversion:      1.0\nbuild:        B-1\nend of the log:\nthe\x1b[31m end\n"},
 		{name: "status after a build", status: waiting, args: []string{"status"}, stdout: "state:        WAITING\nbuild:        B-1\noutcome:      DEPFAIL, build dependencies are missing: a (>= 1)\n"},

@@ -51,7 +51,7 @@ from the environment variable LPBUILD_PASSWORD.`,
 // addServeFlag adds the flag of all commands that serve files.
 func addServeFlag(cmd *cobra.Command, address *string) {
 	cmd.Flags().StringVar(address, "serve-address", "",
-		"`HOST[:PORT]` of this machine from which the builder fetches local files (default: 127.0.0.1, if the builder is on this machine)")
+		"`HOST[:PORT]` of this machine from which the builder fetches local files (default: the address from which it reaches the builder)")
 }
 
 // isURL tells URLs from names of files.

@@ -59,8 +59,8 @@ func (a *app) command() *cobra.Command {
 		Short: "Drive a builder: offer files, build, watch, fetch the results",
 		Long: `Drive a builder: offer files, build, watch, fetch the results.
 
-"lpbuild run" does it all for a Debian source package. The other commands are
-the single steps.
+"lpbuild run" does it all for a Debian source package or a git repository. The
+other commands are the single steps.
 
 Exit codes:
   0  all is well

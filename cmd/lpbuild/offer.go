@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -24,12 +23,15 @@ import (
 type offer struct {
 	base   string // URL with a slash at its end
 	server *http.Server
-	done   chan struct{}
+
+	mu      sync.Mutex // guards closed
+	closed  bool
+	running sync.WaitGroup // the server and all requests
 }
 
-// startOffer serves files on an address, "HOST" or "HOST:PORT", until it is
+// startOffer serves what handler has on an address, "HOST" or "HOST:PORT", until it is
 // closed. The builder must be able to reach the host under that name.
-func startOffer(ctx context.Context, address string, files []localFile) (*offer, error) {
+func startOffer(ctx context.Context, address string, handler http.Handler) (*offer, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		host, port = strings.Trim(address, "[]"), "0"
@@ -42,36 +44,51 @@ func startOffer(ctx context.Context, address string, files []localFile) (*offer,
 	if err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
-	secret := uuid.NewString()
-	o := &offer{
-		base:   "http://" + net.JoinHostPort(host, port) + "/" + secret + "/",
-		server: &http.Server{Handler: offerHandler(secret, files), ReadHeaderTimeout: time.Minute},
-		done:   make(chan struct{}),
-	}
-	go func() {
-		defer close(o.done)
+	secret := "/" + uuid.NewString()
+	o := &offer{base: "http://" + net.JoinHostPort(host, port) + secret + "/"}
+	inside := http.StripPrefix(secret, handler)
+	o.server = &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if o.enter() {
+			defer o.running.Done()
+			inside.ServeHTTP(w, r)
+		}
+	})}
+	o.running.Go(func() {
 		_ = o.server.Serve(ln) // ends with close
-	}()
+	})
 	return o, nil
+}
+
+// enter counts a request, unless it comes too late.
+func (o *offer) enter() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.closed {
+		o.running.Add(1)
+	}
+	return !o.closed
 }
 
 // close stops serving and waits for that.
 func (o *offer) close() {
+	o.mu.Lock()
+	o.closed = true
+	o.mu.Unlock()
 	_ = o.server.Close()
-	<-o.done
+	o.running.Wait()
 }
 
 // url is that of one of the files.
 func (o *offer) url(f localFile) string { return o.base + f.sha1 }
 
-// offerHandler serves files by their SHA-1 below a secret folder.
-func offerHandler(secret string, files []localFile) http.Handler {
+// offerHandler serves files by their SHA-1.
+func offerHandler(files []localFile) http.Handler {
 	paths := map[string]string{}
 	for _, f := range files {
 		paths[f.sha1] = f.path
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /"+secret+"/{sum}", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET /{sum}", func(w http.ResponseWriter, r *http.Request) {
 		content, err := os.Open(paths[r.PathValue("sum")])
 		if err != nil {
 			http.Error(w, "no such file", http.StatusNotFound)
@@ -84,15 +101,15 @@ func offerHandler(secret string, files []localFile) http.Handler {
 }
 
 // give makes sure that the builder has all files. Those it does not have it
-// fetches from this program, which listens on address; "" is a port of the
-// loopback interface, if the builder is on this machine.
+// fetches from this program, which listens on address; "" is one that the
+// builder can probably reach.
 func (a *app) give(ctx context.Context, c *rpc.Client, address string, files []localFile) error {
-	if address == "" && a.builderIsHere() {
-		address = "127.0.0.1"
+	if address == "" {
+		address = a.addressForBuilder(ctx)
 	}
 	source := func(localFile) buildd.Source { return buildd.Source{} }
 	if address != "" {
-		o, err := startOffer(ctx, address, files)
+		o, err := startOffer(ctx, address, offerHandler(files))
 		if err != nil {
 			return err
 		}
@@ -133,14 +150,4 @@ func (a *app) given(f localFile, presence buildd.Presence, address string) error
 	}
 	return fmt.Errorf("the builder could not fetch %s from %s: %s; --serve-address must be an address of this machine that the builder can reach",
 		f.name, address, printable(presence.Info))
-}
-
-// builderIsHere tells whether the builder's URL is that of this machine.
-func (a *app) builderIsHere() bool {
-	u, err := url.Parse(a.url)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(u.Hostname())
-	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }

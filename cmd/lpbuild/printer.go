@@ -25,6 +25,7 @@ type event struct {
 	Stage        string   `json:"stage,omitempty"`
 	Text         *string  `json:"text,omitempty"`
 	Path         string   `json:"path,omitempty"`
+	Commit       string   `json:"commit,omitempty"`
 	Outcome      string   `json:"outcome,omitempty"`
 	Dependencies string   `json:"dependencies,omitempty"`
 	Files        []string `json:"files,omitempty"`
@@ -85,6 +86,13 @@ func (p *printer) say(format string, args ...any) {
 	}
 	p.clearProgress()
 	_, _ = fmt.Fprintf(p.stderr, format+"\n", args...)
+}
+
+// warn tells everyone of something that may be a mistake.
+func (p *printer) warn(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	p.emit(event{Event: "warning", Text: &text})
+	p.say("lpbuild: warning: %s", text)
 }
 
 // result prints what a person asked for.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,25 +19,46 @@ import (
 func (a *app) runCommand() *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
-		Use:   "run --image IMAGE SOURCE.dsc",
-		Short: "Build a Debian source package from local files and download the results",
-		Long: `Build a Debian source package from local files and download the results.
+		Use:   "run --image IMAGE {SOURCE.dsc | TYPE [FOLDER|URL]}",
+		Short: "Build a Debian source package, or a repository, and download the results",
+		Long: `Build a Debian source package, or a repository, and download the results.
 
-The .dsc, the files that it names (beside it) and the base image are served to
-the builder, the log is shown live, the results and the log are downloaded, and
-the builder is cleaned. The exit code tells the outcome, see "lpbuild --help".
+A .dsc, the files that it names (beside it) and the base image are served to the
+builder, the log is shown live, the results and the log are downloaded, and the
+builder is cleaned. The exit code tells the outcome, see "lpbuild --help".
 Interrupting it aborts the build and cleans the builder; a second time kills
-lpbuild.`,
+lpbuild.
+
+TYPE is snap or oci, or what else the builder knows, see "lpbuild info". It
+builds from a git repository: one behind a URL, or that of a folder (default:
+the working folder), which must be the top of a work tree. What is checked out
+is built, but only what is committed. The repository is served, read-only and
+under a name that nobody can guess, until the build has ended. The build itself
+fetches it, so that its container, and its proxy if it has one, must be able to
+reach --serve-address; where the builder is on this machine, the default is an
+address that is not of the loopback interface.
+
+Arguments of the build come from the file of --args, then from flags, then from
+--arg; the last one wins.`,
 		Example: `  lpbuild run --image base.tar.gz --series bookworm \
-    --archive 'deb http://archive.example/debian bookworm main' hello_2.10-3.dsc`,
-		Args: cobra.ExactArgs(1),
+    --archive 'deb http://archive.example/debian bookworm main' hello_2.10-3.dsc
+  lpbuild run --image base.tar.gz --series noble snap . --channel snapcraft=latest/stable
+  lpbuild run --image base.tar.gz --series noble oci . --build-arg VERSION=2`,
+		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			t, err := parseTarget(args)
+			if err != nil {
+				return err
+			}
+			if err := t.check(o.changed); err != nil {
+				return err
+			}
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			return a.runBuild(cmd.Context(), c, o, args[0])
+			return a.runBuild(cmd.Context(), c, o, t)
 		},
 	}
 	o.addFlags(cmd)
@@ -43,8 +66,9 @@ lpbuild.`,
 }
 
 // runBuild does everything, one step after the other.
-func (a *app) runBuild(ctx context.Context, c *rpc.Client, o runOptions, dsc string) error {
-	r, err := a.prepare(ctx, c, o, dsc)
+func (a *app) runBuild(ctx context.Context, c *rpc.Client, o runOptions, t target) error {
+	w, r, err := a.prepare(ctx, c, o, t)
+	defer w.close()
 	if err != nil {
 		return interrupted(ctx, err)
 	}
@@ -57,7 +81,7 @@ func (a *app) runBuild(ctx context.Context, c *rpc.Client, o runOptions, dsc str
 		return interrupted(ctx, err)
 	}
 	a.out.emit(event{Event: "accepted", BuildID: r.BuildID})
-	a.out.say("Building %s as %s", dsc, r.BuildID)
+	a.out.say("Building %s as %s", t, r.BuildID)
 
 	st, err := a.follow(ctx, c)
 	if ctx.Err() != nil {
@@ -73,45 +97,86 @@ func (a *app) runBuild(ctx context.Context, c *rpc.Client, o runOptions, dsc str
 	if ctx.Err() != nil {
 		ctx = context.WithoutCancel(ctx) // the log of an aborted build is wanted, too
 	}
-	logName := fmt.Sprintf("%s_%v.build", strings.TrimSuffix(filepath.Base(dsc), ".dsc"), r.Args["arch_tag"])
+	logName := fmt.Sprintf("%s_%v.build", w.name, r.Args["arch_tag"])
 	return a.finish(ctx, c, out, st, logName, o.keep)
 }
 
-// prepare checks the builder, hashes the files, gives them to the builder and
-// makes the request.
-func (a *app) prepare(ctx context.Context, c *rpc.Client, o runOptions, dsc string) (buildd.Request, error) {
-	r := buildd.Request{BuildID: o.id, Tag: "binarypackage", Files: map[string]string{}}
-	st, err := c.Status(ctx)
+// prepare checks the builder, reads the source, gives all files to the builder
+// and makes the request. The work must be closed, even after an error.
+func (a *app) prepare(ctx context.Context, c *rpc.Client, o runOptions, t target) (*work, buildd.Request, error) {
+	r := buildd.Request{BuildID: o.id, Tag: t.tag, Files: map[string]string{}}
+	info, err := a.ready(ctx, c, t)
 	if err != nil {
-		return r, err
-	}
-	if st.State != buildd.Idle {
-		return r, busy(st)
+		return nil, r, err
 	}
 	if o.arch == "" {
-		info, err := c.Info(ctx)
-		if err != nil {
-			return r, err
-		}
 		o.arch = info.Arch
 	}
-	if r.Args, err = o.buildArgs(); err != nil {
-		return r, err
-	}
-	files, err := readSource(ctx, dsc)
+	file, single, err := o.given()
 	if err != nil {
-		return r, err
+		return nil, r, err
 	}
-	for _, f := range files {
+	w, err := a.openWork(ctx, o, t, both(file, single))
+	if err != nil {
+		return w, r, err
+	}
+	if r.Args, err = o.requestArgs(w, file, single); err != nil {
+		return w, r, err
+	}
+	if name, ok := r.Args["name"].(string); ok && t.tag != binaryPackage {
+		w.name = filepath.Base(name)
+	}
+	for _, f := range w.files {
 		r.Files[f.name] = f.sha1
 	}
-	a.out.say("Hashing %s", o.image)
-	image, err := newHashCache().hash(ctx, o.image)
+	image, err := a.readImage(ctx, o.image, r)
 	if err != nil {
-		return r, fmt.Errorf("cannot use the base image: %w", err)
+		return w, r, fmt.Errorf("cannot use the base image: %w", err)
 	}
 	r.Image = image.sha1
-	return r, a.give(ctx, c, o.address, append([]localFile{image}, files...))
+	if err := a.give(ctx, c, o.address, append([]localFile{image}, w.files...)); err != nil {
+		return w, r, err
+	}
+	return w, r, a.serve(ctx, w, o.address, r)
+}
+
+// ready makes sure that the builder is idle and can build the type.
+func (a *app) ready(ctx context.Context, c *rpc.Client, t target) (buildd.Info, error) {
+	st, err := c.Status(ctx)
+	if err != nil {
+		return buildd.Info{}, err
+	}
+	if st.State != buildd.Idle {
+		return buildd.Info{}, busy(st)
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return info, err
+	}
+	if !slices.Contains(info.Tags, t.tag) {
+		return info, fmt.Errorf("the builder cannot build the type %s, only %s", t.tag, printable(strings.Join(info.Tags, ", ")))
+	}
+	return info, nil
+}
+
+// both are the arguments of the file, and the single ones, which win.
+func both(file, single map[string]any) map[string]any {
+	all := maps.Clone(file)
+	maps.Copy(all, single)
+	return all
+}
+
+// readImage hashes the image, and tells its type unless the user did.
+func (a *app) readImage(ctx context.Context, path string, r buildd.Request) (localFile, error) {
+	a.out.say("Hashing %s", path)
+	image, err := newHashCache().hash(ctx, path)
+	if err != nil {
+		return image, err
+	}
+	if r.Args["image_type"] == nil {
+		r.Args["image_type"], err = imageTypeOf(path)
+	}
+	return image, err
 }
 
 // busy says what to do with a builder that is not idle.

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/cgi" //nolint:gosec // the weakness it warns of was mended in Go 1.6.3
+	"os/exec"
+)
+
+// largestQuestion is the size in bytes of the longest request of a clone. One
+// for a million branches is shorter.
+const largestQuestion = 64 << 20
+
+// handler serves the copy to clones, shallow ones too, as servedName. Nobody
+// can change it.
+func (r *repository) handler() (http.Handler, error) {
+	program, err := exec.LookPath("git")
+	if err != nil {
+		return nil, fmt.Errorf("cannot serve the repository: %w", err)
+	}
+	backend := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if err := withLength(w, q); err != nil {
+			http.Error(w, "the request is too long", http.StatusRequestEntityTooLarge)
+			return
+		}
+		h := cgi.Handler{
+			Path: program, Args: []string{"http-backend"}, Dir: r.folder,
+			Env: []string{
+				"GIT_PROJECT_ROOT=" + r.folder, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1",
+				"GIT_PROTOCOL=" + q.Header.Get("Git-Protocol"),
+			},
+			Logger: log.New(io.Discard, "", 0), Stderr: io.Discard, // the client says what went wrong
+		}
+		h.ServeHTTP(w, q)
+	})
+	mux := http.NewServeMux()
+	mux.Handle("GET /"+servedName+"/info/refs", backend)
+	mux.Handle("POST /"+servedName+"/git-upload-pack", backend)
+	return mux, nil
+}
+
+// withLength reads a request that comes in pieces: CGI must be told its length.
+func withLength(w http.ResponseWriter, q *http.Request) error {
+	if q.ContentLength >= 0 {
+		return nil
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, q.Body, largestQuestion))
+	if err != nil {
+		return err
+	}
+	q.Body, q.ContentLength, q.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
+	return nil
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"net/url"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"lpbuildd/buildd"
+)
+
+// work is a source that is ready to be built.
+type work struct {
+	target target
+	// name is that of the log; the one of a repository is also that of what is
+	// built.
+	name string
+	// files are those that the builder must have, apart from the image.
+	files []localFile
+	// args say where the source is. They lack the URL of repository, which is
+	// known when it is served.
+	args map[string]any
+	// repository is a local one, or nil.
+	repository *repository
+	offer      *offer
+}
+
+// openWork reads the source. Given are the arguments that the user gave in
+// other ways than by flags.
+func (a *app) openWork(ctx context.Context, o runOptions, t target, given map[string]any) (*work, error) {
+	w := &work{target: t, args: map[string]any{}}
+	if t.tag == binaryPackage {
+		files, err := readSource(ctx, t.place)
+		w.files, w.name = files, strings.TrimSuffix(filepath.Base(t.place), ".dsc")
+		return w, err
+	}
+	ref := o.gitPath
+	if ref == "" {
+		ref, _ = given["git_path"].(string)
+	}
+	elsewhere := false
+	for _, key := range []string{"git_repository", "branch"} {
+		if place, ok := given[key].(string); ok && place != "" && t.place == "" {
+			w.name, elsewhere = nameOf(place), true
+		}
+	}
+	switch {
+	case elsewhere:
+		if o.gitPath != "" {
+			w.args["git_path"] = ref
+		}
+		return w, nil
+	case isRepositoryURL(t.place):
+		w.name = nameOf(t.place)
+		w.args["git_repository"] = t.place
+		if ref != "" {
+			w.args["git_path"] = ref
+		}
+		return w, nil
+	}
+	return w, a.openFolder(ctx, o, w, ref)
+}
+
+// openFolder prepares a local repository to be served.
+func (a *app) openFolder(ctx context.Context, o runOptions, w *work, ref string) error {
+	folder := w.target.place
+	if folder == "" {
+		folder = "."
+	}
+	r, err := openRepository(ctx, folder, ref)
+	if err != nil {
+		return err
+	}
+	w.repository = r
+	w.args["git_path"] = r.ref
+	w.name = nameOf(r.top)
+	if r.changes > 0 && ref == "" {
+		a.out.warn("%d changed or new files of %s are not committed, and will not be built", r.changes, r.top)
+	}
+	switch w.target.tag {
+	case "snap":
+		if name, ok := r.snapName(ctx); ok {
+			w.name = name
+		} else {
+			a.out.warn("commit %s has no snapcraft.yaml with a name", short(r.commit))
+		}
+	case "oci":
+		file := path.Join(o.buildPath, o.buildFile)
+		if o.buildFile == "" {
+			file = path.Join(o.buildPath, "Dockerfile")
+		}
+		if o.argsFile == "" && !r.has(ctx, file) {
+			a.out.warn("commit %s has no %s; --build-file and --build-path name another one", short(r.commit), file)
+		}
+	}
+	a.out.emit(event{Event: "source", Name: w.name, Path: r.top, Commit: r.commit})
+	a.out.say("%s: commit %s (%s)", r.top, short(r.commit), r.ref)
+	return nil
+}
+
+// serve makes a local repository available for as long as the build takes, and
+// tells the request where.
+func (a *app) serve(ctx context.Context, w *work, address string, r buildd.Request) error {
+	if w.repository == nil || r.Args["git_repository"] != nil || r.Args["branch"] != nil {
+		return nil
+	}
+	if address == "" {
+		var err error
+		if address, err = a.addressForBuilds(ctx); err != nil {
+			return err
+		}
+	}
+	handler, err := w.repository.handler()
+	if err != nil {
+		return err
+	}
+	if w.offer, err = startOffer(ctx, address, handler); err != nil {
+		return err
+	}
+	r.Args["git_repository"] = w.offer.base + servedName
+	return nil
+}
+
+// close stops serving and forgets what was prepared. It may be called on nil.
+func (w *work) close() {
+	if w == nil {
+		return
+	}
+	if w.offer != nil {
+		w.offer.close()
+	}
+	if w.repository != nil {
+		w.repository.close()
+	}
+}
+
+// nameOf makes a name from the end of a path or URL. It can be that of a folder
+// and of a container image.
+func nameOf(place string) string {
+	if u, err := url.Parse(place); err == nil && u.Scheme != "" {
+		place = u.Path
+	}
+	name := strings.ToLower(strings.TrimSuffix(path.Base(place), ".git"))
+	name = regexp.MustCompile(`[^a-z0-9._-]`).ReplaceAllString(name, "-")
+	name = strings.Trim(regexp.MustCompile(`[._-]{2,}`).ReplaceAllString(name, "-"), "._-")
+	if name == "" {
+		return "source"
+	}
+	return name
+}
+
+// withoutPassword is a folder or URL for messages.
+func withoutPassword(place string) string {
+	if u, err := url.Parse(place); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return place
+}
