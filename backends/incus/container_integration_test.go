@@ -256,14 +256,14 @@ func TestAbortedImports(t *testing.T) {
 func TestAbortedStarts(t *testing.T) {
 	onEach(t, func(t *testing.T, p *place) {
 		image := bootable(t, p)
-		for _, after := range []time.Duration{0, 50, 150, 300, 600} {
+		for _, ms := range []int{0, 50, 150, 300, 600} {
 			c := p.container(t)
 			check(t, c.Create(t.Context(), image))
 			want := errors.New("enough")
 			ctx, cancel := context.WithCancelCause(t.Context())
-			time.AfterFunc(after*time.Millisecond, func() { cancel(want) })
+			time.AfterFunc(time.Duration(ms)*time.Millisecond, func() { cancel(want) })
 			if err := c.Start(ctx); err != nil && !errors.Is(err, want) {
-				t.Errorf("after %d ms: %v", after, err)
+				t.Errorf("after %d ms: %v", ms, err)
 			}
 			takeAway(t, c)
 		}

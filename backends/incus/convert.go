@@ -53,7 +53,7 @@ func metadata(series, arch string, created time.Time) ([]byte, error) {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "    ")
 	err = enc.Encode(map[string]any{
-		"architecture":  machine,
+		"architecture": machine,
 		// To the engines, 0 is no date.
 		"creation_date": max(created.Unix(), 1),
 		"properties": map[string]string{

@@ -175,6 +175,8 @@ func (s *server) refusal(what string, err error) error {
 		"disk quota exceeded":       "Enlarge the storage pool of the containers.",
 		"Storage pool not found":    "Make the storage pool, or name another in the builder's configuration.",
 		"Failed to start device":    "Check the network bridge and devices of the builder.",
+		"context deadline exceeded": "Give the builder a faster disk: the database of the container engine is too slow.",
+		"database is locked":        "Give the builder a faster disk: the database of the container engine is too slow.",
 		"input/output error":        "Check the builder's disk: it reports input/output errors.",
 		"Cannot allocate memory":    "Give the builder more memory.",
 		"too many open files":       "Raise the limit of open files of the container engine.",

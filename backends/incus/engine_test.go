@@ -38,7 +38,10 @@ func listen(t *testing.T, kind string, handler http.HandlerFunc) Config {
 	_ = srv.Listener.Close()
 	srv.Listener = l
 	srv.Start()
-	t.Cleanup(srv.Close)
+	t.Cleanup(func() {
+		srv.CloseClientConnections()
+		srv.Close()
+	})
 	return Config{Socket: socket}.withDefaults()
 }
 
@@ -165,9 +168,11 @@ func TestHeadersAreThoseOfTheEngine(t *testing.T) {
 }
 
 func TestUploadsThatNobodyTakesAreGivenUp(t *testing.T) {
-	s := mustConnect(t, listen(t, Incus, func(_ http.ResponseWriter, r *http.Request) {
+	over := make(chan struct{})
+	defer close(over)
+	s := mustConnect(t, listen(t, Incus, func(http.ResponseWriter, *http.Request) {
 		// Takes nothing: the body is larger than what sockets buffer.
-		<-r.Context().Done()
+		<-over
 	}))
 	send := func(ctx context.Context, idle time.Duration) error {
 		body, bound := newUpload(ctx, io.NopCloser(zeros{}), idle)

@@ -104,18 +104,19 @@ done
 // deviceScript makes device nodes in the running container (spec: backends.md
 // section 8).
 func deviceScript(graphics []string) string {
-	script := mapperScript
+	var script strings.Builder
+	script.WriteString(mapperScript)
 	for _, path := range graphics {
 		var st unix.Stat_t
 		if !strings.HasPrefix(path, "/dev/") || unix.Stat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR {
 			continue
 		}
 		quoted := backends.Quote(path)
-		script += fmt.Sprintf("[ -e %s ] || mknod -m 0%o %s c %d %d || exit 1\n",
-			quoted, st.Mode&0o777, quoted, unix.Major(st.Rdev), unix.Minor(st.Rdev)) //nolint:unconvert // Rdev differs by architecture
+		fmt.Fprintf(&script, "[ -e %s ] || mknod -m 0%o %s c %d %d || exit 1\n",
+			quoted, st.Mode&0o777, quoted, unix.Major(st.Rdev), unix.Minor(st.Rdev))
 	}
 	if len(graphics) > 0 {
-		script += "/sbin/ldconfig || exit 1\n"
+		script.WriteString("/sbin/ldconfig || exit 1\n")
 	}
-	return script
+	return script.String()
 }

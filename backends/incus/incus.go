@@ -99,7 +99,7 @@ func (cfg Config) validate() error {
 	if !slices.Contains([]string{Auto, LXD, Incus}, cfg.Engine) {
 		return fmt.Errorf("cannot use the container engine %q: only auto, lxd and incus are known", cfg.Engine)
 	}
-	if cfg.Bridge != "" && !(cfg.HostAddress.IsValid() && cfg.Address.IsValid()) {
+	if cfg.Bridge != "" && (!cfg.HostAddress.IsValid() || !cfg.Address.IsValid()) {
 		return fmt.Errorf("cannot use the bridge %s without addresses", cfg.Bridge)
 	}
 	if (cfg.ClientCert == "") != (cfg.ClientKey == "") {

@@ -138,7 +138,7 @@ func hostResolvers(bridge netip.Prefix) (string, error) {
 			name = directResolver
 		}
 	}
-	data, err := os.ReadFile(name) //nolint:gosec // one of two fixed paths
+	data, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return resolvConf("", bridge), nil
 	}

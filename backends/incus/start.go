@@ -17,6 +17,10 @@ import (
 // is ready (spec: backends.md section 8).
 const startTime = 60 * time.Second
 
+// filesRest lets the engine notice that nobody looks at the container's files
+// any more. If it has to start the container before, it waits a second.
+const filesRest = 50 * time.Millisecond
+
 // Start makes the container, sets up its files, and starts it.
 func (c *Container) Start(ctx context.Context) error {
 	if ctx.Err() != nil {
@@ -37,6 +41,11 @@ func (c *Container) Start(ctx context.Context) error {
 	}
 	if err := c.prepareFiles(ctx); err != nil {
 		return err
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(filesRest):
 	}
 	script := deviceScript(graphics)
 	if c.cfg.Arch == "armhf" {
@@ -73,6 +82,13 @@ func (c *Container) makeContainer(ctx context.Context) error {
 		return err
 	}
 	err := c.instantiate(ctx)
+	for n := 1; n < createAttempts && isHiccup(err) && ctx.Err() == nil; n++ {
+		c.cfg.Log.Warn("Creating the container again", "error", err)
+		if err := deleteContainer(ctx, c.server, c.name); err != nil {
+			return err
+		}
+		err = c.instantiate(ctx)
+	}
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -86,6 +102,19 @@ func (c *Container) makeContainer(ctx context.Context) error {
 		return err
 	}
 	return c.instantiate(ctx)
+}
+
+// createAttempts is how often the container is created, if hiccups prevent it.
+const createAttempts = 3
+
+// isHiccup tells whether the engine gave up because its own database was slow,
+// as it is when the disk is busy.
+func isHiccup(err error) bool {
+	if err == nil {
+		return false
+	}
+	text := err.Error()
+	return strings.Contains(text, "says: context deadline exceeded") || strings.Contains(text, "database is locked")
 }
 
 func (c *Container) instantiate(ctx context.Context) error {
@@ -129,7 +158,7 @@ func (c *Container) boot(ctx context.Context, script string) error {
 	}
 	if state, err := containerState(ctx, c.server, c.name); err != nil || state != api.Running {
 		if err == nil {
-			err = fmt.Errorf("Container failed to start within %d seconds", int(startTime.Seconds())) //nolint:staticcheck // spec: backends.md section 8 fixes this text
+			err = fmt.Errorf("Container failed to start within %d seconds", int(startTime.Seconds()))
 		}
 		return err
 	}
@@ -152,7 +181,7 @@ while [ $i -lt $1 ]; do
         esac
     fi
     [ -n "$missing" ] || break
-    sleep 0.1
+    sleep 0.05
 done
 [ -z "$missing" ] || { echo "$missing" >&2; exit 1; }
 `
@@ -162,7 +191,7 @@ done
 func (c *Container) settle(ctx context.Context, script string) error {
 	timed, cancel := context.WithTimeoutCause(ctx, startTime+callTime, errDeadline)
 	defer cancel()
-	attempts, route := fmt.Sprint(int(startTime.Seconds()*10)), ""
+	attempts, route := fmt.Sprint(int(startTime.Seconds()*20)), ""
 	if c.cfg.Bridge != "" {
 		route = "yes"
 	}

@@ -229,7 +229,7 @@ func (b *build) closeLedger() {
 	err = errors.Join(err, b.ledger.Close())
 	open, readErr := ledger.Read(path)
 	if err == nil && readErr == nil && len(open) == 0 {
-		err = os.Remove(path)
+		err = errors.Join(os.Remove(path), removeFile(filepath.Join(b.dir, containerName)))
 	}
 	if err := errors.Join(err, readErr); err != nil {
 		b.daemon.Error("Cannot close the ledger", "error", err)

@@ -30,7 +30,7 @@ func Cleanup(ctx context.Context) error {
 	if err := errors.Join(killSupervisor(ctx), ledger.Clean(path, undo(ctx, dir))); err != nil {
 		return err
 	}
-	return errors.Join(removeFile(path), removeFile(job.SupervisorName))
+	return errors.Join(removeFile(path), removeFile(job.SupervisorName), removeFile(containerName))
 }
 
 // killSupervisor kills the last supervisor, if it lives.

@@ -26,7 +26,7 @@ type served struct {
 
 func serve(t *testing.T) *served {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "s") //nolint:usetesting // the path of a socket must be short
+	dir, err := os.MkdirTemp("", "s")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func startDaemon(b *testing.B) *benchDaemon {
 	if os.Geteuid() != 0 {
 		b.Skip("needs root: it starts a daemon that makes chroots")
 	}
-	dir, err := os.MkdirTemp("/var/tmp", "lpbuildd-bench-") //nolint:usetesting // the user buildd cannot enter that of the test
+	dir, err := os.MkdirTemp("/var/tmp", "lpbuildd-bench-")
 	must(b, err)
 	must(b, os.Chmod(dir, 0o755))
 	d := &benchDaemon{dir: dir}
