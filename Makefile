@@ -21,12 +21,15 @@ export LPBUILDD_TEST_CONTAINER_IMAGE := $(CACHE)/container-bookworm-$(ARCH).tar.
 
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
+# Tests of cmd/lpbuildd that build in containers.
+CONTAINER_TESTS := ^TestContainers
+
 # Folders of the packages that have the given text in a test file.
 packages_with = $(addprefix ./,$(sort $(dir $(shell grep -rlE --include='*_test.go' '$(1)' *))))
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build install fmt fmt-check vet lint test fuzz integration bench conformance demo check vuln clean
+.PHONY: help build install fmt fmt-check vet lint test fuzz integration containers bench conformance demo check vuln clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -73,14 +76,20 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 	@echo "== fuzz"
 	@.ci/fuzz $(FUZZTIME)
 
-integration: ## tests that need root, sbuild, LXD and Incus, or base images (root)
+integration: ## tests that need root, sbuild or a base image (root)
 	@echo "== integration tests"
+	@.ci/base-image $(SERIES) $(LPBUILDD_TEST_IMAGE)
+	@.ci/source hello $(LPBUILDD_TEST_SOURCE) $(SERIES)
+	$(GO) test -tags integration -count=1 -timeout 40m -p 1 -skip '$(CONTAINER_TESTS)' \
+		$(filter-out ./backends/incus/,$(call packages_with,^//go:build .*integration))
+
+containers: ## tests that need LXD and Incus, which it installs and starts (root)
+	@echo "== container tests"
 	@.ci/containers start
 	@.ci/fixtures/fixture-squid --install
 	@.ci/container-image $(LPBUILDD_TEST_CONTAINER_IMAGE)
-	@.ci/base-image $(SERIES) $(LPBUILDD_TEST_IMAGE)
-	@.ci/source hello $(LPBUILDD_TEST_SOURCE) $(SERIES)
-	$(GO) test -tags integration -count=1 -timeout 30m -p 1 $(call packages_with,^//go:build .*integration)
+	$(GO) test -tags integration -count=1 -timeout 30m ./backends/incus
+	$(GO) test -tags integration -count=1 -timeout 30m -run '$(CONTAINER_TESTS)' ./cmd/lpbuildd
 
 # On an idle machine: the benchmarks of the daemon share the processors with it.
 # Takes about five minutes. Prints what benchstat reads; compare ten runs before
