@@ -1,0 +1,66 @@
+//go:build integration
+
+package main_test
+
+import (
+	"testing"
+)
+
+func TestLimits(t *testing.T) {
+	b := newBuilder(t, options{})
+	b.useStandIn()
+	image := b.cheapImage(1 << 20)
+	for _, test := range []struct{ name, config, suite, script, outcome, cause string }{
+		{"wall clock", "wall = 3s", "none", "while :; do echo busy; sleep 0.1; done", "PACKAGEFAIL", "[limits] wall"},
+		{"wall clock before the package", "wall = 2s", "nap60", "true", "CHROOTFAIL", "[limits] wall"},
+		{"silence", "silence = 2s", "none", "echo hush; sleep 300", "PACKAGEFAIL", "[limits] silence"},
+		{"log", "log = 64K", "none", "while :; do echo and so on; done", "PACKAGEFAIL", "[limits] log"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := b.within(t)
+			b.configure("[limits]\n" + test.config + "\n")
+			b.restart()
+			w := b.cheap(image, test.script+"\n").suite(test.suite)
+			_, log := b.run("limited", w, test.outcome)
+			if left := b.workers(); len(left) > 0 {
+				t.Errorf("there are processes left: %v", left)
+			}
+			checkLog(t, log, "Build summary\n", test.cause)
+			if len(log) > 80<<10 {
+				t.Errorf("the log has %d bytes", len(log))
+			}
+			b.clean()
+		})
+	}
+}
+
+// TestFullDisk fills disks, which is never the package's or the image's fault.
+func TestFullDisk(t *testing.T) {
+	const small = 40 << 20
+	fill := "dd if=/dev/zero of=filled bs=64k; echo; exit 2\n"
+	for _, test := range []struct {
+		name string
+		options
+		suite, script string
+	}{
+		{"HOME in the build", options{homeBytes: small}, "none", fill},
+		{"HOME by the image", options{homeBytes: small}, "fill", "true\n"},
+		{"HOME by unpacking", options{homeBytes: 4 << 20, config: "[chroot]\noverlay = never\n"}, "none", "true\n"},
+		{"an upper layer in memory", options{config: "[chroot]\ntmpfs = 40M\n"}, "fill", "true\n"},
+		{"the cache by the results", options{cacheBytes: 60 << 20}, "none", deliver(t, map[string]string{"big.deb": ""}) + "truncate -s 100M big.deb\n"},
+		{"the cache by the log", options{cacheBytes: 60 << 20}, "none", "while :; do head -c 100000 /dev/zero | tr '\\0' x; echo; done\n"},
+		{"the cache by unpacking", options{cacheBytes: 8 << 20}, "none", "true\n"},
+		{"everything in the build", options{diskBytes: 60 << 20}, "none", fill},
+		{"everything by the image", options{diskBytes: 60 << 20}, "fill", "true\n"},
+		{"everything by the log", options{diskBytes: 60 << 20}, "none", "while :; do head -c 100000 /dev/zero | tr '\\0' x; echo; done\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.config += "\n[cache]\nminfree = 0\n"
+			b := newBuilder(t, test.options)
+			b.useStandIn()
+			_, log := b.run("full", b.cheap(b.cheapImage(1<<20), test.script).suite(test.suite), "BUILDERFAIL")
+			checkLog(t, log, "Build summary\n", "Result:     BUILDERFAIL\n", "What to do:")
+			b.clean()
+		})
+	}
+}
