@@ -20,6 +20,9 @@ func useFetchService(ctx context.Context, env Env, p ProxyArgs) error {
 	if !p.UseFetchService {
 		return nil
 	}
+	if len(p.Certificate) == 0 {
+		return fmt.Errorf("%s is required with use_fetch_service", certificateKey)
+	}
 	if env.Proxy != nil {
 		settings := fmt.Sprintf("Acquire::http::Proxy %q;\nAcquire::https::Proxy %q;\n\n", env.Proxy.URL, env.Proxy.URL)
 		if err := writeText(ctx, env, aptProxySettings, settings); err != nil {

@@ -18,8 +18,9 @@ type ProxyArgs struct {
 	// UseFetchService says that the upstream is a fetch service, which intercepts
 	// TLS and whose tokens are revoked in another way.
 	UseFetchService bool
-	// Certificate is the fetch service's own, usually PEM; set if and only if
-	// UseFetchService is.
+	// Certificate is the fetch service's own, usually PEM. A build that uses the
+	// fetch service fails without one, but is accepted: what it was given can be
+	// asked for by proxy_info.
 	Certificate []byte
 	// DisableAfterPull says that the token is to be revoked between the phases
 	// pull and build. It is false when there is nothing to revoke.
@@ -65,7 +66,7 @@ func fetchServiceCertificate(args Args) ([]byte, error) {
 	}
 	v := secrets["fetch_service_mitm_certificate"]
 	if unset(v) {
-		return nil, fmt.Errorf("%s is required with use_fetch_service", certificateKey)
+		return nil, nil
 	}
 	if data, ok := v.([]byte); ok {
 		return data, nil // what is base64 on the wire is base64 text after a journey through JSON

@@ -178,6 +178,30 @@ func TestSnapGathers(t *testing.T) {
 	wantError(t, err, "cannot list /build/test-snap")
 }
 
+// Managers always send these; builds without them are accepted, and fail.
+func TestIncompleteBuildsFail(t *testing.T) {
+	for name, c := range map[string]struct {
+		args builders.Args
+		err  string
+	}{
+		"no source":                {builders.Args{"git_repository": nil}, "branch, git_repository: exactly one of them is required"},
+		"no certificate":           {builders.Args{"use_fetch_service": true}, "secrets.fetch_service_mitm_certificate is required"},
+		"secrets, but no such one": {builders.Args{"use_fetch_service": true, "secrets": map[string]any{}}, "secrets.fetch_service_mitm_certificate is required"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, err := newBuilder(t, "snap", snapArgs(), c.args)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = b.Build(t.Context(), newContainerLab(t).env)
+			wantError(t, err, c.err)
+			if outcome(err) != builders.PackageFail {
+				t.Errorf("got %v", outcome(err))
+			}
+		})
+	}
+}
+
 func TestSnapStore(t *testing.T) {
 	for _, c := range []struct {
 		name, store string
@@ -240,24 +264,22 @@ func containerArgErrors() map[string]struct {
 	}
 	secret := "http://user:proxy-secret@"
 	return map[string]c{
-		"no name":                         {builders.Args{"name": nil}, "name is required"},
-		"a name of the wrong type":        {builders.Args{"name": int64(1)}, "name: expected a string, got int"},
-		"a name with a slash":             {builders.Args{"name": "../x"}, "name: expected a single path component"},
-		"a name like an option":           {builders.Args{"name": "-x"}, `name: expected no "-" at its start`},
-		"no source":                       {builders.Args{"git_repository": nil}, "branch, git_repository: exactly one of them is required"},
-		"two sources":                     {builders.Args{"branch": "lp:x"}, "branch, git_repository: exactly one of them is required"},
-		"a path of no repository":         {builders.Args{"git_repository": nil, "branch": "lp:x", "git_path": "x"}, "git_path: expected nothing without git_repository"},
-		"a repository of the wrong type":  {builders.Args{"git_repository": int64(1)}, "git_repository: expected a string, got int"},
-		"a repository like an option":     {builders.Args{"git_repository": "--upload-pack=x"}, `git_repository: expected no "-" at its start`},
-		"a branch like an option":         {builders.Args{"git_repository": nil, "branch": "-x"}, `branch: expected no "-" at its start`},
-		"a path like an option":           {builders.Args{"git_path": "-x"}, `git_path: expected no "-" at its start`},
-		"a path of two lines":             {builders.Args{"git_path": "a\nb"}, "git_path: expected a single line"},
-		"a proxy of the wrong type":       {builders.Args{"proxy_url": int64(1)}, "proxy_url: expected a string, got int"},
-		"a proxy that is no URL":          {builders.Args{"proxy_url": strings.TrimPrefix(secret, "http://")}, "proxy_url: expected a URL"},
-		"an endpoint that is no URL":      {builders.Args{"revocation_endpoint": "x"}, "revocation_endpoint: expected a URL"},
-		"a text as a boolean":             {builders.Args{"use_fetch_service": "yes"}, "use_fetch_service: expected a boolean, got string"},
-		"a fetch service without secrets": {builders.Args{"use_fetch_service": true}, "secrets.fetch_service_mitm_certificate is required"},
-		"secrets of the wrong type":       {builders.Args{"use_fetch_service": true, "secrets": "x"}, "secrets: expected a struct, got string"},
+		"no name":                        {builders.Args{"name": nil}, "name is required"},
+		"a name of the wrong type":       {builders.Args{"name": int64(1)}, "name: expected a string, got int"},
+		"a name with a slash":            {builders.Args{"name": "../x"}, "name: expected a single path component"},
+		"a name like an option":          {builders.Args{"name": "-x"}, `name: expected no "-" at its start`},
+		"two sources":                    {builders.Args{"branch": "lp:x"}, "branch, git_repository: exactly one of them is required"},
+		"a path of no repository":        {builders.Args{"git_repository": nil, "branch": "lp:x", "git_path": "x"}, "git_path: expected nothing without git_repository"},
+		"a repository of the wrong type": {builders.Args{"git_repository": int64(1)}, "git_repository: expected a string, got int"},
+		"a repository like an option":    {builders.Args{"git_repository": "--upload-pack=x"}, `git_repository: expected no "-" at its start`},
+		"a branch like an option":        {builders.Args{"git_repository": nil, "branch": "-x"}, `branch: expected no "-" at its start`},
+		"a path like an option":          {builders.Args{"git_path": "-x"}, `git_path: expected no "-" at its start`},
+		"a path of two lines":            {builders.Args{"git_path": "a\nb"}, "git_path: expected a single line"},
+		"a proxy of the wrong type":      {builders.Args{"proxy_url": int64(1)}, "proxy_url: expected a string, got int"},
+		"a proxy that is no URL":         {builders.Args{"proxy_url": strings.TrimPrefix(secret, "http://")}, "proxy_url: expected a URL"},
+		"an endpoint that is no URL":     {builders.Args{"revocation_endpoint": "x"}, "revocation_endpoint: expected a URL"},
+		"a text as a boolean":            {builders.Args{"use_fetch_service": "yes"}, "use_fetch_service: expected a boolean, got string"},
+		"secrets of the wrong type":      {builders.Args{"use_fetch_service": true, "secrets": "x"}, "secrets: expected a struct, got string"},
 		"a certificate of the wrong type": {
 			builders.Args{"use_fetch_service": true, "secrets": map[string]any{"fetch_service_mitm_certificate": int64(1)}},
 			"secrets.fetch_service_mitm_certificate: expected a string, got int",

@@ -30,8 +30,8 @@ func (r *reader) source() source {
 	}
 	switch {
 	case len(r.errs) > before:
-	case (s.branch == "") == (s.repository == ""):
-		r.note(errors.New("branch, git_repository: exactly one of them is required"))
+	case s.branch != "" && s.repository != "":
+		r.note(errNotOneSource)
 	case s.ref != "" && s.repository == "":
 		r.note(errors.New("git_path: expected nothing without git_repository"))
 	}
@@ -40,6 +40,10 @@ func (r *reader) source() source {
 	}
 	return s
 }
+
+// errNotOneSource reports a build with no source, or with two. Managers always
+// send one; a build without one is accepted and fails, as it always has.
+var errNotOneSource = errors.New("branch, git_repository: exactly one of them is required")
 
 // word reads an optional string that becomes a word of a command line.
 func (r *reader) word(key string) string {
@@ -88,6 +92,9 @@ func (s source) options() []string {
 // checkOut makes the folder dir of the target a checkout. A shallow one has no
 // history.
 func (s source) checkOut(ctx context.Context, env Env, dir string, environment []string, shallow bool) error {
+	if s.branch == "" && s.repository == "" {
+		return errNotOneSource
+	}
 	c := checkout{source: s, env: env, dir: dir, environment: environment}
 	if s.branch != "" {
 		return c.beside(ctx, "bzr", "branch", s.branch, path.Base(dir))
