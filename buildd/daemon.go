@@ -65,7 +65,7 @@ type Daemon struct {
 	stop func()
 	wg   sync.WaitGroup
 
-	sweeping   sync.Mutex // held by sweepUp
+	sweeping   sync.Mutex // held by EmptyTrash
 	protecting sync.Mutex // held while the cache is told what is in use
 
 	mu   sync.Mutex // guards j and link; held over the journal, never over a build's work
@@ -156,6 +156,8 @@ func (d *Daemon) removeUnsanitized() error {
 // EmptyTrash deletes what earlier builds have left to be deleted later, after
 // a crash in between. It takes as long as that takes.
 func (d *Daemon) EmptyTrash(ctx context.Context) {
+	d.sweeping.Lock()
+	defer d.sweeping.Unlock()
 	if err := d.cfg.Launcher.emptyTrash(ctx, d.dir); err != nil {
 		d.cfg.Log.Warn("Cannot delete what earlier builds left", "error", err)
 	}

@@ -13,50 +13,6 @@ import (
 	"lpbuildd/buildd/job"
 )
 
-// recover takes up the state of the last daemon.
-func (d *Daemon) recover(ctx context.Context) error {
-	j, err := readJournal(d.state)
-	if err != nil {
-		return fmt.Errorf("cannot read the journal of the last daemon; move it away to start afresh: %w", err)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.j = j
-	d.publish()
-	switch j.State {
-	case Idle:
-		_ = d.tidy(ctx) // what it cannot undo, the next build tries again
-		d.sweep()
-		return nil
-	case Waiting:
-		// A supervisor that still lives has nothing left to do but to delete what
-		// its build threw away.
-		_ = d.tidy(ctx)
-		return nil
-	case Building, Aborting:
-		return d.resume(ctx)
-	}
-	return fmt.Errorf("the journal %s has the unknown state %q", filepath.Join(d.state, journalName), j.State)
-}
-
-// resume follows the build that the last daemon started, or settles it. The
-// caller holds mu.
-func (d *Daemon) resume(ctx context.Context) error {
-	if _, err := d.outcome(); err == nil {
-		return d.settle(ctx, true)
-	}
-	l, err := connect(ctx, d.dir)
-	if err != nil {
-		return d.settle(ctx, true)
-	}
-	d.cfg.Log.Info("Build goes on after a restart", "build_id", d.j.BuildID)
-	d.attach(ctx, l, true)
-	if d.j.State == Aborting {
-		d.sendAbort(ctx, d.j.BuildID)
-	}
-	return nil
-}
-
 // attach makes a connection the current one and follows it; resumed says that
 // it was the last daemon who started the build. The caller holds mu.
 func (d *Daemon) attach(ctx context.Context, l *link, resumed bool) {
@@ -93,41 +49,6 @@ func (d *Daemon) listen(l *link, buildID string) {
 			return
 		}
 		d.note(buildID, e)
-	}
-}
-
-// readyWait is how long a supervisor may take to read a request that the last
-// daemon has sent.
-const readyWait = 1500 * time.Millisecond
-
-// handedOver is false when the last daemon died before it gave the supervisor
-// its request, which then is gone. A supervisor that says nothing at all is
-// only slow.
-func (d *Daemon) handedOver(l *link, buildID string) bool {
-	l.receiveWithin(readyWait)
-	defer l.receiveWithin(0)
-	for said := false; ; said = true {
-		e, err := l.receive()
-		if err != nil {
-			return !said
-		}
-		d.note(buildID, e)
-		if e.Ready {
-			return true
-		}
-	}
-}
-
-// dismiss sends a supervisor without a request away and waits until it is gone.
-func (d *Daemon) dismiss(l *link) {
-	if err := l.sendAbort(); err != nil {
-		return
-	}
-	l.receiveWithin(10 * time.Second)
-	for {
-		if _, err := l.receive(); err != nil {
-			return
-		}
 	}
 }
 
@@ -259,11 +180,12 @@ func (d *Daemon) giveUp(ctx context.Context) {
 // that still lives. The caller holds mu.
 func (d *Daemon) tidy(ctx context.Context) error {
 	if !d.left(job.LedgerName) && !d.left(job.SupervisorName) {
-		return nil
+		return job.RemoveTemporaries(d.dir)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	err := d.cfg.Launcher.cleanup(ctx, d.dir)
+	err = errors.Join(err, job.RemoveTemporaries(d.dir))
 	if err != nil {
 		d.cfg.Log.Error("Cannot clean up after the last build", "error", err)
 	}
@@ -274,8 +196,6 @@ func (d *Daemon) tidy(ctx context.Context) error {
 // sweepUp deletes, however long that takes, what a dead build has thrown away
 // or not finished.
 func (d *Daemon) sweepUp(ctx context.Context) {
-	d.sweeping.Lock()
-	defer d.sweeping.Unlock()
 	d.EmptyTrash(ctx)
 	if err := d.cfg.Cache.CleanTemporaries(); err != nil {
 		d.cfg.Log.Warn("Cannot delete temporary files of the cache", "error", err)

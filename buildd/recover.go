@@ -1,0 +1,112 @@
+package buildd
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+)
+
+// recoverWait is how long a start waits until what the last daemon has left is
+// settled. What takes longer goes on behind the answers, which until then are
+// those of the journal.
+const recoverWait = time.Second
+
+// recover takes up the state of the last daemon.
+func (d *Daemon) recover(ctx context.Context) error {
+	j, err := readJournal(d.state)
+	if err != nil {
+		return fmt.Errorf("cannot read the journal of the last daemon; move it away to start afresh: %w", err)
+	}
+	d.mu.Lock()
+	d.j = j
+	d.publish()
+	d.mu.Unlock()
+	settled := make(chan error, 1)
+	d.wg.Go(func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		err := d.takeUp(ctx)
+		if err != nil {
+			d.cfg.Log.Error("Cannot take up the state of the last daemon", "error", err)
+		}
+		settled <- err
+	})
+	select {
+	case err := <-settled:
+		return err
+	case <-time.After(recoverWait):
+		return nil
+	}
+}
+
+// takeUp goes on from the state of the journal. The caller holds mu.
+func (d *Daemon) takeUp(ctx context.Context) error {
+	switch d.j.State {
+	case Idle:
+		_ = d.tidy(ctx) // what it cannot undo, the next build tries again
+		d.sweep()
+		return nil
+	case Waiting:
+		// A supervisor that still lives has nothing left to do but to delete what
+		// its build threw away.
+		_ = d.tidy(ctx)
+		return nil
+	case Building, Aborting:
+		return d.resume(ctx)
+	}
+	return fmt.Errorf("the journal %s has the unknown state %q", filepath.Join(d.state, journalName), d.j.State)
+}
+
+// resume follows the build that the last daemon started, or settles it. The
+// caller holds mu.
+func (d *Daemon) resume(ctx context.Context) error {
+	if _, err := d.outcome(); err == nil {
+		return d.settle(ctx, true)
+	}
+	l, err := connect(ctx, d.dir)
+	if err != nil {
+		return d.settle(ctx, true)
+	}
+	d.cfg.Log.Info("Build goes on after a restart", "build_id", d.j.BuildID)
+	d.attach(ctx, l, true)
+	if d.j.State == Aborting {
+		d.sendAbort(ctx, d.j.BuildID)
+	}
+	return nil
+}
+
+// readyWait is how long a supervisor may take to read a request that the last
+// daemon has sent.
+const readyWait = 1500 * time.Millisecond
+
+// handedOver is false when the last daemon died before it gave the supervisor
+// its request, which then is gone. A supervisor that says nothing at all is
+// only slow.
+func (d *Daemon) handedOver(l *link, buildID string) bool {
+	l.receiveWithin(readyWait)
+	defer l.receiveWithin(0)
+	for said := false; ; said = true {
+		e, err := l.receive()
+		if err != nil {
+			return !said
+		}
+		d.note(buildID, e)
+		if e.Ready {
+			return true
+		}
+	}
+}
+
+// dismiss sends a supervisor without a request away and waits until it is gone.
+func (d *Daemon) dismiss(l *link) {
+	if err := l.sendAbort(); err != nil {
+		return
+	}
+	l.receiveWithin(10 * time.Second)
+	for {
+		if _, err := l.receive(); err != nil {
+			return
+		}
+	}
+}
