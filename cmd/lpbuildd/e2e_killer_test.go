@@ -190,6 +190,9 @@ func (b *builder) survive(c casualty) error {
 	var st buildd.Status
 	if c.daemonDied {
 		st = b.start()
+		if took := b.starts[len(b.starts)-1]; took > restartLimit {
+			return fmt.Errorf("the first status came after %s", took)
+		}
 	} else {
 		st = b.status()
 	}
