@@ -74,6 +74,7 @@ func TestARealContainerIsSetUp(t *testing.T) {
 			{"capabilities are not dropped", "mount -t tmpfs none /mnt && umount /mnt && echo mounted", "mounted\n"},
 			{"devices are there", "test -c /dev/loop-control -o -b /dev/loop0 && echo loop; head -c 3 /dev/zero | wc -c", "loop\n3\n"},
 			{"personality", "uname -m", "x86_64\n"},
+			{"commands may take longer than one question to the engine", "sleep 6; echo slept", "slept\n"},
 		} {
 			if got := output(t, c, tt.script); got != tt.want {
 				t.Errorf("%s: got %q, want %q", tt.what, got, tt.want)

@@ -22,7 +22,7 @@ const (
 	callTime = 60 * time.Second
 	// pollTime is how long one question for the end of an operation stays open.
 	// An engine that hangs is noticed after this and callTime.
-	pollTime = 10 * time.Second
+	pollTime = 5 * time.Second
 )
 
 // noDeadline is for operations that take as long as they take: the commands of
@@ -140,8 +140,14 @@ func (s *server) wait(ctx context.Context, what, id string, limit time.Duration)
 func (s *server) operation(ctx context.Context, id string) (*api.Operation, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.poll+s.call, errDeadline)
 	defer cancel()
-	path := fmt.Sprintf("/1.0/operations/%s/wait?timeout=%d", url.PathEscape(id), int(s.poll.Seconds()))
-	resp, _, err := s.with(ctx).RawQuery(http.MethodGet, path, nil, "")
+	path := "/1.0/operations/" + url.PathEscape(id)
+	e := s.with(ctx)
+	resp, _, err := e.RawQuery(http.MethodGet, fmt.Sprintf("%s/wait?timeout=%d", path, int(s.poll.Seconds())), nil, "")
+	if api.StatusErrorCheck(err) && strings.Contains(err.Error(), "deadline exceeded") {
+		// So Incus says, under whatever status, that the operation goes on. LXD
+		// shows the operation.
+		resp, _, err = e.RawQuery(http.MethodGet, path, nil, "")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +181,6 @@ func (s *server) refusal(what string, err error) error {
 		"disk quota exceeded":       "Enlarge the storage pool of the containers.",
 		"Storage pool not found":    "Make the storage pool, or name another in the builder's configuration.",
 		"Failed to start device":    "Check the network bridge and devices of the builder.",
-		"context deadline exceeded": "Give the builder a faster disk: the database of the container engine is too slow.",
 		"database is locked":        "Give the builder a faster disk: the database of the container engine is too slow.",
 		"input/output error":        "Check the builder's disk: it reports input/output errors.",
 		"Cannot allocate memory":    "Give the builder more memory.",

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -129,6 +130,25 @@ func TestOperationsThatEnd(t *testing.T) {
 		if errors.As(err, &fault) != (tt.what == "a full disk") {
 			t.Errorf("%s: blames the wrong one: %v", tt.what, err)
 		}
+	}
+}
+
+// What runs longer than one question stays open is answered differently by the
+// engines; Incus calls it an error.
+func TestOperationsThatTakeLong(t *testing.T) {
+	var asked atomic.Int32
+	s := mustConnect(t, listen(t, Incus, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !strings.HasSuffix(r.URL.Path, "/wait"):
+			_, _ = io.WriteString(w, `{"type": "sync", "metadata": {"status_code": 103}}`)
+		case asked.Add(1) < 3:
+			_, _ = io.WriteString(w, `{"type": "error", "error": "context deadline exceeded", "error_code": 500}`)
+		default:
+			_, _ = io.WriteString(w, `{"type": "sync", "metadata": {"status_code": 200}}`)
+		}
+	}))
+	if _, err := s.wait(t.Context(), "do it", "1234", noDeadline); err != nil || asked.Load() != 3 {
+		t.Errorf("got %v after %d questions", err, asked.Load())
 	}
 }
 

@@ -113,8 +113,7 @@ func isHiccup(err error) bool {
 	if err == nil {
 		return false
 	}
-	text := err.Error()
-	return strings.Contains(text, "says: context deadline exceeded") || strings.Contains(text, "database is locked")
+	return strings.Contains(err.Error(), "database is locked")
 }
 
 func (c *Container) instantiate(ctx context.Context) error {
