@@ -17,7 +17,7 @@ BENCH    ?= .
 # What the integration tests build in and from; they skip what is not there.
 export LPBUILDD_TEST_IMAGE := $(CACHE)/base-$(SERIES)-$(ARCH).tar.gz
 export LPBUILDD_TEST_SOURCE := $(CACHE)/hello
-export LPBUILDD_TEST_CONTAINER_IMAGE := $(CACHE)/container-bookworm-$(ARCH).tar.gz
+export LPBUILDD_TEST_CONTAINER_IMAGE := $(shell .ci/container-image --path)
 
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 

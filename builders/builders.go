@@ -89,6 +89,13 @@ type Env struct {
 	OpenLog func() (io.ReadCloser, error)
 	// SharePath is the folder of the shipped files (sbuildrc, ...).
 	SharePath string
+	// User is the unprivileged build user, on the host and in the target.
+	User string
+	// TemplatesArchive is the name of the result of translation-templates.
+	TemplatesArchive string
+	// ClamAVDatabase is the URL of a mirror of malware definitions, "" without
+	// one.
+	ClamAVDatabase string
 	// CPUs is the number of processors that this build may use.
 	CPUs int
 	// AnnounceRun writes the time stamp and RUN: lines of spec: lifecycle.md
@@ -104,6 +111,13 @@ type Env struct {
 	// SetExtra publishes a key of the extra status, e.g. revision_id. Never nil,
 	// safe for concurrent use.
 	SetExtra func(key string, value any)
+	// Redact takes the secrets out of a text that becomes a result. Closing what
+	// it returns closes text. Never nil.
+	Redact func(text io.ReadCloser) io.ReadCloser
+	// Store keeps one result in the file cache before the build is over, under
+	// the name that Gather would give it, and returns its SHA-1. It closes
+	// content. An error is a *backends.HostFault, unless it is content's own.
+	Store func(ctx context.Context, name string, content io.ReadCloser) (string, error)
 	// Undo registers a host path, made by the build type outside the build
 	// directory, for removal after the build, however it ends. It must be
 	// called before the path is made.

@@ -47,9 +47,14 @@ func runPhases(ctx context.Context, env Env, phases ...phase) error {
 // announceOperation writes the lines by which people know the build of a type.
 // Credentials are no part of them (weakness D4).
 func (e Env) announceOperation(operation string, args ...string) {
+	e.announceIn("lxd", operation, args...)
+}
+
+// announceIn is announceOperation for any backend.
+func (e Env) announceIn(backend, operation string, args ...string) {
 	line := []string{
 		filepath.Join(e.SharePath, "bin", "in-target"), operation,
-		"--backend=lxd", "--series=" + e.Common.Series, "--arch=" + e.Common.ArchTag,
+		"--backend=" + backend, "--series=" + e.Common.Series, "--arch=" + e.Common.ArchTag,
 	}
 	for _, c := range e.Common.Constraints {
 		line = append(line, "--constraint="+c)

@@ -56,7 +56,10 @@ func newLab(t *testing.T) *lab {
 		Root:       place{"root:", l.target},
 		Log:        &l.log,
 		SharePath:  "/usr/share/lpbuildd",
-		CPUs:       2,
+		User:       "buildd",
+
+		TemplatesArchive: "translation-templates.tar.gz",
+		CPUs:             2,
 		LogTail: func(n int64) ([]byte, error) {
 			return l.log.Bytes()[max(0, int64(l.log.Len())-n):], nil
 		},
@@ -65,6 +68,12 @@ func newLab(t *testing.T) *lab {
 		Undo: func(path string) error {
 			fmt.Fprintf(&l.log, "(undo %s)\n", path)
 			return nil
+		},
+		Redact: func(text io.ReadCloser) io.ReadCloser { return text },
+		Store: func(_ context.Context, name string, content io.ReadCloser) (string, error) {
+			data, err := io.ReadAll(content)
+			fmt.Fprintf(&l.log, "(store %s: %q)\n", name, data)
+			return "sha1 of " + name, errors.Join(err, content.Close())
 		},
 	}
 	l.target.Script("host: getent group sbuild", fake.Answer{Stdout: "sbuild:x:105:buildd\n"})
@@ -89,6 +98,9 @@ func (l *lab) golden(name string, err error) {
 	l.t.Helper()
 	text := "== commands and files\n" + l.target.Transcript() + "== log\n" + l.log.String() + "== result\n" + result(err)
 	text = strings.ReplaceAll(text, l.tmp, "/home/buildd")
+	if host, err := os.Hostname(); err == nil {
+		text = strings.ReplaceAll(text, "buildd@"+host, "buildd@HOST")
+	}
 	path := filepath.Join("testdata", name+".golden")
 	if *update {
 		err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o750), os.WriteFile(path, []byte(text), 0o600))

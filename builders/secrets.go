@@ -10,6 +10,10 @@ import (
 // for: removing it everywhere would shred the log.
 const shortestSecret = 4
 
+// shortestSetting is the length from which the setting of a plugin counts as a
+// secret: "true" and the like are not.
+const shortestSetting = 8
+
 // shortestToken is the length from which the user part of a URL without a
 // password is taken for an access token rather than for a name.
 const shortestToken = 20
@@ -23,6 +27,12 @@ func Secrets(args Args) []string {
 	found := secretSet{}
 	for key, v := range args {
 		found.walk(v, secretKey(key))
+	}
+	settings, _ := args.StringMap("plugin_settings") // checked elsewhere
+	for _, value := range settings {
+		if len(value) >= shortestSetting {
+			found.addWhole(value)
+		}
 	}
 	list := make([]string, 0, len(found))
 	for s := range found {

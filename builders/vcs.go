@@ -77,6 +77,17 @@ func (s source) packageName() string {
 	return "git"
 }
 
+// String describes the source in the log.
+func (s source) String() string {
+	if s.branch != "" {
+		return "bzr branch " + withoutUserInfo(s.branch)
+	}
+	if s.ref == "HEAD" {
+		return "git repository " + withoutUserInfo(s.repository)
+	}
+	return fmt.Sprintf("git repository %s %s", withoutUserInfo(s.repository), s.ref)
+}
+
 // options are the source as the operation's line in the log shows it.
 func (s source) options() []string {
 	if s.branch != "" {

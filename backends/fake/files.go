@@ -112,7 +112,7 @@ func (t *Target) find(dir string, args []string) Answer {
 		return Answer{Code: 1, Stderr: "find: no such folder\n"}
 	}
 	depth, pattern := 1<<30, "*"
-	noDirs := slices.Contains(args, "!")
+	noDirs := slices.Contains(args, "!") || strings.Contains(strings.Join(args, " "), "-type f")
 	for i, arg := range args {
 		switch arg {
 		case "-maxdepth":

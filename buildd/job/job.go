@@ -52,6 +52,10 @@ type Settings struct {
 
 	// SnapStore is the URL of a snap store proxy, or "".
 	SnapStore string `json:"snap_store,omitempty"`
+	// ClamAVDatabase is the URL of a mirror of malware definitions, or "".
+	ClamAVDatabase string `json:"clamav_database,omitempty"`
+	// TemplatesArchive is the name of the result of translation templates.
+	TemplatesArchive string `json:"templates_archive"`
 	// ProxyPort is the port of the local proxy of a build.
 	ProxyPort int `json:"proxy_port"`
 	// Container is for build types that run in containers.

@@ -2,7 +2,9 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 
@@ -21,6 +23,28 @@ func redactor(secrets []string) func(string) string {
 		return out.String()
 	}
 }
+
+// redacted is a text without secrets, as a stream.
+func redacted(text io.ReadCloser, secrets []string) io.ReadCloser {
+	out, in := io.Pipe()
+	go func() {
+		r := buildlog.NewRedactor(in, true, secrets)
+		_, err := io.Copy(r, text)
+		if err == nil {
+			err = r.Flush()
+		}
+		_ = in.CloseWithError(err) // never fails
+	}()
+	return &redactedText{PipeReader: out, text: text}
+}
+
+type redactedText struct {
+	*io.PipeReader
+	text io.Closer
+}
+
+// Close ends the stream and closes the text.
+func (r *redactedText) Close() error { return errors.Join(r.PipeReader.Close(), r.text.Close()) }
 
 // redactingHandler redacts every text in the records that it passes on.
 type redactingHandler struct {

@@ -104,12 +104,19 @@ func prep(ctx context.Context, b *build) error {
 		LogTail:     b.log.Tail,
 		OpenLog:     b.log.Open,
 		SharePath:   b.request.Settings.SharePath,
+		User:        b.request.Settings.User,
 		CPUs:        runtime.NumCPU(),
 		AnnounceRun: b.announce,
 		SetExtra:    b.setExtra,
 		RevokeProxy: b.revoke,
-		SnapStore:   b.request.Settings.SnapStore,
-		Undo:        func(path string) error { return b.ledger.Add(ledger.Entry{Kind: ledger.File, Name: path}) },
+
+		TemplatesArchive: b.request.Settings.TemplatesArchive,
+		ClamAVDatabase:   b.request.Settings.ClamAVDatabase,
+
+		SnapStore: b.request.Settings.SnapStore,
+		Store:     b.store,
+		Redact:    func(text io.ReadCloser) io.ReadCloser { return redacted(text, builders.Secrets(b.request.Args)) },
+		Undo:      func(path string) error { return b.ledger.Add(ledger.Entry{Kind: ledger.File, Name: path}) },
 	}
 	return b.reportHost(ctx)
 }
@@ -123,18 +130,24 @@ func start(ctx context.Context, b *build) error { return b.target.Start(ctx) }
 // gather stores every result in the file cache.
 func gather(ctx context.Context, b *build) error {
 	err := b.builder.Gather(ctx, b.env, func(name string, content io.ReadCloser) error {
-		defer func() { _ = content.Close() }()
-		stored, err := b.cache.Store(ctx, content)
-		if err != nil {
-			return backends.MarkHostFault(fmt.Errorf("cannot store %s: %w", name, err))
-		}
-		b.addResult(name, stored)
-		return nil
+		_, err := b.store(ctx, name, content)
+		return err
 	})
 	if err != nil && ctx.Err() == nil {
 		b.say("Failed to gather results: %v", err)
 	}
 	return err
+}
+
+// store keeps one result in the file cache.
+func (b *build) store(ctx context.Context, name string, content io.ReadCloser) (string, error) {
+	defer func() { _ = content.Close() }()
+	stored, err := b.cache.Store(ctx, content)
+	if err != nil {
+		return "", backends.MarkHostFault(fmt.Errorf("cannot store %s: %w", name, err))
+	}
+	b.addResult(name, stored)
+	return stored.SHA1, nil
 }
 
 // imagePath is where the base image is in the cache.

@@ -61,7 +61,7 @@ sharepath = /opt/share
 	}
 	want := config{
 		ArchitectureTag: "i386", FileCache: c.FileCache, BindHost: "localhost", BindPort: 8321,
-		SharePath: "/opt/share", ProxyPort: 8222, User: "buildd",
+		SharePath: "/opt/share", ProxyPort: 8222, User: "buildd", TranslationResultArchive: "translation-templates.tar.gz",
 		CacheMinFree: 1 << 30, CacheRoots: 2, ChrootOverlay: "auto",
 		Instance: "buildd-conf", Container: "auto", ContainerFirewall: "auto", ContainerImages: 4,
 		LogLimit: 4 << 30, AbortLimit: 120 * time.Second, LogLevel: slog.LevelInfo, LogFormat: "text",

@@ -39,7 +39,7 @@ func settings() []setting {
 		{"builder", "proxyport", "8222", true, "a port number from 1 to 65535", number(math.MaxUint16, func(c *config) *int { return &c.ProxyPort })},
 		{"builder", "ntphost", "", false, "the host name or address of a time server, or nothing", host(func(c *config) *string { return &c.NTPHost })},
 		{"builder", "user", "buildd", true, "the name of a user", text(userName, func(c *config) *string { return &c.User })},
-		{"translationtemplatesmanager", "resultarchive", "", false, "a file name", text(fileName, func(c *config) *string { return &c.TranslationResultArchive })},
+		{"translationtemplatesmanager", "resultarchive", "translation-templates.tar.gz", false, "a file name", text(fileName, func(c *config) *string { return &c.TranslationResultArchive })},
 		{"proxy", "apt", "", false, link, address(func(c *config) *string { return &c.AptProxy })},
 		{"proxy", "snapstore", "", false, link, address(func(c *config) *string { return &c.SnapStore })},
 		{"proxy", "clamavdatabase", "", false, link, address(func(c *config) *string { return &c.ClamAVDatabase })},

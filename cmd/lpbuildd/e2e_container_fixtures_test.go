@@ -66,9 +66,9 @@ func containerImage(t *testing.T) string {
 	t.Helper()
 	path := os.Getenv("LPBUILDD_TEST_CONTAINER_IMAGE")
 	if path == "" {
-		cache, err := os.UserCacheDir()
+		out, err := exec.CommandContext(t.Context(), "../../.ci/container-image", "--path").Output()
 		must(t, err)
-		path = filepath.Join(cache, "lpbuildd", "container-bookworm-"+hostArch(t)+".tar.gz")
+		path = strings.TrimSpace(string(out))
 	}
 	if _, err := os.Stat(path); err != nil {
 		t.Skipf("needs a base image, which .ci/container-image makes: %v", err)

@@ -173,7 +173,8 @@ func daemonConfig(ctx context.Context, c config, cache *filecache.Cache, log *sl
 	}
 	settings := job.Settings{
 		Home: home, FileCache: cache.Dir(), SharePath: share, User: buildUser(c),
-		AptProxy: c.AptProxy, SnapStore: c.SnapStore, ProxyPort: c.ProxyPort, NTPHost: c.NTPHost,
+		AptProxy: c.AptProxy, SnapStore: c.SnapStore, ClamAVDatabase: c.ClamAVDatabase,
+		TemplatesArchive: c.TranslationResultArchive, ProxyPort: c.ProxyPort, NTPHost: c.NTPHost,
 		Container: containers(c),
 		Overlay:   c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, KeepRoots: c.CacheRoots,
 		WallLimit: c.WallLimit, SilenceLimit: c.SilenceLimit, LogLimit: c.LogLimit, AbortLimit: c.AbortLimit,

@@ -1,0 +1,237 @@
+package builders
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"lpbuildd/backends"
+)
+
+// How a job ended, as the extra status tells it.
+const (
+	jobSucceeded = "SUCCEEDED"
+	jobFailed    = "FAILED"
+)
+
+// runStage runs the jobs of a stage, all of them even if one fails.
+func (c *ci) runStage(ctx context.Context, env Env, stage []ciJob) error {
+	failed := false
+	for _, job := range stage {
+		err := c.runJob(ctx, env, job)
+		switch {
+		case err == nil:
+			continue
+		case ctx.Err() != nil || !isOutcome(err, PackageFail):
+			return err
+		}
+		failed = true
+		env.say("Job %s failed.", job)
+		if len(stage) == 1 {
+			return err
+		}
+	}
+	if !failed {
+		return nil
+	}
+	ids := make([]string, len(stage))
+	for i, job := range stage {
+		ids[i] = job.String()
+	}
+	env.say("Some jobs in %s failed; stopping.", pythonList(ids))
+	return &BuildError{
+		Outcome: PackageFail,
+		Err:     fmt.Errorf("some of the jobs %s failed", strings.Join(ids, ", ")),
+		Advice:  "See the logs of the jobs that failed; they are results of the build.",
+	}
+}
+
+func isOutcome(err error, outcome Outcome) bool {
+	var judged *BuildError
+	return errors.As(err, &judged) && judged.Outcome == outcome
+}
+
+// runJob runs one job, stores what it made, and publishes how it ended, all at
+// once (weakness Q1).
+func (c *ci) runJob(ctx context.Context, env Env, job ciJob) error {
+	c.announce(env, "run-ci", c.jobOptions(job)...)
+	err := runPhases(ctx, env, phase{"job", func(ctx context.Context, env Env) error { return c.execute(ctx, env, job) }})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	entry, gatherErr := c.gatherJob(ctx, env, job)
+	if gatherErr != nil && ctx.Err() == nil {
+		gatherErr = fmt.Errorf("cannot gather the results of the job %s: %w", job, gatherErr)
+		env.say("Failed to gather results: %v", gatherErr)
+		if err == nil {
+			err = blame(ctx, PackageFail, gatherErr, "See what the job leaves in its output folder.")
+		}
+	}
+	entry["result"] = jobSucceeded
+	if err != nil {
+		entry["result"] = jobFailed
+	}
+	c.results[job.String()] = entry
+	env.SetExtra("jobs", maps.Clone(c.results))
+	return err
+}
+
+// jobOptions are the job as its line in the log shows it. Values may be secret.
+func (c *ci) jobOptions(job ciJob) []string {
+	var options []string
+	for _, line := range c.sources {
+		options = append(options, "--package-repository", withoutUserInfo(line))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.environment)) {
+		options = append(options, "--set-env", name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.plugins)) {
+		options = append(options, "--plugin-setting", name)
+	}
+	if c.secrets != nil {
+		options = append(options, "--secrets", ciSecrets)
+	}
+	if c.scan {
+		options = append(options, "--scan-malware")
+	}
+	return append(options, job.name, strconv.FormatInt(job.index, 10))
+}
+
+// execute runs the job in the container.
+func (c *ci) execute(ctx context.Context, env Env, job ciJob) (err error) {
+	env.say("Running %s", job)
+	if c.secrets != nil {
+		if err := c.writeSecrets(ctx, env); err != nil {
+			return err
+		}
+		// Not for the next job to find (weakness Q3).
+		defer func() {
+			if ctx.Err() == nil {
+				err = errors.Join(err, env.inTarget(ctx, "rm", "-f", ciSecrets))
+			}
+		}()
+	}
+	if err := env.inTarget(ctx, "mkdir", "-p", job.dir()); err != nil {
+		return err
+	}
+	if err := env.inTarget(ctx, "chown", "-R", env.User+":"+env.User, ciOutput); err != nil {
+		return err
+	}
+	script := backends.Quote(c.lpci(env, job)...) + " 2>&1 | tee " + backends.Quote(job.dir()+"/log")
+	if err := c.asJob(ctx, env, "/bin/bash", "-o", "pipefail", "-c", script); err != nil {
+		return err
+	}
+	if !c.scan {
+		return nil
+	}
+	return c.asJob(ctx, env, "clamscan", "--recursive", job.dir())
+}
+
+// asJob runs a command of a job, as the build user.
+func (c *ci) asJob(ctx context.Context, env Env, argv ...string) error {
+	prefix := []string{"runuser", "-u", env.User, "-g", env.User, "-G", "lxd", "--"}
+	return env.buildCommand(ctx, ciTree, proxyEnvironment(env, c.proxy), append(prefix, argv...)...)
+}
+
+func (c *ci) writeSecrets(ctx context.Context, env Env) error {
+	err := backends.WriteFile(ctx, env.Target, ciSecrets, c.secrets, 0o600)
+	if err == nil {
+		err = env.inTarget(ctx, "chown", env.User+":"+env.User, ciSecrets)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write the secrets of the job: %w", err)
+	}
+	return nil
+}
+
+func (c *ci) lpci(env Env, job ciJob) []string {
+	argv := []string{"lpci", "-v", "run-one", "--output-directory", ciOutput, job.name, strconv.FormatInt(job.index, 10)}
+	for _, line := range c.sources {
+		argv = append(argv, "--package-repository", line)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.environment)) {
+		argv = append(argv, "--set-env", name+"="+c.environment[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.plugins)) {
+		argv = append(argv, "--plugin-setting", name+"="+c.plugins[name])
+	}
+	if c.secrets != nil {
+		argv = append(argv, "--secrets", ciSecrets)
+	}
+	if slices.Contains(env.Common.Constraints, "gpu-nvidia") {
+		argv = append(argv, "--gpu-nvidia")
+	}
+	return argv
+}
+
+// gatherJob stores what a job made, and tells where it is (section 11.3). The
+// entry is of use even with an error.
+func (c *ci) gatherJob(ctx context.Context, env Env, job ciJob) (map[string]any, error) {
+	entry := map[string]any{}
+	for _, file := range []string{"log", "properties"} {
+		content, err := env.Target.CopyOut(ctx, job.dir()+"/"+file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return entry, err
+		}
+		if file == "log" {
+			content = env.Redact(content)
+		}
+		sum, err := env.Store(ctx, job.String()+"."+file, content)
+		if err != nil {
+			return entry, err
+		}
+		entry[file] = sum
+	}
+	output, err := c.gatherFiles(ctx, env, job)
+	if len(output) > 0 {
+		entry["output"] = output
+	}
+	return entry, err
+}
+
+// gatherFiles stores the files that a job has made. The protocol has room for
+// their base names only; of several files with the same one, those after the
+// first are called by their paths (weakness Q2).
+func (c *ci) gatherFiles(ctx context.Context, env Env, job ciJob) (map[string]any, error) {
+	root := job.dir() + "/files"
+	there, err := backends.IsDir(ctx, env.Target, root)
+	if err != nil || !there {
+		return nil, err
+	}
+	out, err := backends.Output(ctx, env.Target, backends.Command{Argv: []string{"find", root, "-mindepth", "1", "-type", "f", "-printf", `%P\0`}})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list %s: %w", root, err)
+	}
+	files := strings.FieldsFunc(string(out), func(r rune) bool { return r == 0 })
+	slices.Sort(files)
+	output := map[string]any{}
+	for _, file := range files {
+		name := path.Base(file)
+		if output[name] != nil {
+			name = strings.ReplaceAll(file, "/", "-")
+			env.say("The job %s has several files called %s; %s is kept as %s.", job, path.Base(file), file, name)
+		}
+		if err := checkFileName(name); err != nil {
+			return output, fmt.Errorf("cannot gather %q: %w", file, err)
+		}
+		content, err := env.Target.CopyOut(ctx, root+"/"+file)
+		if err != nil {
+			return output, fmt.Errorf("cannot gather %s: %w", file, err)
+		}
+		sum, err := env.Store(ctx, job.String()+"/"+name, content)
+		if err != nil {
+			return output, err
+		}
+		output[name] = sum
+	}
+	return output, nil
+}

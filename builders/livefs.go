@@ -1,0 +1,183 @@
+package builders
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"lpbuildd/backends"
+)
+
+// liveFS builds the images of a live file system with live-build (spec:
+// builders.md section 5).
+type liveFS struct {
+	locale string // "" unless an image of ubuntu-defaults-image is wanted
+	debug  bool
+	// both are variables of "lb config" and "lb build", config those of the
+	// first one alone; all in the order in which they are set.
+	both, config []string
+	options      []string // the arguments as the log shows them
+}
+
+// liveFSVariables are the variables that arguments become.
+type liveFSVariable struct {
+	name, key string
+	list      bool // words, joined by blanks
+	config    bool // for "lb config" only
+}
+
+func liveFSVariables() []liveFSVariable {
+	return []liveFSVariable{
+		{name: "SUBPROJECT", key: "subproject"},
+		{name: "SUBARCH", key: "subarch"},
+		{name: "CHANNEL", key: "channel"},
+		{name: "IMAGE_TARGETS", key: "image_targets", list: true},
+		{name: "REPO_SNAPSHOT_STAMP", key: "repo_snapshot_stamp"},
+		{name: "SNAPSHOT_SERVICE_TIMESTAMP", key: "snapshot_service_timestamp"},
+		{name: "COHORT_KEY", key: "cohort-key"},
+		{name: "NOW", key: "datestamp", config: true},
+		{name: "IMAGEFORMAT", key: "image_format", config: true},
+		{name: "EXTRA_PPAS", key: "extra_ppas", list: true, config: true},
+		{name: "EXTRA_SNAPS", key: "extra_snaps", list: true, config: true},
+	}
+}
+
+// liveFSDir is the folder of the target in which everything happens.
+const liveFSDir = "/build"
+
+// newLiveFS also gets what users have written about their image, so that every
+// value may have any type.
+func newLiveFS(args Args, _ []string) (Builder, error) {
+	r := reader{args: args}
+	l := &liveFS{locale: r.word("locale"), debug: r.boolean("debug")}
+	project, pocket := r.required("project"), r.required("pocket")
+	l.both = []string{"PROJECT=" + project}
+	l.options = []string{"--project", project, "--pocket", pocket}
+	if pocket == "proposed" {
+		l.config = append(l.config, "PROPOSED=1")
+	}
+	for _, v := range liveFSVariables() {
+		value := ""
+		if v.list {
+			words := r.strings(v.key)
+			for i, word := range words {
+				r.note(checkLine(fmt.Sprintf("%s[%d]", v.key, i), word))
+			}
+			value = strings.Join(words, " ")
+		} else {
+			value = r.optional(v.key, "")
+		}
+		if value != "" {
+			l.options = append(l.options, "--"+strings.ReplaceAll(v.key, "_", "-"), value)
+		}
+		switch {
+		case value == "":
+		case v.config:
+			l.config = append(l.config, v.name+"="+value)
+		default:
+			l.both = append(l.both, v.name+"="+value)
+		}
+	}
+	return l, errors.Join(r.errs...)
+}
+
+// Build installs live-build and what belongs to it, and builds.
+func (l *liveFS) Build(ctx context.Context, env Env) error {
+	env.announceOperation("buildlivefs", l.options...)
+	return runPhases(ctx, env,
+		phase{installPhase, l.install},
+		phase{"build", l.build},
+	)
+}
+
+func (l *liveFS) install(ctx context.Context, env Env) error {
+	support, err := availablePackages(ctx, env, "snapd", "fuse", "squashfuse", "udev")
+	if err != nil {
+		return err
+	}
+	if err := installPackages(ctx, env, append([]string{"livecd-rootfs"}, support...)...); err != nil {
+		return err
+	}
+	if err := useSnapStore(ctx, env); err != nil {
+		return err
+	}
+	if l.locale != "" {
+		err := env.Target.Run(ctx, backends.Command{
+			Argv:   []string{"apt-get", "-y", "--install-recommends", "install", "ubuntu-defaults-builder"},
+			Env:    []string{"DEBIAN_FRONTEND=noninteractive"},
+			Stdout: env.Log,
+			Stderr: env.Log,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return l.wakeSnapd(ctx, env, support)
+}
+
+// wakeSnapd installs some snap, which makes snapd ready for those of the image,
+// if the series has snapd (weakness N2).
+func (l *liveFS) wakeSnapd(ctx context.Context, env Env, support []string) error {
+	if !slices.Contains(support, "snapd") {
+		return nil
+	}
+	err := env.inTarget(ctx, "snap", "install", "hello")
+	var exit *backends.ExitError
+	if errors.As(err, &exit) {
+		env.say("Unable to install the \"hello\" snap with error: %v", err)
+		return nil
+	}
+	return err
+}
+
+func (l *liveFS) build(ctx context.Context, env Env) error {
+	if l.locale != "" {
+		return env.buildCommand(ctx, liveFSDir, nil, "ubuntu-defaults-image",
+			"--locale", l.locale, "--arch", env.Common.ArchTag, "--release", env.Common.Series)
+	}
+	commands := [][]string{{"rm", "-rf", "auto", "local"}, {"mkdir", "-p", "auto"}}
+	for _, script := range []string{"config", "build", "clean"} {
+		commands = append(commands, []string{"ln", "-s", "/usr/share/livecd-rootfs/live-build/auto/" + script, "auto/"})
+	}
+	if l.debug {
+		commands = append(commands, []string{"mkdir", "-p", "local/functions"},
+			[]string{"sh", "-c", "echo 'set -x' >local/functions/debug.sh"})
+	}
+	commands = append(commands, []string{"lb", "clean", "--purge"})
+	for _, argv := range commands {
+		if err := env.buildCommand(ctx, liveFSDir, nil, argv...); err != nil {
+			return err
+		}
+	}
+	both := append([]string{"ARCH=" + env.Common.ArchTag}, l.both...)
+	config := append(append(both[:len(both):len(both)], "SUITE="+env.Common.Series), l.config...)
+	if err := env.buildCommand(ctx, liveFSDir, config, "lb", "config"); err != nil {
+		return err
+	}
+	return env.buildCommand(ctx, liveFSDir, both, "lb", "build")
+}
+
+// Gather hands over everything called livecd.*.
+func (l *liveFS) Gather(ctx context.Context, env Env, add func(name string, content io.ReadCloser) error) error {
+	names, err := products(ctx, env, liveFSDir, "")
+	if err != nil {
+		return err
+	}
+	found := false
+	for _, name := range names {
+		if !strings.HasPrefix(name, "livecd.") {
+			continue
+		}
+		found = true
+		if err := gatherProduct(ctx, env, liveFSDir, name, add); err != nil {
+			return err
+		}
+	}
+	if !found {
+		env.say("WARNING: the build made no livecd.* file in %s.", liveFSDir)
+	}
+	return nil
+}

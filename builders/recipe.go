@@ -1,0 +1,331 @@
+package builders
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"lpbuildd/backends"
+)
+
+// recipe builds a source package from a recipe for Bazaar or Git (spec:
+// builders.md section 3). All of it runs in the target, as the build user where
+// it can: recipes run programs of the repositories that they name (weakness
+// L2).
+type recipe struct {
+	text        string
+	suite       string
+	component   string
+	purpose     string
+	authorName  string
+	authorEmail string
+	git         bool
+}
+
+func newRecipe(args Args, _ []string) (Builder, error) {
+	r := reader{args: args}
+	c := &recipe{
+		suite:       r.required("suite"),
+		component:   r.required("ogrecomponent"),
+		purpose:     r.required("archive_purpose"),
+		authorName:  r.required("author_name"),
+		authorEmail: r.required("author_email"),
+		git:         r.boolean("git"),
+	}
+	var err error
+	c.text, err = args.String("recipe_text")
+	r.note(err)
+	return c, errors.Join(r.errs...)
+}
+
+// recipeWork are the folders of a recipe build in the target.
+type recipeWork struct{ dir, recipe, tree, archive string }
+
+func workOf(env Env) recipeWork {
+	dir := env.Job.Home + "/work"
+	return recipeWork{dir: dir, recipe: dir + "/recipe", tree: dir + "/tree", archive: dir + "/apt"}
+}
+
+// Build makes the source tree, installs its build dependencies, and packs it.
+// Each part has a verdict of its own (section 3.3).
+func (c *recipe) Build(ctx context.Context, env Env) error {
+	for _, part := range []struct {
+		run    func(context.Context, Env) error
+		advice string
+	}{
+		{c.prepare, "Check the base image: it needs the build user, and space for its home folder."},
+		{c.install, "See apt's messages above: the programs that build recipes could not be installed from the archives of the build."},
+		{c.buildTree, "See the output above: the recipe, or a repository that it names, cannot be used."},
+		{c.installDependencies, "See apt's messages above: the build dependencies of the package cannot be installed."},
+		{c.buildSource, "See the output of dpkg-buildpackage above."},
+	} {
+		if err := part.run(ctx, env); err != nil {
+			return blame(ctx, PackageFail, err, part.advice)
+		}
+	}
+	return nil
+}
+
+// prepare makes the work folder, with the recipe in it.
+func (c *recipe) prepare(ctx context.Context, env Env) error {
+	work := workOf(env)
+	err := env.inTarget(ctx, "mkdir", "-p", work.dir)
+	if err == nil {
+		err = env.inTarget(ctx, "chown", "-R", env.User+":", work.dir)
+	}
+	if err == nil {
+		err = writeText(ctx, env, work.recipe, c.text)
+	}
+	if err != nil {
+		return blame(ctx, ChrootFail, fmt.Errorf("cannot make %s in the target: %w", work.dir, err),
+			"Check the base image: it needs the user "+env.User+".")
+	}
+	args := []string{filepath.Join(env.SharePath, "bin", "buildrecipe")}
+	if c.git {
+		args = append(args, "--git")
+	}
+	env.AnnounceRun(append(args, env.Job.BuildID, c.authorName, c.authorEmail, c.suite, env.Common.Series, c.component, c.purpose)...)
+	return nil
+}
+
+// tools are the packages one of which builds recipes, and the command.
+func (c *recipe) tools() (packages, command []string) {
+	if c.git {
+		return []string{"git-build-recipe"}, []string{"git-build-recipe"}
+	}
+	return []string{"brz-builder", "bzr-builder"}, []string{"bzr", "-Derror", "dailydeb"}
+}
+
+func (c *recipe) install(ctx context.Context, env Env) error {
+	candidates, _ := c.tools()
+	known, err := availablePackages(ctx, env, candidates...)
+	if err != nil {
+		return err
+	}
+	if len(known) == 0 {
+		return fmt.Errorf("no archive of the build has %s", strings.Join(candidates, " or "))
+	}
+	return env.aptGetInstall(ctx, "lsb-release", known[0])
+}
+
+// aptGetInstall installs packages with what they recommend.
+func (e Env) aptGetInstall(ctx context.Context, names ...string) error {
+	return e.aptGet(ctx, append([]string{"install", "-y"}, names...)...)
+}
+
+func (e Env) aptGet(ctx context.Context, args ...string) error {
+	return e.Target.Run(ctx, backends.Command{
+		Argv:   append([]string{"apt-get"}, args...),
+		Env:    []string{"DEBIAN_FRONTEND=noninteractive"},
+		Stdout: e.Log,
+		Stderr: e.Log,
+	})
+}
+
+// asUser is a command of the target as the build user; su is in every image.
+func (e Env) asUser(dir string, environment []string, argv ...string) backends.Command {
+	return backends.Command{
+		Argv:   []string{"su", "-s", "/bin/sh", "-c", backends.Quote(argv...), e.User},
+		Dir:    dir,
+		Env:    environment,
+		Stdout: e.Log,
+		Stderr: e.Log,
+	}
+}
+
+func (c *recipe) buildTree(ctx context.Context, env Env) error {
+	work := workOf(env)
+	release, err := backends.Output(ctx, env.Target, backends.Command{Argv: []string{"lsb_release", "-r", "-s"}, Stderr: env.Log})
+	if err != nil {
+		return fmt.Errorf("cannot find out the release of the target: %w", err)
+	}
+	if err := c.sayVersions(ctx, env); err != nil {
+		return err
+	}
+	env.say("Building recipe:\n%s", strings.TrimSuffix(c.text, "\n"))
+	argv, err := c.command(ctx, env)
+	if err != nil {
+		return err
+	}
+	argv = append(argv, "--safe", "--no-build", "--manifest", work.tree+"/manifest",
+		"--distribution", env.Common.Series, "--allow-fallback-to-native",
+		"--append-version", "~ubuntu"+strings.TrimSpace(string(release))+".1", work.recipe, work.tree)
+	env.say("RUN %s", pythonList(argv))
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("cannot find out the name of the builder: %w", err)
+	}
+	return withoutArguments(env.Target.Run(ctx, env.asUser(work.dir, []string{
+		"DEBEMAIL=" + c.authorEmail, "DEBFULLNAME=" + c.authorName, "EMAIL=buildd@" + host, "LANG=C.UTF-8",
+	}, argv...)))
+}
+
+// command is the program that builds recipes, as it is called in the target.
+func (c *recipe) command(ctx context.Context, env Env) ([]string, error) {
+	_, command := c.tools()
+	if c.git {
+		return command, nil
+	}
+	there, err := backends.Exists(ctx, env.Target, "/usr/bin/brz-build-daily-recipe")
+	if there {
+		return []string{"brz-build-daily-recipe"}, nil
+	}
+	return command, err
+}
+
+func (c *recipe) sayVersions(ctx context.Context, env Env) error {
+	if !c.git {
+		env.say("Bazaar versions:")
+		if err := env.inTarget(ctx, "bzr", "version"); err != nil {
+			return err
+		}
+		return env.inTarget(ctx, "bzr", "plugins")
+	}
+	env.say("Git version:")
+	if err := env.inTarget(ctx, "git", "--version"); err != nil {
+		return err
+	}
+	version, err := backends.Output(ctx, env.Target, backends.Command{Argv: []string{"dpkg-query", "-W", "git-build-recipe"}, Stderr: env.Log})
+	if err != nil {
+		return err
+	}
+	env.say("%s", strings.TrimSpace(strings.ReplaceAll(string(version), "\t", " ")))
+	return nil
+}
+
+// pythonList shows words as people know it from these logs.
+func pythonList(words []string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`, "\n", `\n`).Replace(word) + "'"
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
+
+// sourceDir is the one folder that the recipe has made.
+func sourceDir(ctx context.Context, env Env) (string, error) {
+	tree := workOf(env).tree
+	out, err := backends.Output(ctx, env.Target, backends.Command{
+		Argv: []string{"find", tree, "-mindepth", "1", "-maxdepth", "1", "-type", "d", "-printf", `%P\0`},
+	})
+	if err != nil {
+		return "", fmt.Errorf("cannot list %s: %w", tree, err)
+	}
+	names := strings.FieldsFunc(string(out), func(r rune) bool { return r == 0 })
+	if len(names) != 1 {
+		return "", fmt.Errorf("the recipe must make exactly one folder, and made %d: %s", len(names), pythonList(names))
+	}
+	return tree + "/" + names[0], nil
+}
+
+// sourceName is what Debian allows as the name of a source package.
+var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*$`)
+
+// maxControl limits the files of the package that are read here.
+const maxControl = 16 << 20
+
+// packageName is the first word of the changelog.
+func (c *recipe) packageName(ctx context.Context, env Env, dir string) (string, error) {
+	changelog, err := readStart(ctx, env, dir+"/debian/changelog")
+	if err != nil {
+		return "", fmt.Errorf("the recipe's tree has no usable debian/changelog: %w", err)
+	}
+	line, _, _ := strings.Cut(changelog, "\n")
+	name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+	if !sourceName.MatchString(name) {
+		return "", fmt.Errorf("debian/changelog names the package %q, which is no name of a source package", name)
+	}
+	return name, nil
+}
+
+// readStart reads a text file of the target, the first 16 MB of it at most.
+func readStart(ctx context.Context, env Env, path string) (text string, err error) {
+	f, err := env.Target.CopyOut(ctx, path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	data, err := io.ReadAll(io.LimitReader(f, maxControl))
+	return string(data), err
+}
+
+func (c *recipe) installDependencies(ctx context.Context, env Env) error {
+	dir, err := sourceDir(ctx, env)
+	if err != nil {
+		return err
+	}
+	name, err := c.packageName(ctx, env, dir)
+	if err != nil {
+		return err
+	}
+	building := fmt.Sprintf("Package: %s\nSuite: %s\nComponent: %s\nPurpose: %s\nBuild-Debug-Symbols: no\n",
+		name, c.suite, c.component, c.purpose)
+	if err := writeText(ctx, env, "/CurrentlyBuilding", building); err != nil {
+		return err
+	}
+	control, err := readStart(ctx, env, dir+"/debian/control")
+	if err != nil {
+		return fmt.Errorf("the recipe's tree has no usable debian/control: %w", err)
+	}
+	if err := offerSource(ctx, env, name, control); err != nil {
+		return fmt.Errorf("cannot offer the build dependencies to apt: %w", err)
+	}
+	err = env.aptGet(ctx, "build-dep", "-y", "--only-source", name)
+	var exit *backends.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	depends, logErr := unmetDependency(env)
+	if logErr != nil {
+		env.say("Failed to analyse dep-wait: %v", logErr)
+	}
+	if depends == "" {
+		return fmt.Errorf("cannot install the build dependencies: %w", err)
+	}
+	return &BuildError{
+		Outcome: DepFail, Dependencies: depends,
+		Err:    fmt.Errorf("build dependencies cannot be satisfied: %s", depends),
+		Advice: "Nothing to do if these packages are being built; otherwise correct the build dependencies.",
+	}
+}
+
+func (c *recipe) buildSource(ctx context.Context, env Env) error {
+	dir, err := sourceDir(ctx, env)
+	if err != nil {
+		return err
+	}
+	return withoutArguments(env.Target.Run(ctx, env.asUser(dir, nil,
+		"/usr/bin/dpkg-buildpackage", "-i", "-I.bzr", "-I.git", "-us", "-uc", "-S", "-sa")))
+}
+
+// Gather hands over the source package, and the manifest of the recipe.
+func (c *recipe) Gather(ctx context.Context, env Env, add func(name string, content io.ReadCloser) error) error {
+	tree := workOf(env).tree
+	names, err := products(ctx, env, tree, "_source.changes")
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("cannot gather the source package: the build succeeded without making a _source.changes file in %s", tree)
+	}
+	changes, err := env.Target.CopyOut(ctx, tree+"/"+names[0])
+	if err != nil {
+		return err
+	}
+	listed, err := parseChanges(io.LimitReader(changes, maxChanges))
+	if err = errors.Join(err, changes.Close()); err != nil {
+		return fmt.Errorf("cannot read %s: %w", names[0], err)
+	}
+	for _, name := range slices.Concat([]string{names[0]}, listed, []string{"manifest"}) {
+		if err := gatherProduct(ctx, env, tree, name, add); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package builders
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"lpbuildd/backends"
+)
+
+// translations makes gettext templates with intltool (spec: builders.md section
+// 4).
+type translations struct{ source source }
+
+// newTranslations takes a branch under its old name, too, and a Git repository
+// as well (weakness M1).
+func newTranslations(args Args, _ []string) (Builder, error) {
+	r := reader{args: args}
+	if unset(args["branch"]) {
+		url := r.word("branch_url")
+		args = Args{"branch": url, "git_repository": args["git_repository"], "git_path": args["git_path"]}
+		r.args = args
+	}
+	before := len(r.errs)
+	t := &translations{source: r.source()}
+	if len(r.errs) == before && t.source.branch == "" && t.source.repository == "" {
+		r.note(errors.New("branch_url is required, or branch, or git_repository"))
+	}
+	return t, errors.Join(r.errs...)
+}
+
+// treeOf is the checkout in the target.
+func treeOf(env Env) string { return env.Job.Home + "/source-tree" }
+
+// Build installs intltool, fetches the source, and makes the templates.
+func (t *translations) Build(ctx context.Context, env Env) error {
+	env.announceIn("chroot", "generate-translation-templates", append(t.source.options(), env.TemplatesArchive)...)
+	env.say("Installing dependencies...")
+	if err := installPackages(ctx, env, "intltool", t.source.packageName()); err != nil {
+		return blame(ctx, ChrootFail, fmt.Errorf("cannot install intltool: %w", err),
+			"See apt's messages above: intltool could not be installed from the archives of the build.")
+	}
+	env.say("Fetching %s...", t.source)
+	// Not every image has it (weakness M2).
+	err := env.inTarget(ctx, "mkdir", "-p", env.Job.Home)
+	if err == nil {
+		err = t.source.checkOut(ctx, env, treeOf(env), nil, false)
+	}
+	if err != nil {
+		return blame(ctx, PackageFail, fmt.Errorf("cannot fetch the source: %w", err), "See the output above.")
+	}
+	env.say("Generating templates...")
+	templates, err := generate(ctx, env)
+	if err == nil {
+		env.say("Generated %d templates.", len(templates))
+		err = pack(ctx, env, templates)
+	}
+	return blame(ctx, PackageFail, err, "See the output above.")
+}
+
+// generate makes a template in every folder that can have one, and returns
+// their paths relative to the tree.
+func generate(ctx context.Context, env Env) ([]string, error) {
+	found, err := backends.Find(ctx, env.Target, treeOf(env), backends.FindOptions{NoDirs: true, Name: "POTFILES.in"})
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		env.say("There is no POTFILES.in in the source.")
+	}
+	var templates []string
+	for _, potfiles := range found {
+		template, reason, err := generateIn(ctx, env, path.Dir(potfiles))
+		if err != nil {
+			return nil, err
+		}
+		if reason != "" {
+			env.say("No template in %s: %s", path.Dir(potfiles), reason)
+			continue
+		}
+		env.say("Template in %s: %s", path.Dir(potfiles), path.Base(template))
+		templates = append(templates, template)
+	}
+	return templates, nil
+}
+
+// generateIn makes the template of one folder, or says why there is none.
+func generateIn(ctx context.Context, env Env, dir string) (template, reason string, err error) {
+	inside := treeOf(env) + "/" + dir
+	intltool := func(args ...string) (failed bool, err error) {
+		err = env.Target.Run(ctx, backends.Command{
+			Argv: append([]string{"/usr/bin/intltool-update"}, args...), Dir: inside,
+			Env: buildEnvironment(), Stdout: env.Log, Stderr: env.Log,
+		})
+		var exit *backends.ExitError
+		if errors.As(err, &exit) {
+			return true, nil
+		}
+		return false, err
+	}
+	if err := env.inTarget(ctx, "rm", "-f", inside+"/missing", inside+"/notexist"); err != nil {
+		return "", "", err
+	}
+	failed, err := intltool("-m")
+	if failed || err != nil {
+		return "", "intltool-update -m fails", err
+	}
+	missing, err := backends.Exists(ctx, env.Target, inside+"/notexist")
+	if missing || err != nil {
+		return "", "POTFILES.in names files that do not exist", err
+	}
+	domain, err := translationDomain(func(name string) (string, bool, error) {
+		text, err := readStart(ctx, env, path.Join(inside, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", false, nil
+		}
+		return text, true, err
+	})
+	if err != nil {
+		return "", "", err
+	}
+	if domain == "" {
+		domain = "messages"
+	}
+	if !isDomain(domain) {
+		return "", fmt.Sprintf("its translation domain %q is no file name", domain), nil
+	}
+	failed, err = intltool("-p", "-g", domain)
+	if failed || err != nil {
+		return "", "intltool-update -p fails", err
+	}
+	return path.Join(dir, domain+".pot"), "", nil
+}
+
+// isDomain says whether a domain can be used as the name of a file (weakness
+// M4).
+func isDomain(s string) bool { return checkFileName(s) == nil && !strings.HasPrefix(s, "-") }
+
+// pack makes the tarball, if there is something to put into it.
+func pack(ctx context.Context, env Env, templates []string) error {
+	if len(templates) == 0 {
+		return nil
+	}
+	archive := env.Job.Home + "/" + env.TemplatesArchive
+	env.say("Making tarball with templates in %s...", archive)
+	for _, template := range templates {
+		env.say("Adding template %s...", template)
+	}
+	argv := append([]string{"tar", "-C", treeOf(env), "-czf", archive, "--"}, templates...)
+	if err := withoutArguments(env.inTarget(ctx, argv...)); err != nil {
+		return err
+	}
+	env.say("Tarball generated.")
+	return nil
+}
+
+// Gather hands over the tarball, if there is one.
+func (t *translations) Gather(ctx context.Context, env Env, add func(name string, content io.ReadCloser) error) error {
+	err := gatherProduct(ctx, env, env.Job.Home, env.TemplatesArchive, add)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
