@@ -55,14 +55,15 @@ func Size(f *os.File) (columns, rows int) {
 func OnResize(f func()) (stop func()) {
 	changed := make(chan os.Signal, 1)
 	signal.Notify(changed, unix.SIGWINCH)
+	f()
 	done := make(chan struct{})
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		for {
-			f()
 			select {
 			case <-changed:
+				f()
 			case <-done:
 				return
 			}

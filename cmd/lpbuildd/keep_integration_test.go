@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"lpbuildd/backends"
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/kept"
 )
@@ -284,7 +285,7 @@ func TestKeepSurvivesKills(t *testing.T) {
 	for i := range 30 {
 		b.build("riddle", b.riddle(image))
 		b.reaches("\nriddle.\n")
-		<-time.After(time.Duration(random.IntN(60)) * time.Millisecond)
+		<-time.After(time.Duration(random.IntN(40)) * time.Millisecond)
 		for role, pid := range b.supervisors() {
 			if role == "supervise-run" || i%2 == 0 {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -315,5 +316,28 @@ func TestKeepSurvivesKills(t *testing.T) {
 		}
 		b.expire(r.ID)
 	}
+	b.nothingKept()
+}
+
+// TestKeepARealPackage: the tree of a package that does not build is there, in
+// a shell in a terminal.
+func TestKeepARealPackage(t *testing.T) {
+	needPrograms(t, "script")
+	b := newBuilder(t, options{user: "buildd", config: keepOne})
+	w := b.realPackage(b.baseImage(), "echo half >debian/half; exit 1")
+	b.run("real", w, "PACKAGEFAIL")
+	b.clean()
+	if out := b.mustOperate("enter", "real", "--", "sh", "-c", "cat /build/*/*/debian/half; id -un; uname -m"); !strings.HasPrefix(out, "half\nroot\n") {
+		t.Errorf("inside is %q", out)
+	}
+	enter := b.operator("enter", "real")
+	script := exec.CommandContext(t.Context(), "script", "-qec", backends.Quote(enter.Args...), "/dev/null")
+	script.Stdin = strings.NewReader("cd /build/*/*/debian && tty && cat half && ps ax | wc -l && exit 5\n")
+	out, err := script.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 5 || !strings.Contains(string(out), "/dev/pts/0\r\nhalf\r\n") {
+		t.Errorf("%v: %s", err, out)
+	}
+	b.expire(b.only().ID)
 	b.nothingKept()
 }
