@@ -66,6 +66,7 @@ type Daemon struct {
 	wg   sync.WaitGroup
 
 	sweeping   sync.Mutex // held by EmptyTrash
+	expiring   sync.Mutex // held while something that is kept is removed
 	protecting sync.Mutex // held while the cache is told what is in use
 
 	mu   sync.Mutex // guards j and link; held over the journal, never over a build's work
@@ -158,7 +159,7 @@ func (d *Daemon) removeUnsanitized() error {
 func (d *Daemon) EmptyTrash(ctx context.Context) {
 	d.sweeping.Lock()
 	defer d.sweeping.Unlock()
-	if err := d.cfg.Launcher.emptyTrash(ctx, d.dir); err != nil {
+	if err := d.cfg.Launcher.emptyTrash(ctx, d.dir, 0); err != nil {
 		d.cfg.Log.Warn("Cannot delete what earlier builds left", "error", err)
 	}
 }

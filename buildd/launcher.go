@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -19,7 +20,8 @@ type Launcher struct {
 	Supervise []string
 	// Cleanup undoes what a dead build left behind (buildd/ledger).
 	Cleanup []string
-	// Trash deletes what builds have left for later.
+	// Trash deletes what builds have left for later. Its standard input is how
+	// many bytes of room are wanted.
 	Trash []string
 }
 
@@ -44,18 +46,23 @@ func (l Launcher) start(ctx context.Context, dir string, socket *os.File, died f
 }
 
 // cleanup kills what is left of the build in dir and undoes its ledger.
-func (l Launcher) cleanup(ctx context.Context, dir string) error { return await(ctx, dir, l.Cleanup) }
+func (l Launcher) cleanup(ctx context.Context, dir string) error {
+	return await(ctx, dir, l.Cleanup, "")
+}
 
 // emptyTrash deletes what builds have left for later.
-func (l Launcher) emptyTrash(ctx context.Context, dir string) error { return await(ctx, dir, l.Trash) }
+func (l Launcher) emptyTrash(ctx context.Context, dir string, need int64) error {
+	return await(ctx, dir, l.Trash, strconv.FormatInt(need, 10))
+}
 
-// await runs one of the helpers to its end.
-func await(ctx context.Context, dir string, argv []string) error {
+// await runs one of the helpers to its end. What it prints goes to the log, what
+// it complains about into the error.
+func await(ctx context.Context, dir string, argv []string, input string) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // from the configuration of this daemon
 	cmd.Dir = dir
 	cmd.Env = environment()
 	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), os.Stderr, &out
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(out.String()))
 	}

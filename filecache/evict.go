@@ -149,7 +149,8 @@ func (c *Cache) pin(name string) (unpin func()) {
 // makeRoom evicts if need bytes more would not leave MinFree bytes, and fails if
 // they still would not.
 func (c *Cache) makeRoom(ctx context.Context, need int64) error {
-	for evicted := false; ; evicted = true {
+	reclaimed, evicted := false, false
+	for {
 		free, err := c.free(c.dir)
 		if err != nil {
 			return err
@@ -157,11 +158,17 @@ func (c *Cache) makeRoom(ctx context.Context, need int64) error {
 		if free-need >= c.opts.MinFree {
 			return nil
 		}
+		if !reclaimed && c.opts.Reclaim != nil {
+			c.opts.Reclaim(ctx, need)
+			reclaimed = true
+			continue
+		}
 		if evicted {
 			return fmt.Errorf("%d bytes needed, %d to be kept, %d free: %w", need, c.opts.MinFree, free, unix.ENOSPC)
 		}
 		if _, err := c.evict(ctx, need); err != nil {
 			c.log.Warn("cannot evict files from the cache", "error", err)
 		}
+		evicted = true
 	}
 }

@@ -289,6 +289,38 @@ func TestAFullDisk(t *testing.T) {
 	}
 }
 
+// TestOtherThingsGoBeforeEntries when a download needs room.
+func TestOtherThingsGoBeforeEntries(t *testing.T) {
+	const big = 64 << 10
+	data := bytes.Repeat([]byte{7}, big)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) }))
+	defer s.Close()
+	for _, enough := range []bool{true, false} {
+		var free int64
+		var asked []int64
+		c := openInternal(t, Options{MinFree: 8 << 10, Reclaim: func(_ context.Context, need int64) {
+			asked = append(asked, need)
+			if enough {
+				free += 2 * big
+			}
+		}})
+		old := fill(t, c, "a", 2*big, time.Hour)
+		c.free = func(string) (int64, error) {
+			if _, err := os.Stat(filepath.Join(c.dir, old)); err != nil {
+				return free + 2*big, nil
+			}
+			return free, nil
+		}
+		p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
+		if err != nil || !p.Present || len(asked) != 1 || asked[0] < big {
+			t.Errorf("got %v, %v, asked %v", p, err, asked)
+		}
+		if there, err := c.Present(t.Context(), old); there != enough || err != nil {
+			t.Errorf("present: %v, %v, want %v", there, err, enough)
+		}
+	}
+}
+
 func TestEvictionNeedsNoSpace(t *testing.T) {
 	c := openInternal(t, Options{MinFree: 10 << 10})
 	old := fill(t, c, "a", 64<<10, time.Hour)

@@ -78,6 +78,19 @@ type Settings struct {
 	// AbortLimit is how long the processes of an aborted build may take to die
 	// before the builder gives up on them (spec: protocol.md section 8).
 	AbortLimit time.Duration `json:"abort_limit"`
+
+	Keep Keep `json:"keep,omitzero"`
+}
+
+// Keep says what is kept of failed builds for a look.
+type Keep struct {
+	// For is how long; 0 keeps nothing.
+	For time.Duration `json:"for,omitempty"`
+	// Builds is how many are kept at most.
+	Builds int `json:"builds,omitempty"`
+	// MinFree is how many bytes must be free on the disk of the file cache, or
+	// what is kept goes.
+	MinFree int64 `json:"min_free,omitempty"`
 }
 
 // Container says how containers are made; the keys of section [backend] of the

@@ -16,6 +16,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/backends/chroot"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/buildd/proxy"
 	"lpbuildd/builders"
@@ -82,6 +83,10 @@ type build struct {
 	stuckIn string
 	// unwritten is why there is no outcome file after run.
 	unwritten error
+	// secretPaths are the files in the target that hold secrets.
+	secretPaths []string
+	// kept is what is kept of the build, nil if nothing is.
+	kept *kept.Record
 
 	logFull   chan struct{} // gets one value when the log has reached its limit
 	leastFree atomic.Int64  // bytes, the least free space seen

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -46,16 +47,19 @@ func killSupervisor(ctx context.Context) error {
 	return err
 }
 
-// EmptyTrash deletes what builds have left behind for later, and base images
-// that a crash left half unpacked, for the build folder that is the working
-// directory. It takes as long as that takes, and disturbs no build.
-func EmptyTrash(ctx context.Context) error {
+// EmptyTrash deletes what builds have left behind for later, for the build
+// folder that is the working directory: what was kept of failed builds and is
+// due, or takes up the room for need bytes more; what was thrown away; and base
+// images that a crash left half unpacked. It takes as long as that takes, and
+// disturbs no build.
+func EmptyTrash(ctx context.Context, need int64, log *slog.Logger) error {
 	dir, err := workingFolder()
 	if err != nil {
 		return err
 	}
+	keptErr := expireKept(ctx, keptStore(dir), need, log)
 	cleanErr := chroot.CleanRoots(rootsDir(dir)) //nolint:contextcheck // it takes none
-	return errors.Join(cleanErr, chroot.EmptyTrash(ctx, trashDir(dir)))
+	return errors.Join(keptErr, cleanErr, chroot.EmptyTrash(ctx, trashDir(dir)))
 }
 
 // undo says, by kind, how an entry of the ledger is undone.

@@ -22,6 +22,10 @@ const (
 	RoleRun     = "supervise-run"
 	RoleCleanup = "cleanup"
 	RoleTrash   = "empty-trash"
+
+	// Those of a visit to what is kept of a failed build.
+	RoleVisitInit = "visit-init"
+	RoleVisitRun  = "visit-run"
 )
 
 // Enter starts Init in new PID, mount and IPC namespaces, with the same
@@ -56,8 +60,8 @@ func Enter(ctx context.Context) error {
 }
 
 // Init is process 1 of the build's namespaces: it makes their mounts private,
-// starts Run, and reaps every process until Run ends.
-func Init() (exitCode int, err error) {
+// starts the role that is the worker, and reaps every process until that ends.
+func Init(worker string, args ...string) (exitCode int, err error) {
 	if os.Getpid() != 1 {
 		return 1, errors.New("cannot be process 1: not in a PID namespace of its own")
 	}
@@ -67,7 +71,8 @@ func Init() (exitCode int, err error) {
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return 1, fmt.Errorf("cannot mount /proc: %w", err)
 	}
-	child, err := os.StartProcess("/proc/self/exe", []string{"lpbuildd", RoleRun}, &os.ProcAttr{
+	argv := append([]string{"lpbuildd", worker}, args...)
+	child, err := os.StartProcess("/proc/self/exe", argv, &os.ProcAttr{
 		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
 	})
 	if err != nil {

@@ -109,6 +109,7 @@ func prep(ctx context.Context, b *build) error {
 		AnnounceRun: b.announce,
 		SetExtra:    b.setExtra,
 		RevokeProxy: b.revoke,
+		HasSecrets:  b.hasSecrets,
 
 		TemplatesArchive: b.request.Settings.TemplatesArchive,
 		ClamAVDatabase:   b.request.Settings.ClamAVDatabase,

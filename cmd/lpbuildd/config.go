@@ -81,6 +81,11 @@ type config struct {
 	// AbortLimit is how long the processes of an aborted build may take to die.
 	AbortLimit time.Duration
 
+	// KeepFailed is how long the targets of failed builds are kept for a look, 0
+	// is not at all; KeepBuilds is how many at most.
+	KeepFailed time.Duration
+	KeepBuilds int
+
 	LogLevel slog.Level
 	// LogFormat is "text" or "json".
 	LogFormat string

@@ -66,6 +66,8 @@ func settings() []setting {
 		{"limits", "silence", "0", true, durations, span(math.MaxInt64, func(c *config) *time.Duration { return &c.SilenceLimit })},
 		{"limits", "log", "4G", true, sizes, size(func(c *config) *int64 { return &c.LogLimit })},
 		{"limits", "abort", "120s", true, "a duration from 1s to 170s, because managers wait for 180s", abortLimit},
+		{"keep", "failed", "0", true, "a duration such as 90m or 1d, 7d at most; 0 for not at all", span(longestKeep, func(c *config) *time.Duration { return &c.KeepFailed })},
+		{"keep", "builds", "1", true, "how many failed builds are kept at most, 1 to 100", keepBuilds},
 		{"log", "level", "info", true, "debug, info, warn or error", logLevel},
 		{"log", "format", "text", true, "text or json", text(logFormat, func(c *config) *string { return &c.LogFormat })},
 		{"access", "allow", "", false, "addresses or networks separated by commas or blanks, e.g. 10.0.0.0/8, or nothing for everyone", allow},

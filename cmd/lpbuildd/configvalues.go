@@ -176,6 +176,19 @@ func abortLimit(c *config, value string) error {
 	return nil
 }
 
+// longestKeep is how long a failed build may be kept: what nobody has looked at
+// by then only takes up space.
+const longestKeep = 7 * 24 * time.Hour
+
+// keepBuilds stores how many failed builds are kept.
+func keepBuilds(c *config, value string) error {
+	err := number(100, func(c *config) *int { return &c.KeepBuilds })(c, value)
+	if err != nil || c.KeepBuilds < 1 {
+		return errNotWanted
+	}
+	return nil
+}
+
 // logLevel stores a level of log/slog by its plain name.
 func logLevel(c *config, value string) error {
 	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}

@@ -54,7 +54,9 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 			log.Warn("Configuration", "key", o.Key, "from", o.From, "warning", o.Warning)
 		}
 	}
-	cache, err := openCache(c, log)
+	// The daemon is there before anything is downloaded.
+	var daemon *buildd.Daemon
+	cache, err := openCache(c, log, func(ctx context.Context, need int64) { daemon.ReclaimKept(ctx, need) })
 	if err != nil {
 		return err
 	}
@@ -67,8 +69,7 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	daemon, err := buildd.New(ctx, dc)
-	if err != nil {
+	if daemon, err = buildd.New(ctx, dc); err != nil {
 		return err
 	}
 	defer daemon.Close()
@@ -93,6 +94,10 @@ func run(ctx context.Context, server *http.Server, ln net.Listener, daemon *buil
 	})
 	g.Go(func() error {
 		daemon.EmptyTrash(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		daemon.WatchKept(ctx)
 		return nil
 	})
 	g.Go(func() error {
@@ -140,13 +145,13 @@ func newLog(c config) *slog.Logger {
 }
 
 // openCache opens the file cache and deletes what a crash left half done.
-func openCache(c config, log *slog.Logger) (*filecache.Cache, error) {
+func openCache(c config, log *slog.Logger, reclaim func(ctx context.Context, need int64)) (*filecache.Cache, error) {
 	dir, err := filepath.Abs(c.FileCache)
 	if err != nil {
 		return nil, err
 	}
 	cache, err := filecache.Open(dir, filecache.Options{
-		MaxBytes: c.CacheMaxSize, MaxAge: c.CacheMaxAge, MinFree: c.CacheMinFree, Log: log,
+		MaxBytes: c.CacheMaxSize, MaxAge: c.CacheMaxAge, MinFree: c.CacheMinFree, Reclaim: reclaim, Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the file cache (builder.filecache): %w", err)
@@ -178,6 +183,7 @@ func daemonConfig(ctx context.Context, c config, cache *filecache.Cache, log *sl
 		Container: containers(c),
 		Overlay:   c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, KeepRoots: c.CacheRoots,
 		WallLimit: c.WallLimit, SilenceLimit: c.SilenceLimit, LogLimit: c.LogLimit, AbortLimit: c.AbortLimit,
+		Keep: job.Keep{For: c.KeepFailed, Builds: c.KeepBuilds, MinFree: c.CacheMinFree},
 	}
 	return buildd.Config{
 		Arch: c.ArchitectureTag, Version: installedVersion(ctx), Types: types(c.ArchitectureTag),
