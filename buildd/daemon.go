@@ -50,7 +50,10 @@ type Config struct {
 	// RetryDelay is how long to wait before the end of a build is written down
 	// again when that was not possible; 0 is 5 seconds.
 	RetryDelay time.Duration
-	Log        *slog.Logger
+	// Changed is called after every change of the state or the build; nil is
+	// nobody. It must not wait, nor call the daemon.
+	Changed func()
+	Log     *slog.Logger
 }
 
 // Daemon is the builder. Make one with New; its methods are safe for
@@ -78,6 +81,9 @@ type Daemon struct {
 // The daemon lives until Close and not until the end of ctx.
 func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, 5*time.Second)
+	if cfg.Changed == nil {
+		cfg.Changed = func() {}
+	}
 	state := cfg.Cache.StateDir()
 	d := &Daemon{cfg: cfg, state: state, dir: filepath.Join(state, "build"), done: make(chan struct{})}
 	d.stop = sync.OnceFunc(func() { close(d.done) })

@@ -67,6 +67,8 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
+	systemd := newNotifier(log)
+	dc.Changed = systemd.changed
 	daemon, err := buildd.New(ctx, dc)
 	if err != nil {
 		return err
@@ -77,34 +79,54 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s (builder.bindhost, builder.bindport): %w", address, err)
 	}
-	server := rpc.NewHTTPServer(restrict(c.Allow, rpc.NewServer(daemon, daemon, cache.Handler(), log)), log)
+	handler := rpc.NewServer(daemon, daemon, cache.Handler(), log)
+	if systemd.status, err = ask(handler); err != nil {
+		return err
+	}
 	log.Info("Listening", "address", ln.Addr().String(), "version", version, "state", string(daemon.Status().State))
-	return run(ctx, server, ln, daemon, cache, log)
+	s := service{
+		server: rpc.NewHTTPServer(restrict(c.Allow, handler), log),
+		daemon: daemon, cache: cache, systemd: systemd, log: log,
+	}
+	return s.run(ctx, ln)
+}
+
+// service is the daemon while it serves.
+type service struct {
+	server  *http.Server
+	daemon  *buildd.Daemon
+	cache   *filecache.Cache
+	systemd *notifier
+	log     *slog.Logger
 }
 
 // run serves until ctx ends, then lets the calls under way finish.
-func run(ctx context.Context, server *http.Server, ln net.Listener, daemon *buildd.Daemon, cache *filecache.Cache, log *slog.Logger) error {
+func (s *service) run(ctx context.Context, ln net.Listener) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		s.systemd.run(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		if err := s.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
 	})
 	g.Go(func() error {
-		daemon.EmptyTrash(ctx)
+		s.daemon.EmptyTrash(ctx)
 		return nil
 	})
 	g.Go(func() error {
-		evict(ctx, cache, log)
+		evict(ctx, s.cache, s.log)
 		return nil
 	})
 	g.Go(func() error {
 		<-ctx.Done()
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		if err := server.Shutdown(last); err != nil {
-			return server.Close()
+		if err := s.server.Shutdown(last); err != nil {
+			return s.server.Close()
 		}
 		return nil
 	})
