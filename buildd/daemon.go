@@ -37,7 +37,7 @@ type Config struct {
 	Version string
 	// Types are the build types, in the order in which they are shown.
 	Types []Type
-	// Settings are handed to every supervisor.
+	// Settings are handed to every supervisor; SetSettings changes them.
 	Settings job.Settings
 	// Cache is the file cache; the daemon keeps its own files in its state
 	// folder.
@@ -71,9 +71,12 @@ type Daemon struct {
 	sweeping   sync.Mutex // held by EmptyTrash
 	protecting sync.Mutex // held while the cache is told what is in use
 
-	mu   sync.Mutex // guards j and link; held over the journal, never over a build's work
+	mu   sync.Mutex // guards what follows; held over the journal, never over a build's work
 	j    journal
 	link *link
+	// settings are those of the next build, abortLimit that of the current one.
+	settings   job.Settings
+	abortLimit time.Duration
 }
 
 // New takes up the state that the last daemon left: a build that still runs is
@@ -85,7 +88,10 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 		cfg.Changed = func() {}
 	}
 	state := cfg.Cache.StateDir()
-	d := &Daemon{cfg: cfg, state: state, dir: filepath.Join(state, "build"), done: make(chan struct{})}
+	d := &Daemon{
+		cfg: cfg, state: state, dir: filepath.Join(state, "build"), done: make(chan struct{}),
+		settings: cfg.Settings, abortLimit: cfg.Settings.AbortLimit,
+	}
 	d.stop = sync.OnceFunc(func() { close(d.done) })
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the folder of builds: %w", err)
@@ -99,6 +105,14 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// SetSettings changes the settings of later builds. A build that runs keeps the
+// ones that it began with.
+func (d *Daemon) SetSettings(s job.Settings) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.settings = s
 }
 
 // Close stops following the build, which goes on. It waits for the daemon's

@@ -68,6 +68,7 @@ func settings() []setting {
 		{"limits", "abort", "120s", true, "a duration from 1s to 170s, because managers wait for 180s", abortLimit},
 		{"log", "level", "info", true, "debug, info, warn or error", logLevel},
 		{"log", "format", "text", true, "text or json", text(logFormat, func(c *config) *string { return &c.LogFormat })},
+		{"log", "file", "", false, "the absolute path of a file in an existing folder, or nothing", logFile},
 		{"access", "allow", "", false, "addresses or networks separated by commas or blanks, e.g. 10.0.0.0/8, or nothing for everyone", allow},
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
 	"os/user"
@@ -44,16 +43,17 @@ func newServeCommand() *cobra.Command {
 
 // serve runs the daemon until ctx ends. A build that runs goes on without it.
 func serve(ctx context.Context, flags *pflag.FlagSet) error {
-	c, origins, err := loadConfig(flags, os.LookupEnv)
+	load := func() (config, []origin, error) { return loadConfig(flags, os.LookupEnv) }
+	c, origins, err := load()
 	if err != nil {
 		return fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)
 	}
-	log := newLog(c)
-	for _, o := range origins {
-		if o.Warning != "" {
-			log.Warn("Configuration", "key", o.Key, "from", o.From, "warning", o.Warning)
-		}
+	own, err := newDaemonLog(c)
+	if err != nil {
+		return err
 	}
+	log := own.Logger
+	warn(log, origins)
 	cache, err := openCache(c, log)
 	if err != nil {
 		return err
@@ -84,9 +84,11 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 		return err
 	}
 	log.Info("Listening", "address", ln.Addr().String(), "version", version, "state", string(daemon.Status().State))
+	access := restrict(c.Allow, handler)
 	s := service{
-		server: rpc.NewHTTPServer(restrict(c.Allow, handler), log),
-		daemon: daemon, cache: cache, systemd: systemd, log: log,
+		server: rpc.NewHTTPServer(access, log), access: access,
+		daemon: daemon, cache: cache, systemd: systemd, log: own,
+		load: load, config: c, origins: origins,
 	}
 	return s.run(ctx, ln)
 }
@@ -97,7 +99,13 @@ type service struct {
 	daemon  *buildd.Daemon
 	cache   *filecache.Cache
 	systemd *notifier
-	log     *slog.Logger
+	access  *access
+	log     *daemonLog
+
+	load func() (config, []origin, error)
+	// config and origins are what is in effect.
+	config  config
+	origins []origin
 }
 
 // run serves until ctx ends, then lets the calls under way finish.
@@ -105,6 +113,10 @@ func (s *service) run(ctx context.Context, ln net.Listener) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		s.systemd.run(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		s.reloads(ctx)
 		return nil
 	})
 	g.Go(func() error {
@@ -118,7 +130,7 @@ func (s *service) run(ctx context.Context, ln net.Listener) error {
 		return nil
 	})
 	g.Go(func() error {
-		evict(ctx, s.cache, s.log)
+		evict(ctx, s.cache, s.log.Logger)
 		return nil
 	})
 	g.Go(func() error {
@@ -152,15 +164,6 @@ func evict(ctx context.Context, cache *filecache.Cache, log *slog.Logger) {
 	}
 }
 
-// newLog makes the daemon's own log, on standard error for the journal.
-func newLog(c config) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.LogLevel}
-	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, options))
-	}
-	return slog.New(slog.NewTextHandler(os.Stderr, options))
-}
-
 // openCache opens the file cache and deletes what a crash left half done.
 func openCache(c config, log *slog.Logger) (*filecache.Cache, error) {
 	dir, err := filepath.Abs(c.FileCache)
@@ -181,11 +184,7 @@ func openCache(c config, log *slog.Logger) (*filecache.Cache, error) {
 const abortGrace = 10 * time.Second
 
 func daemonConfig(ctx context.Context, c config, cache *filecache.Cache, log *slog.Logger) (buildd.Config, error) {
-	home, err := filepath.Abs(os.Getenv("HOME"))
-	if err != nil || os.Getenv("HOME") == "" {
-		return buildd.Config{}, errors.New("HOME is not set: it says where build directories are made")
-	}
-	share, err := filepath.Abs(c.SharePath)
+	settings, err := jobSettings(c, cache.Dir())
 	if err != nil {
 		return buildd.Config{}, err
 	}
@@ -193,17 +192,29 @@ func daemonConfig(ctx context.Context, c config, cache *filecache.Cache, log *sl
 	if err != nil {
 		return buildd.Config{}, err
 	}
-	settings := job.Settings{
-		Home: home, FileCache: cache.Dir(), SharePath: share, User: buildUser(c),
+	return buildd.Config{
+		Arch: c.ArchitectureTag, Version: installedVersion(ctx), Types: types(c.ArchitectureTag),
+		Settings: settings, Cache: cache, Launcher: launcher, AbortGrace: abortGrace, Log: log,
+	}, nil
+}
+
+// jobSettings are what a build is told of the configuration.
+func jobSettings(c config, cacheDir string) (job.Settings, error) {
+	home, err := filepath.Abs(os.Getenv("HOME"))
+	if err != nil || os.Getenv("HOME") == "" {
+		return job.Settings{}, errors.New("HOME is not set: it says where build directories are made")
+	}
+	share, err := filepath.Abs(c.SharePath)
+	if err != nil {
+		return job.Settings{}, err
+	}
+	return job.Settings{
+		Home: home, FileCache: cacheDir, SharePath: share, User: buildUser(c),
 		AptProxy: c.AptProxy, SnapStore: c.SnapStore, ClamAVDatabase: c.ClamAVDatabase,
 		TemplatesArchive: c.TranslationResultArchive, ProxyPort: c.ProxyPort, NTPHost: c.NTPHost,
 		Container: containers(c),
 		Overlay:   c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, KeepRoots: c.CacheRoots,
 		WallLimit: c.WallLimit, SilenceLimit: c.SilenceLimit, LogLimit: c.LogLimit, AbortLimit: c.AbortLimit,
-	}
-	return buildd.Config{
-		Arch: c.ArchitectureTag, Version: installedVersion(ctx), Types: types(c.ArchitectureTag),
-		Settings: settings, Cache: cache, Launcher: launcher, AbortGrace: abortGrace, Log: log,
 	}, nil
 }
 
@@ -273,21 +284,4 @@ func installedVersion(ctx context.Context) string {
 		}
 	}
 	return ""
-}
-
-// restrict lets only these networks in; everyone, when there are none.
-func restrict(allow []netip.Prefix, next http.Handler) http.Handler {
-	if len(allow) == 0 {
-		return next
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		peer, err := netip.ParseAddrPort(r.RemoteAddr)
-		for _, network := range allow {
-			if err == nil && network.Contains(peer.Addr().Unmap()) {
-				next.ServeHTTP(w, r)
-				return
-			}
-		}
-		http.Error(w, "This address may not use this builder ([access] allow).", http.StatusForbidden)
-	})
 }
