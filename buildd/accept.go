@@ -81,11 +81,12 @@ func (d *Daemon) prepare() error {
 func (d *Daemon) launch(ctx context.Context, r Request) error {
 	request, err := encode(job.Message{Request: &job.Request{
 		BuildID: r.BuildID, Tag: r.Tag, Image: r.Image, Files: r.Files, Args: r.Args,
-		Arch: d.cfg.Arch, Settings: d.cfg.Settings,
+		Arch: d.cfg.Arch, Settings: d.settings,
 	}})
 	if err != nil {
 		return err
 	}
+	d.abortLimit = d.settings.AbortLimit
 	if err := os.WriteFile(d.logPath(), nil, 0o640); err != nil { //nolint:gosec // readable by the group of the builder
 		return fmt.Errorf("cannot make the build log: %w", err)
 	}

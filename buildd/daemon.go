@@ -37,7 +37,7 @@ type Config struct {
 	Version string
 	// Types are the build types, in the order in which they are shown.
 	Types []Type
-	// Settings are handed to every supervisor.
+	// Settings are handed to every supervisor; SetSettings changes them.
 	Settings job.Settings
 	// Cache is the file cache; the daemon keeps its own files in its state
 	// folder.
@@ -50,7 +50,10 @@ type Config struct {
 	// RetryDelay is how long to wait before the end of a build is written down
 	// again when that was not possible; 0 is 5 seconds.
 	RetryDelay time.Duration
-	Log        *slog.Logger
+	// Changed is called after every change of the state or the build; nil is
+	// nobody. It must not wait, nor call the daemon.
+	Changed func()
+	Log     *slog.Logger
 }
 
 // Daemon is the builder. Make one with New; its methods are safe for
@@ -69,9 +72,12 @@ type Daemon struct {
 	expiring   sync.Mutex // held while something that is kept is removed
 	protecting sync.Mutex // held while the cache is told what is in use
 
-	mu   sync.Mutex // guards j and link; held over the journal, never over a build's work
+	mu   sync.Mutex // guards what follows; held over the journal, never over a build's work
 	j    journal
 	link *link
+	// settings are those of the next build, abortLimit that of the current one.
+	settings   job.Settings
+	abortLimit time.Duration
 }
 
 // New takes up the state that the last daemon left: a build that still runs is
@@ -79,8 +85,14 @@ type Daemon struct {
 // The daemon lives until Close and not until the end of ctx.
 func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, 5*time.Second)
+	if cfg.Changed == nil {
+		cfg.Changed = func() {}
+	}
 	state := cfg.Cache.StateDir()
-	d := &Daemon{cfg: cfg, state: state, dir: filepath.Join(state, "build"), done: make(chan struct{})}
+	d := &Daemon{
+		cfg: cfg, state: state, dir: filepath.Join(state, "build"), done: make(chan struct{}),
+		settings: cfg.Settings, abortLimit: cfg.Settings.AbortLimit,
+	}
 	d.stop = sync.OnceFunc(func() { close(d.done) })
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the folder of builds: %w", err)
@@ -94,6 +106,14 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// SetSettings changes the settings of later builds. A build that runs keeps the
+// ones that it began with.
+func (d *Daemon) SetSettings(s job.Settings) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.settings = s
 }
 
 // Close stops following the build, which goes on. It waits for the daemon's

@@ -113,6 +113,16 @@ func (r *rig) awaitEnd() buildd.Status {
 	return r.await("end of the build", func(s buildd.Status) bool { return s.State == buildd.Waiting })
 }
 
+// awaitSupervisor polls until a supervisor can be killed, which the real one can
+// long before any time limit.
+func (r *rig) awaitSupervisor() {
+	r.t.Helper()
+	r.await("supervisor", func(buildd.Status) bool {
+		_, err := os.Lstat(filepath.Join(r.config.Cache.StateDir(), "build", job.SupervisorName))
+		return err == nil
+	})
+}
+
 func (r *rig) has(sum string) bool {
 	ok, err := r.config.Cache.Present(r.t.Context(), sum)
 	return ok && err == nil
@@ -184,11 +194,7 @@ func TestAStuckAbortEndsAsTheBuildersFailure(t *testing.T) {
 	r.config.Settings.AbortLimit = 50 * time.Millisecond
 	r.start()
 	r.build("ignore")
-	// The real one writes this long before the time limit.
-	r.await("supervisor", func(buildd.Status) bool {
-		_, err := os.Lstat(filepath.Join(r.config.Cache.StateDir(), "build", job.SupervisorName))
-		return err == nil
-	})
+	r.awaitSupervisor()
 	if err := r.Abort(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -361,5 +367,28 @@ func TestInfoListsTheTypesInOrder(t *testing.T) {
 	r := newRig(t)
 	if info := r.Info(); info.Arch != "amd64" || !slices.Equal(info.Tags, []string{"binarypackage", "snap"}) {
 		t.Errorf("%+v", info)
+	}
+}
+
+func TestSettingsChangeForTheNextBuildOnly(t *testing.T) {
+	r := newRig(t)
+	r.build("wait")
+	r.SetSettings(job.Settings{AbortLimit: time.Nanosecond})
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.awaitEnd(); s.Outcome != "ABORTED" {
+		t.Errorf("the build that ran has the outcome %s", s.Outcome)
+	}
+	if err := r.Clean(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.build("ignore")
+	r.awaitSupervisor()
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.awaitEnd(); s.Outcome != "BUILDERFAIL" {
+		t.Errorf("the next build has the outcome %s", s.Outcome)
 	}
 }

@@ -150,7 +150,7 @@ func (d *Daemon) conclude(o job.Outcome) {
 // report in time. The caller holds mu.
 func (d *Daemon) sendAbort(ctx context.Context, buildID string) {
 	d.askToAbort()
-	d.later(d.cfg.Settings.AbortLimit+d.cfg.AbortGrace, func() {
+	d.later(d.abortLimit+d.cfg.AbortGrace, func() {
 		if d.runs(buildID) {
 			d.giveUp(ctx)
 		}

@@ -71,7 +71,11 @@ func await(ctx context.Context, dir string, argv []string, input string) error {
 
 // environment is that of this process, without sudo's word on who asks: if the
 // helpers need sudo, it says so anew, and if this process is root because
-// someone used sudo, that is not who asks.
+// someone used sudo, that is not who asks. What systemd gave this process to
+// report with is not for helpers either.
 func environment() []string {
-	return slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "SUDO_") })
+	return slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return strings.HasPrefix(name, "SUDO_") || name == "NOTIFY_SOCKET" || strings.HasPrefix(name, "WATCHDOG_")
+	})
 }

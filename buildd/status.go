@@ -71,6 +71,7 @@ func (d *Daemon) publish() {
 		s.status.Extra = old.status.Extra
 	}
 	d.show(old, s)
+	d.cfg.Changed()
 	d.protect()
 }
 

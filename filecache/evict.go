@@ -75,23 +75,24 @@ func (c *Cache) evict(ctx context.Context, need int64) (freed int64, err error) 
 
 func (c *Cache) excess(entries []entry, need int64) (excess, error) {
 	var x excess
-	if c.opts.MaxAge > 0 {
-		x.old = time.Now().Add(-c.opts.MaxAge)
+	limits := c.limits.Load()
+	if limits.MaxAge > 0 {
+		x.old = time.Now().Add(-limits.MaxAge)
 	}
-	if c.opts.MaxBytes > 0 {
-		x.bytes = -c.opts.MaxBytes
+	if limits.MaxBytes > 0 {
+		x.bytes = -limits.MaxBytes
 		for _, e := range entries {
 			x.bytes += e.size
 		}
 	}
-	if need+c.opts.MinFree <= 0 {
+	if need+limits.MinFree <= 0 {
 		return x, nil
 	}
 	free, err := c.free(c.dir)
 	if err != nil {
 		return x, err
 	}
-	x.short = need + c.opts.MinFree - free
+	x.short = need + limits.MinFree - free
 	return x, nil
 }
 
@@ -149,13 +150,14 @@ func (c *Cache) pin(name string) (unpin func()) {
 // makeRoom evicts if need bytes more would not leave MinFree bytes, and fails if
 // they still would not.
 func (c *Cache) makeRoom(ctx context.Context, need int64) error {
+	keep := c.limits.Load().MinFree
 	reclaimed, evicted := false, false
 	for {
 		free, err := c.free(c.dir)
 		if err != nil {
 			return err
 		}
-		if free-need >= c.opts.MinFree {
+		if free-need >= keep {
 			return nil
 		}
 		if !reclaimed && c.opts.Reclaim != nil {
@@ -164,7 +166,7 @@ func (c *Cache) makeRoom(ctx context.Context, need int64) error {
 			continue
 		}
 		if evicted {
-			return fmt.Errorf("%d bytes needed, %d to be kept, %d free: %w", need, c.opts.MinFree, free, unix.ENOSPC)
+			return fmt.Errorf("%d bytes needed, %d to be kept, %d free: %w", need, keep, free, unix.ENOSPC)
 		}
 		if _, err := c.evict(ctx, need); err != nil {
 			c.log.Warn("cannot evict files from the cache", "error", err)

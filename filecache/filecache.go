@@ -26,6 +26,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -83,6 +84,13 @@ type Options struct {
 	Owner *Owner
 }
 
+// Limits are those of the Options that may change while the cache is open.
+type Limits struct {
+	MaxBytes int64
+	MaxAge   time.Duration
+	MinFree  int64
+}
+
 const (
 	stateName = ".lpbuildd"
 	tmpName   = stateName + "/tmp"
@@ -106,6 +114,7 @@ type Cache struct {
 	owner   *Owner
 	backoff []time.Duration
 	free    func(dir string) (int64, error)
+	limits  atomic.Pointer[Limits]
 
 	downloads, checks singleflight.Group
 
@@ -141,6 +150,7 @@ func Open(dir string, o Options) (*Cache, error) {
 		verified: map[string]fingerprint{},
 		pins:     map[string]int{},
 	}
+	c.SetLimits(Limits{MaxBytes: o.MaxBytes, MaxAge: o.MaxAge, MinFree: o.MinFree})
 	if c.opts.IdleTimeout <= 0 {
 		c.opts.IdleTimeout = defaultIdle
 	}
@@ -153,6 +163,9 @@ func Open(dir string, o Options) (*Cache, error) {
 	}
 	return c, nil
 }
+
+// SetLimits changes the limits from the next download or eviction on.
+func (c *Cache) SetLimits(l Limits) { c.limits.Store(&l) }
 
 func (c *Cache) prepare() error {
 	if os.Geteuid() == 0 {

@@ -89,6 +89,8 @@ type config struct {
 	LogLevel slog.Level
 	// LogFormat is "text" or "json".
 	LogFormat string
+	// LogFile is a file that gets the log too, or "".
+	LogFile string
 
 	// Allow are the networks that may connect; empty is everyone.
 	Allow []netip.Prefix

@@ -70,6 +70,7 @@ func settings() []setting {
 		{"keep", "builds", "1", true, "how many failed builds are kept at most, 1 to 100", keepBuilds},
 		{"log", "level", "info", true, "debug, info, warn or error", logLevel},
 		{"log", "format", "text", true, "text or json", text(logFormat, func(c *config) *string { return &c.LogFormat })},
+		{"log", "file", "", false, "the absolute path of a file in an existing folder, or nothing", logFile},
 		{"access", "allow", "", false, "addresses or networks separated by commas or blanks, e.g. 10.0.0.0/8, or nothing for everyone", allow},
 	}
 }

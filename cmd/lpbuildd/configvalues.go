@@ -3,11 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -197,6 +199,28 @@ func logLevel(c *config, value string) error {
 		return errNotWanted
 	}
 	c.LogLevel = level
+	return nil
+}
+
+// logFile stores the path of a file that may not exist yet.
+func logFile(c *config, value string) error {
+	if value == "" {
+		return nil
+	}
+	if !filepath.IsAbs(value) {
+		return errNotWanted
+	}
+	info, err := os.Stat(value)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = os.Stat(filepath.Dir(value))
+	}
+	if err != nil {
+		return err
+	}
+	if info != nil && !info.Mode().IsRegular() {
+		return errors.New("it is not a file")
+	}
+	c.LogFile = value
 	return nil
 }
 

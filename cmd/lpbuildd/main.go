@@ -23,8 +23,9 @@ import (
 var version = "unknown" //nolint:gochecknoglobals // the linker can set nothing else
 
 func main() {
-	// A hang-up, which log rotation may send, changes nothing. It is caught, not
-	// ignored, because builds would inherit an ignored signal.
+	// A hang-up makes the daemon read its configuration again (reload.go) and ends
+	// no other role. It is caught, not ignored, because builds would inherit an
+	// ignored signal.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := newCommand().ExecuteContext(ctx)

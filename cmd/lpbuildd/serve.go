@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
 	"os/user"
@@ -44,16 +43,17 @@ func newServeCommand() *cobra.Command {
 
 // serve runs the daemon until ctx ends. A build that runs goes on without it.
 func serve(ctx context.Context, flags *pflag.FlagSet) error {
-	c, origins, err := loadConfig(flags, os.LookupEnv)
+	load := func() (config, []origin, error) { return loadConfig(flags, os.LookupEnv) }
+	c, origins, err := load()
 	if err != nil {
 		return fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)
 	}
-	log := newLog(c)
-	for _, o := range origins {
-		if o.Warning != "" {
-			log.Warn("Configuration", "key", o.Key, "from", o.From, "warning", o.Warning)
-		}
+	own, err := newDaemonLog(c)
+	if err != nil {
+		return err
 	}
+	log := own.Logger
+	warn(log, origins)
 	// The daemon is there before anything is downloaded.
 	var daemon *buildd.Daemon
 	cache, err := openCache(c, log, func(ctx context.Context, need int64) { daemon.ReclaimKept(ctx, need) })
@@ -69,6 +69,8 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
+	systemd := newNotifier(log)
+	dc.Changed = systemd.changed
 	if daemon, err = buildd.New(ctx, dc); err != nil {
 		return err
 	}
@@ -78,38 +80,70 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s (builder.bindhost, builder.bindport): %w", address, err)
 	}
-	server := rpc.NewHTTPServer(restrict(c.Allow, rpc.NewServer(daemon, daemon, cache.Handler(), log)), log)
+	handler := rpc.NewServer(daemon, daemon, cache.Handler(), log)
+	if systemd.status, err = ask(handler); err != nil {
+		return err
+	}
 	log.Info("Listening", "address", ln.Addr().String(), "version", version, "state", string(daemon.Status().State))
-	return run(ctx, server, ln, daemon, cache, log)
+	access := restrict(c.Allow, handler)
+	s := service{
+		server: rpc.NewHTTPServer(access, log), access: access,
+		daemon: daemon, cache: cache, systemd: systemd, log: own,
+		load: load, config: c, origins: origins,
+	}
+	return s.run(ctx, ln)
+}
+
+// service is the daemon while it serves.
+type service struct {
+	server  *http.Server
+	daemon  *buildd.Daemon
+	cache   *filecache.Cache
+	systemd *notifier
+	access  *access
+	log     *daemonLog
+
+	load func() (config, []origin, error)
+	// config and origins are what is in effect.
+	config  config
+	origins []origin
 }
 
 // run serves until ctx ends, then lets the calls under way finish.
-func run(ctx context.Context, server *http.Server, ln net.Listener, daemon *buildd.Daemon, cache *filecache.Cache, log *slog.Logger) error {
+func (s *service) run(ctx context.Context, ln net.Listener) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		s.systemd.run(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		s.reloads(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		if err := s.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
 	})
 	g.Go(func() error {
-		daemon.EmptyTrash(ctx)
+		s.daemon.EmptyTrash(ctx)
 		return nil
 	})
 	g.Go(func() error {
-		daemon.WatchKept(ctx)
+		s.daemon.WatchKept(ctx)
 		return nil
 	})
 	g.Go(func() error {
-		evict(ctx, cache, log)
+		evict(ctx, s.cache, s.log.Logger)
 		return nil
 	})
 	g.Go(func() error {
 		<-ctx.Done()
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		if err := server.Shutdown(last); err != nil {
-			return server.Close()
+		if err := s.server.Shutdown(last); err != nil {
+			return s.server.Close()
 		}
 		return nil
 	})
@@ -135,15 +169,6 @@ func evict(ctx context.Context, cache *filecache.Cache, log *slog.Logger) {
 	}
 }
 
-// newLog makes the daemon's own log, on standard error for the journal.
-func newLog(c config) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.LogLevel}
-	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, options))
-	}
-	return slog.New(slog.NewTextHandler(os.Stderr, options))
-}
-
 // openCache opens the file cache and deletes what a crash left half done.
 func openCache(c config, log *slog.Logger, reclaim func(ctx context.Context, need int64)) (*filecache.Cache, error) {
 	dir, err := filepath.Abs(c.FileCache)
@@ -164,11 +189,7 @@ func openCache(c config, log *slog.Logger, reclaim func(ctx context.Context, nee
 const abortGrace = 10 * time.Second
 
 func daemonConfig(ctx context.Context, c config, cache *filecache.Cache, log *slog.Logger) (buildd.Config, error) {
-	home, err := filepath.Abs(os.Getenv("HOME"))
-	if err != nil || os.Getenv("HOME") == "" {
-		return buildd.Config{}, errors.New("HOME is not set: it says where build directories are made")
-	}
-	share, err := filepath.Abs(c.SharePath)
+	settings, err := jobSettings(c, cache.Dir())
 	if err != nil {
 		return buildd.Config{}, err
 	}
@@ -176,18 +197,30 @@ func daemonConfig(ctx context.Context, c config, cache *filecache.Cache, log *sl
 	if err != nil {
 		return buildd.Config{}, err
 	}
-	settings := job.Settings{
-		Home: home, FileCache: cache.Dir(), SharePath: share, User: buildUser(c),
+	return buildd.Config{
+		Arch: c.ArchitectureTag, Version: installedVersion(ctx), Types: types(c.ArchitectureTag),
+		Settings: settings, Cache: cache, Launcher: launcher, AbortGrace: abortGrace, Log: log,
+	}, nil
+}
+
+// jobSettings are what a build is told of the configuration.
+func jobSettings(c config, cacheDir string) (job.Settings, error) {
+	home, err := filepath.Abs(os.Getenv("HOME"))
+	if err != nil || os.Getenv("HOME") == "" {
+		return job.Settings{}, errors.New("HOME is not set: it says where build directories are made")
+	}
+	share, err := filepath.Abs(c.SharePath)
+	if err != nil {
+		return job.Settings{}, err
+	}
+	return job.Settings{
+		Home: home, FileCache: cacheDir, SharePath: share, User: buildUser(c),
 		AptProxy: c.AptProxy, SnapStore: c.SnapStore, ClamAVDatabase: c.ClamAVDatabase,
 		TemplatesArchive: c.TranslationResultArchive, ProxyPort: c.ProxyPort, NTPHost: c.NTPHost,
 		Container: containers(c),
 		Overlay:   c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, KeepRoots: c.CacheRoots,
 		WallLimit: c.WallLimit, SilenceLimit: c.SilenceLimit, LogLimit: c.LogLimit, AbortLimit: c.AbortLimit,
 		Keep: job.Keep{For: c.KeepFailed, Builds: c.KeepBuilds, MinFree: c.CacheMinFree},
-	}
-	return buildd.Config{
-		Arch: c.ArchitectureTag, Version: installedVersion(ctx), Types: types(c.ArchitectureTag),
-		Settings: settings, Cache: cache, Launcher: launcher, AbortGrace: abortGrace, Log: log,
 	}, nil
 }
 
@@ -257,21 +290,4 @@ func installedVersion(ctx context.Context) string {
 		}
 	}
 	return ""
-}
-
-// restrict lets only these networks in; everyone, when there are none.
-func restrict(allow []netip.Prefix, next http.Handler) http.Handler {
-	if len(allow) == 0 {
-		return next
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		peer, err := netip.ParseAddrPort(r.RemoteAddr)
-		for _, network := range allow {
-			if err == nil && network.Contains(peer.Addr().Unmap()) {
-				next.ServeHTTP(w, r)
-				return
-			}
-		}
-		http.Error(w, "This address may not use this builder ([access] allow).", http.StatusForbidden)
-	})
 }
