@@ -207,6 +207,13 @@ func TestKeptWithSomebodyInside(t *testing.T) {
 	must(t, leave.Close())
 	must(t, visit.Wait())
 
+	visit, _ = b.inside("riddle")
+	must(t, visit.Process.Signal(syscall.SIGHUP))
+	if err := visit.Wait(); err == nil {
+		t.Error("the visit goes on although its terminal is gone")
+	}
+	b.eventually("all of the visit is gone", func() bool { return len(b.mounts()) == 0 && len(b.workers()) == 0 })
+
 	// Killed, so that it cannot tidy up: all that it has started ends, and the
 	// next one can enter.
 	visit, _ = b.inside("riddle")
