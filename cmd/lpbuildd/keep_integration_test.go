@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -347,4 +348,47 @@ func TestKeepARealPackage(t *testing.T) {
 	}
 	b.expire(b.only().ID)
 	b.nothingKept()
+}
+
+// TestKeptGoesWhenTheDiskIsShort: before its time, and before a download is
+// refused or anything is evicted for it.
+func TestKeptGoesWhenTheDiskIsShort(t *testing.T) {
+	const minFree = 32 << 20
+	b := newBuilder(t, options{user: "buildd", cacheBytes: 256 << 20, config: keepOne + fmt.Sprintf("[cache]\nminfree = %d\n", minFree)})
+	b.useStandIn()
+	image := b.cheapImage(1 << 20)
+	keep := func() {
+		t.Helper()
+		b.run("riddle", b.riddle(image), "PACKAGEFAIL")
+		must(t, b.client.Clean(t.Context()))
+		b.checkLeaks()
+		b.only()
+	}
+	free := func() int64 {
+		t.Helper()
+		n, err := b.records().Free()
+		must(t, err)
+		return n
+	}
+
+	keep()
+	// The least that does not fit beside it, and fits without it: the clue takes a
+	// page or two.
+	other := b.put(make([]byte, free()-minFree+1))
+	b.nothingKept()
+	if !b.cached(image) || !b.cached(other) {
+		t.Error("something was evicted")
+	}
+	checkLog(t, b.keptLog(), "the disk is short")
+	must(t, os.Remove(filepath.Join(b.cache, other)))
+
+	keep()
+	filled := filepath.Join(b.cache, "filled")
+	must(t, os.WriteFile(filled, make([]byte, free()-minFree/2), 0o600))
+	b.eventually("what is kept is removed", func() bool {
+		all, err := b.records().List()
+		must(t, err)
+		return len(all) == 0
+	})
+	must(t, os.Remove(filled))
 }
