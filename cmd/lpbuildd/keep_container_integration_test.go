@@ -3,10 +3,13 @@
 package main_test
 
 import (
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"lpbuildd/backends/backendtest"
 	"lpbuildd/buildd"
@@ -38,10 +41,7 @@ func TestContainersKeep(t *testing.T) {
 			t.Cleanup(func() { r.forgetImage(t) })
 			fail := func() {
 				t.Helper()
-				must(t, r.client.Build(t.Context(), buildd.Request{BuildID: r.id("riddle"), Tag: "snap", Image: r.image, Args: map[string]any{
-					"name": "riddle", "series": "bookworm", "arch_tag": hostArch(t), "image_type": "chroot",
-					"git_repository": "https://git.invalid/riddle", "archives": []any{"deb https://u:hidden@archive.invalid/ bookworm main"},
-				}}))
+				r.startRiddle()
 				r.finish("CHROOTFAIL")
 				must(t, r.client.Clean(t.Context()))
 				r.checkLeaks()
@@ -68,6 +68,10 @@ func TestContainersKeep(t *testing.T) {
 				t.Errorf("it is %s", state)
 			}
 
+			if out, code := r.typed(record.ID, "cat /clue; exit 5\n"); code != 5 || !strings.Contains(out, "\r\nmore\r\n") {
+				t.Errorf("%d: %s", code, out)
+			}
+
 			visit, _ := r.inside(record.ID)
 			r.expire(record.ID)
 			r.eventually("what is kept is removed", func() bool { return len(r.containers(t)) == 1 })
@@ -84,6 +88,52 @@ func TestContainersKeep(t *testing.T) {
 			}
 		})
 	}
+}
+
+func (r *rig) startRiddle() {
+	r.t().Helper()
+	must(r.t(), r.client.Build(r.t().Context(), buildd.Request{BuildID: r.id("riddle"), Tag: "snap", Image: r.image, Args: map[string]any{
+		"name": "riddle", "series": "bookworm", "arch_tag": hostArch(r.t()), "image_type": "chroot",
+		"git_repository": "https://git.invalid/riddle", "archives": []any{"deb https://u:hidden@archive.invalid/ bookworm main"},
+	}}))
+}
+
+// TestContainersKeepSurvivesKills kills supervisors while they keep a
+// container: every container and profile is on record afterwards, or gone.
+func TestContainersKeepSurvivesKills(t *testing.T) {
+	needRoot(t)
+	seed := number(t, "LPBUILDD_SEED", int(time.Now().UnixNano()%1_000_000))
+	t.Logf("LPBUILDD_SEED=%d", seed)
+	random := rand.New(rand.NewPCG(uint64(seed), 0))
+	r := newRig(t, nil, "incus", "incus", "[keep]\nfailed = 1h\nbuilds = 100\n")
+	r.image = r.failingImage()
+	t.Cleanup(func() { r.forgetImage(t) })
+	for range number(t, "LPBUILDD_KILLS", 5) {
+		r.startRiddle()
+		r.reaches("Scanning for processes to kill in build")
+		<-time.After(time.Duration(random.IntN(3000)) * time.Millisecond)
+		if pid := r.supervisors()["supervise-run"]; pid != 0 {
+			must(t, syscall.Kill(pid, syscall.SIGKILL))
+		}
+		if st := r.settled(); st.State == buildd.Waiting {
+			must(t, r.client.Clean(t.Context()))
+		}
+	}
+	r.restart()
+	all, err := r.records().List()
+	must(t, err)
+	var want []string
+	for _, record := range all {
+		want = append(want, record.Container)
+		r.expire(record.ID)
+	}
+	slices.Sort(want)
+	t.Logf("kept are %v", want)
+	if got := r.containers(t); !slices.Equal(slices.Sorted(slices.Values(got)), want) || len(r.profiles(t)) != 0 {
+		t.Errorf("containers %v, profiles %v", got, r.profiles(t))
+	}
+	r.nothingKept()
+	r.checkNothingLeft()
 }
 
 // forgetImage deletes what the engine keeps of the base image.
