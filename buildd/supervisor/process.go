@@ -68,6 +68,13 @@ func (p process) kill(ctx context.Context) error {
 	return nil
 }
 
+// ask asks the process to end, if it still is the one it was.
+func (p process) ask() {
+	if p.alive() {
+		_ = unix.Kill(p.PID, unix.SIGTERM) // or it is killed
+	}
+}
+
 // Fields of /proc/<pid>/stat after the name, see proc(5).
 const (
 	stateField = 0

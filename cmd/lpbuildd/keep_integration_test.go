@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -187,6 +188,18 @@ func (b *builder) inside(name string) (cmd *exec.Cmd, leave io.Closer) {
 	return cmd, in
 }
 
+// typed is a visit by somebody at a terminal, who types this: what they see,
+// and the exit code.
+func (b *builder) typed(name, text string) (string, int) {
+	b.t.Helper()
+	needPrograms(b.t, "script")
+	enter := b.operator("enter", name)
+	script := exec.CommandContext(b.t.Context(), "script", "-qec", backends.Quote(enter.Args...), "/dev/null")
+	script.Stdin = strings.NewReader(text)
+	out, _ := script.CombinedOutput() // the exit code says it all
+	return string(out), script.ProcessState.ExitCode()
+}
+
 func TestKeptWithSomebodyInside(t *testing.T) {
 	b := newBuilder(t, options{user: "buildd", config: keepOne})
 	b.useStandIn()
@@ -206,6 +219,13 @@ func TestKeptWithSomebodyInside(t *testing.T) {
 	}
 	must(t, leave.Close())
 	must(t, visit.Wait())
+
+	visit, _ = b.inside("riddle")
+	must(t, visit.Process.Signal(syscall.SIGHUP))
+	if err := visit.Wait(); err == nil {
+		t.Error("the visit goes on although its terminal is gone")
+	}
+	b.eventually("all of the visit is gone", func() bool { return len(b.mounts()) == 0 && len(b.workers()) == 0 })
 
 	// Killed, so that it cannot tidy up: all that it has started ends, and the
 	// next one can enter.
@@ -322,7 +342,6 @@ func TestKeepSurvivesKills(t *testing.T) {
 // TestKeepARealPackage: the tree of a package that does not build is there, in
 // a shell in a terminal.
 func TestKeepARealPackage(t *testing.T) {
-	needPrograms(t, "script")
 	b := newBuilder(t, options{user: "buildd", config: keepOne})
 	w := b.realPackage(b.baseImage(), "echo half >debian/half; exit 1")
 	b.run("real", w, "PACKAGEFAIL")
@@ -330,14 +349,52 @@ func TestKeepARealPackage(t *testing.T) {
 	if out := b.mustOperate("enter", "real", "--", "sh", "-c", "cat /build/*/*/debian/half; id -un; uname -m"); !strings.HasPrefix(out, "half\nroot\n") {
 		t.Errorf("inside is %q", out)
 	}
-	enter := b.operator("enter", "real")
-	script := exec.CommandContext(t.Context(), "script", "-qec", backends.Quote(enter.Args...), "/dev/null")
-	script.Stdin = strings.NewReader("cd /build/*/*/debian && tty && cat half && ps ax | wc -l && exit 5\n")
-	out, err := script.CombinedOutput()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 5 || !strings.Contains(string(out), "/dev/pts/0\r\nhalf\r\n") {
-		t.Errorf("%v: %s", err, out)
+	if out, code := b.typed("real", "cd /build/*/*/debian && tty && cat half && exit 5\n"); code != 5 || !strings.Contains(out, "/dev/pts/0\r\nhalf\r\n") {
+		t.Errorf("%d: %s", code, out)
 	}
 	b.expire(b.only().ID)
 	b.nothingKept()
+}
+
+// TestKeptGoesWhenTheDiskIsShort: before its time, and before a download is
+// refused or anything is evicted for it.
+func TestKeptGoesWhenTheDiskIsShort(t *testing.T) {
+	const minFree = 32 << 20
+	b := newBuilder(t, options{user: "buildd", cacheBytes: 256 << 20, config: keepOne + fmt.Sprintf("[cache]\nminfree = %d\n", minFree)})
+	b.useStandIn()
+	image := b.cheapImage(1 << 20)
+	keep := func() {
+		t.Helper()
+		b.run("riddle", b.riddle(image), "PACKAGEFAIL")
+		must(t, b.client.Clean(t.Context()))
+		b.checkLeaks()
+		b.only()
+	}
+	free := func() int64 {
+		t.Helper()
+		n, err := b.records().Free()
+		must(t, err)
+		return n
+	}
+
+	keep()
+	// The least that does not fit beside it, and fits without it: the clue takes a
+	// page or two.
+	other := b.put(make([]byte, free()-minFree+1))
+	b.nothingKept()
+	if !b.cached(image) || !b.cached(other) {
+		t.Error("something was evicted")
+	}
+	checkLog(t, b.keptLog(), "the disk is short")
+	must(t, os.Remove(filepath.Join(b.cache, other)))
+
+	keep()
+	filled := filepath.Join(b.cache, "filled")
+	must(t, os.WriteFile(filled, make([]byte, free()-minFree/2), 0o600))
+	b.eventually("what is kept is removed", func() bool {
+		all, err := b.records().List()
+		must(t, err)
+		return len(all) == 0
+	})
+	must(t, os.Remove(filled))
 }

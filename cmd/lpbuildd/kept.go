@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"log/syslog"
 	"os"
+	"os/signal"
 	"os/user"
 	"path/filepath"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -102,7 +104,10 @@ func enter(cmd *cobra.Command, args []string) error {
 		}
 		names = []string{only}
 	}
-	return supervisor.Visit(cmd.Context(), state, names[0], whoAsks(), argv, systemLog())
+	// A visit ends with the connection that it came by.
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
+	defer stop()
+	return supervisor.Visit(ctx, state, names[0], whoAsks(), argv, systemLog())
 }
 
 // onlyKept is the one build that is kept. If there are several, it shows them.
