@@ -70,8 +70,9 @@ func (p process) kill(ctx context.Context) error {
 
 // Fields of /proc/<pid>/stat after the name, see proc(5).
 const (
-	stateField = 0
-	startField = 19
+	stateField  = 0
+	parentField = 1
+	startField  = 19
 )
 
 // stat returns the fields of /proc/<pid>/stat after the name.

@@ -43,7 +43,7 @@ func newServeCommand() *cobra.Command {
 
 // serve runs the daemon until ctx ends. A build that runs goes on without it.
 func serve(ctx context.Context, flags *pflag.FlagSet) error {
-	load := func() (config, []origin, error) { return loadConfig(flags, os.LookupEnv) }
+	load := func() (config, []origin, error) { return usableConfig(flags, os.LookupEnv) }
 	c, origins, err := load()
 	if err != nil {
 		return fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)
@@ -54,6 +54,7 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	}
 	log := own.Logger
 	warn(log, origins)
+	reportLimits(log, configPath(flags, os.LookupEnv), c)
 	cache, err := openCache(c, log)
 	if err != nil {
 		return err
@@ -215,6 +216,7 @@ func jobSettings(c config, cacheDir string) (job.Settings, error) {
 		Container: containers(c),
 		Overlay:   c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, KeepRoots: c.CacheRoots,
 		WallLimit: c.WallLimit, SilenceLimit: c.SilenceLimit, LogLimit: c.LogLimit, AbortLimit: c.AbortLimit,
+		Limits: limitsOf(c, thisMachine()),
 	}, nil
 }
 
