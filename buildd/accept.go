@@ -90,6 +90,9 @@ func (d *Daemon) launch(ctx context.Context, r Request) error {
 	if err := os.WriteFile(d.logPath(), nil, 0o640); err != nil { //nolint:gosec // readable by the group of the builder
 		return fmt.Errorf("cannot make the build log: %w", err)
 	}
+	if err := job.WriteLimits(d.dir, d.settings.Limits); err != nil {
+		return err
+	}
 	if err := d.startSupervisor(ctx); err != nil {
 		return err
 	}

@@ -77,8 +77,9 @@ func (p process) ask() {
 
 // Fields of /proc/<pid>/stat after the name, see proc(5).
 const (
-	stateField = 0
-	startField = 19
+	stateField  = 0
+	parentField = 1
+	startField  = 19
 )
 
 // stat returns the fields of /proc/<pid>/stat after the name.

@@ -43,7 +43,7 @@ func newServeCommand() *cobra.Command {
 
 // serve runs the daemon until ctx ends. A build that runs goes on without it.
 func serve(ctx context.Context, flags *pflag.FlagSet) error {
-	load := func() (config, []origin, error) { return loadConfig(flags, os.LookupEnv) }
+	load := func() (config, []origin, error) { return usableConfig(flags, os.LookupEnv) }
 	c, origins, err := load()
 	if err != nil {
 		return fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)
@@ -54,6 +54,7 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	}
 	log := own.Logger
 	warn(log, origins)
+	reportLimits(log, configPath(flags, os.LookupEnv), c)
 	// The daemon is there before anything is downloaded.
 	var daemon *buildd.Daemon
 	cache, err := openCache(c, log, func(ctx context.Context, need int64) { daemon.ReclaimKept(ctx, need) })
@@ -220,7 +221,8 @@ func jobSettings(c config, cacheDir string) (job.Settings, error) {
 		Container: containers(c),
 		Overlay:   c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, KeepRoots: c.CacheRoots,
 		WallLimit: c.WallLimit, SilenceLimit: c.SilenceLimit, LogLimit: c.LogLimit, AbortLimit: c.AbortLimit,
-		Keep: job.Keep{For: c.KeepFailed, Builds: c.KeepBuilds, MinFree: c.CacheMinFree},
+		Keep:   job.Keep{For: c.KeepFailed, Builds: c.KeepBuilds, MinFree: c.CacheMinFree},
+		Limits: limitsOf(c, thisMachine()),
 	}, nil
 }
 
