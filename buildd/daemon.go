@@ -50,7 +50,10 @@ type Config struct {
 	// RetryDelay is how long to wait before the end of a build is written down
 	// again when that was not possible; 0 is 5 seconds.
 	RetryDelay time.Duration
-	Log        *slog.Logger
+	// LossTime is for how long a drained builder that lost its build says that
+	// it is idle; 0 is 14 seconds, see drain.go.
+	LossTime time.Duration
+	Log      *slog.Logger
 }
 
 // Daemon is the builder. Make one with New; its methods are safe for
@@ -64,6 +67,9 @@ type Daemon struct {
 	done chan struct{} // closed by stop
 	stop func()
 	wg   sync.WaitGroup
+
+	loss      loss        // of a build, in a crash
+	drainSeen atomic.Bool // the operator's wish, as it was last logged
 
 	sweeping   sync.Mutex // held by EmptyTrash
 	protecting sync.Mutex // held while the cache is told what is in use
@@ -80,6 +86,7 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, 5*time.Second)
 	state := cfg.Cache.StateDir()
 	d := &Daemon{cfg: cfg, state: state, dir: filepath.Join(state, "build"), done: make(chan struct{})}
+	d.loss.time = cmp.Or(cfg.LossTime, defaultLossTime)
 	d.stop = sync.OnceFunc(func() { close(d.done) })
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the folder of builds: %w", err)

@@ -20,10 +20,17 @@ type snapshot struct {
 	inUse    []string // cache entries that must not be evicted
 }
 
-// Status is a snapshot of the builder. It takes no lock.
+// Status is a snapshot of the builder. It takes no lock, and looks at the disk
+// only when there is no build.
 func (d *Daemon) Status() Status {
 	s := d.now.Load()
 	status := s.status
+	if status.State == Idle {
+		if !d.loss.telling() {
+			status.Drained = d.drained()
+		}
+		return status
+	}
 	if s.tailer != nil {
 		status.LogTail = s.tailer.Tail()
 	}

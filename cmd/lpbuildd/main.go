@@ -42,7 +42,7 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServeCommand(), newConfigCommand())
+	root.AddCommand(newServeCommand(), newConfigCommand(), newDrainCommand(), newUndrainCommand())
 	root.AddCommand(newSupervisorCommands()...)
 	return root
 }
