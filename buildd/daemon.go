@@ -85,7 +85,7 @@ type Daemon struct {
 func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, 5*time.Second)
 	state := cfg.Cache.StateDir()
-	d := &Daemon{cfg: cfg, state: state, dir: filepath.Join(state, "build"), done: make(chan struct{})}
+	d := &Daemon{cfg: cfg, state: state, dir: filepath.Join(state, buildFolder), done: make(chan struct{})}
 	d.loss.time = cmp.Or(cfg.LossTime, defaultLossTime)
 	d.stop = sync.OnceFunc(func() { close(d.done) })
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
@@ -116,6 +116,9 @@ func (d *Daemon) Close() {
 	d.mu.Unlock()
 	d.wg.Wait()
 }
+
+// buildFolder is the folder of the running build, in the state folder.
+const buildFolder = "build"
 
 // closing says that Close was called.
 func (d *Daemon) closing() bool {

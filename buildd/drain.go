@@ -77,16 +77,6 @@ func ReadDrain(state string) *Drain {
 	return &d
 }
 
-// Look tells what the builder with this state folder does, whether its daemon
-// runs or not. There is a build unless the state is Idle.
-func Look(state string) (s State, buildID string, err error) {
-	j, err := readJournal(state)
-	if err != nil {
-		return j.State, "", fmt.Errorf("cannot tell what the builder does: %w", err)
-	}
-	return j.State, j.BuildID, nil
-}
-
 // drained says why an idle builder takes no builds, "" if it does take them.
 func (d *Daemon) drained() string {
 	drain := ReadDrain(d.state)

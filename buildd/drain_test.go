@@ -3,6 +3,7 @@ package buildd_test
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,8 +64,9 @@ func TestDrainingDisturbsNoBuild(t *testing.T) {
 	if s := r.Status(); s.State != buildd.Building || s.Drained != "" || s.LogTail == nil {
 		t.Errorf("building: %+v", s)
 	}
-	if state, id, err := buildd.Look(r.config.Cache.StateDir()); state != buildd.Building || id != "B-1" || err != nil {
-		t.Errorf("looks like %s of %q, %v", state, id, err)
+	seen, err := buildd.Look(r.config.Cache.StateDir())
+	if err != nil || seen.State != buildd.Building || seen.BuildID != "B-1" || !slices.Equal(seen.InUse, []string{r.image}) {
+		t.Errorf("looks like %+v, %v", seen, err)
 	}
 	if err := r.Abort(t.Context()); err != nil {
 		t.Fatal(err)
@@ -80,8 +82,8 @@ func TestDrainingDisturbsNoBuild(t *testing.T) {
 	if s := r.Status(); s.Drained != drainedText {
 		t.Errorf("after clean: %+v", s)
 	}
-	if state, _, err := buildd.Look(r.config.Cache.StateDir()); state != buildd.Idle || err != nil {
-		t.Errorf("looks like %s, %v", state, err)
+	if seen, err = buildd.Look(r.config.Cache.StateDir()); err != nil || seen.State != buildd.Idle || len(seen.InUse) > 0 {
+		t.Errorf("looks like %+v, %v", seen, err)
 	}
 }
 

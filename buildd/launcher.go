@@ -3,12 +3,18 @@ package buildd
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
+
+	"lpbuildd/buildd/job"
 )
 
 // Launcher starts the privileged helpers of the daemon. All are this same
@@ -21,6 +27,8 @@ type Launcher struct {
 	Cleanup []string
 	// Trash deletes what builds have left for later.
 	Trash []string
+	// Kept looks after what is kept for later builds.
+	Kept []string
 }
 
 // start starts the supervisor of a build and returns at once. The supervisor
@@ -60,6 +68,32 @@ func await(ctx context.Context, dir string, argv []string) error {
 		return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(out.String()))
 	}
 	return nil
+}
+
+// AskKept has the helper look after what is kept for later builds of the builder
+// with this state folder. A builder that never ran has nothing.
+func (l Launcher) AskKept(ctx context.Context, state string, r job.KeptRequest) (job.KeptReport, error) {
+	var report job.KeptReport
+	dir := filepath.Join(state, buildFolder)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return report, nil
+	}
+	request, err := json.Marshal(r)
+	if err != nil {
+		return report, err
+	}
+	cmd := exec.CommandContext(ctx, l.Kept[0], l.Kept[1:]...) //nolint:gosec // this same program
+	cmd.Dir = dir
+	cmd.Env = environment()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(request), &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return report, fmt.Errorf("%s: %w: %s", strings.Join(l.Kept, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &report); err != nil {
+		return report, fmt.Errorf("cannot read the answer of %s: %w", strings.Join(l.Kept, " "), err)
+	}
+	return report, nil
 }
 
 // environment is that of this process, without sudo's word on who asks: if the

@@ -22,6 +22,7 @@ const (
 	RoleRun     = "supervise-run"
 	RoleCleanup = "cleanup"
 	RoleTrash   = "empty-trash"
+	RoleKept    = "kept"
 )
 
 // Enter starts Init in new PID, mount and IPC namespaces, with the same

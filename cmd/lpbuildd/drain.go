@@ -109,16 +109,16 @@ type waiter struct {
 // look describes what keeps a drained builder from being empty, "" if nothing
 // does.
 func (w waiter) look() (string, error) {
-	state, id, err := buildd.Look(w.state)
+	seen, err := buildd.Look(w.state)
 	switch {
 	case err != nil:
 		return "", err
-	case state == buildd.Idle:
+	case seen.State == buildd.Idle:
 		return "", nil
-	case state == buildd.Waiting:
-		return fmt.Sprintf("the results of %q wait for the manager", id), nil
+	case seen.State == buildd.Waiting:
+		return fmt.Sprintf("the results of %q wait for the manager", seen.BuildID), nil
 	}
-	return fmt.Sprintf("%q still runs (%s)", id, state), nil
+	return fmt.Sprintf("%q still runs (%s)", seen.BuildID, seen.State), nil
 }
 
 // report says what a drained builder does.

@@ -42,7 +42,8 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServeCommand(), newConfigCommand(), newDrainCommand(), newUndrainCommand())
+	root.AddCommand(newServeCommand(), newConfigCommand())
+	root.AddCommand(newOperatorCommands()...)
 	root.AddCommand(newSupervisorCommands()...)
 	return root
 }

@@ -17,6 +17,11 @@ import (
 	"lpbuildd/filecache"
 )
 
+// newOperatorCommands returns the commands for the operator of a builder.
+func newOperatorCommands() []*cobra.Command {
+	return []*cobra.Command{newDrainCommand(), newUndrainCommand(), newGCCommand()}
+}
+
 // installedConfig is what the commands for operators read where nobody names a
 // configuration.
 const installedConfig = "/etc/launchpad-buildd/default"
