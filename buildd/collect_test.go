@@ -94,3 +94,41 @@ func TestABuilderThatNeverRanKeepsNothing(t *testing.T) {
 		t.Errorf("got %+v, %v", report, err)
 	}
 }
+
+func TestRemoveImage(t *testing.T) {
+	r := newRig(t)
+	cache := r.config.Cache
+	l, asked := helper(t, `{"kept": [{"kind": "unpacked image", "image": "aa", "bytes": 7, "gone": true}]}`)
+	c, err := buildd.RemoveImage(t.Context(), cache, l, job.KeptRequest{Image: r.image})
+	if err != nil || len(c.Removed) != 2 || c.Removed[1].Name != r.image || c.Bytes != c.Removed[1].Bytes+7 || r.has(r.image) {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	if request, err := os.ReadFile(asked); err != nil || !strings.Contains(string(request), `"do":"remove","image":"`+r.image) {
+		t.Errorf("asked for %s, %v", request, err)
+	}
+	nothing, _ := helper(t, "{}")
+	if _, err := buildd.RemoveImage(t.Context(), cache, nothing, job.KeptRequest{Image: r.image}); err == nil || !strings.Contains(err.Error(), "there is no base image") {
+		t.Errorf("once more: %v", err)
+	}
+}
+
+func TestRemoveImageRefusesWhatIsUsed(t *testing.T) {
+	r := newRig(t)
+	locked, _ := helper(t, `{"problems": ["a container uses it"]}`)
+	if _, err := buildd.RemoveImage(t.Context(), r.config.Cache, locked, job.KeptRequest{Image: r.image}); err == nil || !strings.Contains(err.Error(), "a container uses it") {
+		t.Errorf("what a container uses: %v", err)
+	}
+	r.build("wait")
+	l, asked := helper(t, "{}")
+	_, err := buildd.RemoveImage(t.Context(), r.config.Cache, l, job.KeptRequest{Image: r.image})
+	if err == nil || !strings.Contains(err.Error(), `the build "B-1" (BUILDING) uses it`) {
+		t.Errorf("what a build uses: %v", err)
+	}
+	if _, err := os.Lstat(asked); err == nil || !r.has(r.image) {
+		t.Error("something was removed")
+	}
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitEnd()
+}
