@@ -25,6 +25,10 @@ const (
 	RoleKept    = "kept"
 )
 
+// SudoRoles are the roles that the daemon's user starts through sudo: what its
+// sudo rule has to allow, and no more.
+func SudoRoles() []string { return []string{RoleEnter, RoleCleanup, RoleTrash, RoleKept} }
+
 // Enter starts Init in new PID, mount and IPC namespaces, with the same
 // standard input, and waits for its end. When this process dies, however it
 // dies, so does everything inside.

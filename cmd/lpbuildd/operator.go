@@ -19,7 +19,7 @@ import (
 
 // newOperatorCommands returns the commands for the operator of a builder.
 func newOperatorCommands() []*cobra.Command {
-	return []*cobra.Command{newDrainCommand(), newUndrainCommand(), newGCCommand(), newImageCommand()}
+	return []*cobra.Command{newDrainCommand(), newUndrainCommand(), newGCCommand(), newImageCommand(), newSelftestCommand()}
 }
 
 // installedConfig is what the commands for operators read where nobody names a
