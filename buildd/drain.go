@@ -80,8 +80,12 @@ func ReadDrain(state string) *Drain {
 // drained says why an idle builder takes no builds, "" if it does take them.
 func (d *Daemon) drained() string {
 	drain := ReadDrain(d.state)
-	if changed := d.drainSeen.Swap(drain != nil) != (drain != nil); changed {
-		d.cfg.Log.Info("Operator's wish has changed", "drained", drain != nil)
+	before := d.drainSeen.Swap(drain != nil)
+	switch {
+	case drain == nil && before:
+		d.cfg.Log.Info("Builder takes builds again")
+	case drain != nil && !before:
+		d.cfg.Log.Info("Builder is drained by its operator", "since", drain.Since, "reason", drain.Reason)
 	}
 	if drain == nil {
 		return ""

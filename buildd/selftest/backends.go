@@ -21,7 +21,7 @@ func (t *tester) overlay(ctx context.Context) Finding {
 	case !t.Root:
 		return skipped("mounting needs root", needsRoot)
 	}
-	if err := chroot.TryOverlay(ctx, t.Settings.FileCache, t.Settings.Home); err != nil {
+	if err := chroot.TryOverlay(ctx, t.Cache.StateDir(), t.Settings.Home); err != nil {
 		return warning(err.Error(), advice)
 	}
 	return ok("an overlay in %s on a root in %s works", t.Settings.Home, t.Settings.FileCache)

@@ -33,6 +33,10 @@ func (t *tester) buildUser(context.Context) Finding {
 	if !slices.Contains(groups, group.Gid) {
 		return failed(fmt.Sprintf("%s is not in the group sbuild", name), fmt.Sprintf("Add it, and restart the daemon: adduser %s sbuild", name))
 	}
+	if t.Owner.Uid == "0" {
+		return warning("the file cache belongs to root, so the daemon is taken to run as root",
+			fmt.Sprintf("Run it as %s, and give it the cache: chown -R %[1]s: %s", name, t.Settings.FileCache))
+	}
 	return ok("%s, uid %s, in the group sbuild; the daemon runs as %s", name, u.Uid, t.Owner.Username)
 }
 

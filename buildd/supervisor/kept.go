@@ -17,6 +17,9 @@ import (
 // keptLimit is how long the container engine may take for all of its images.
 const keptLimit = 10 * time.Minute
 
+// maxKeptRequest is more than any request takes.
+const maxKeptRequest = 1 << 20
+
 // Kept reads a job.KeptRequest and answers it with a job.KeptReport, for the
 // build folder that is the working directory. It disturbs no build.
 func Kept(ctx context.Context, in io.Reader, out io.Writer) error {
@@ -25,7 +28,7 @@ func Kept(ctx context.Context, in io.Reader, out io.Writer) error {
 		return err
 	}
 	var request job.KeptRequest
-	if err := json.NewDecoder(in).Decode(&request); err != nil {
+	if err := json.NewDecoder(io.LimitReader(in, maxKeptRequest)).Decode(&request); err != nil {
 		return fmt.Errorf("cannot read the request: %w", err)
 	}
 	k := keeper{

@@ -25,10 +25,13 @@ func newGCCommand() *cobra.Command {
   imported images       beyond [backend] images and imagesage
   half-unpacked images, temporary files and the trash, which crashes have left
 
-Nothing goes that a running or waiting build uses, or that was fetched or used
-in the last 15 minutes. The daemon may run meanwhile; it keeps the same limits
-itself, every 10 minutes and with every build. Lower limits for once are given
-with --set.
+Nothing goes that a running or waiting build uses, and no cached file that was
+fetched or used in the last 15 minutes. Imported images are those of all builders
+that use the same container engine and project.
+
+The daemon may run meanwhile. It keeps the same limits itself: those of cached files
+every 10 minutes, the others with each build. Lower limits for once are given with
+--set.
 
 As the daemon's user this needs the sudo rule of 'lpbuildd kept'.`,
 		Example: `  lpbuildd gc --dry-run
