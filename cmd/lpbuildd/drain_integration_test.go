@@ -91,7 +91,8 @@ func TestDrainDuringABuild(t *testing.T) {
 func TestDrainedBuilderTellsThatABuildIsLost(t *testing.T) {
 	b := newBuilder(t, options{user: "buildd"})
 	b.useStandIn()
-	b.build("lost", b.cheap(b.cheapImage(1<<20), "sleep 600\n"))
+	b.build("lost", b.cheap(b.cheapImage(1<<20), "echo here\nsleep 600\n"))
+	b.reaches("\nhere\n")
 	b.operates("root", "drain")
 	b.kill()
 	for _, pid := range b.supervisors() {
