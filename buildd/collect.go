@@ -48,16 +48,16 @@ const (
 // not allow, and what processes that died have left, but nothing that a running
 // or waiting build uses. It may be called while the daemon runs. A dry run
 // removes nothing. What goes wrong does not keep the rest.
-func Collect(ctx context.Context, cache *filecache.Cache, l Launcher, r job.KeptRequest, dryRun bool) Collection {
+func Collect(ctx context.Context, cache *filecache.Cache, l Launcher, r job.StockRequest, dryRun bool) Collection {
 	c := Collection{Removed: []Removal{}}
 	c.problem(c.files(ctx, cache, dryRun))
-	r.Do = job.KeptCollect
+	r.Do = job.StockCollect
 	if dryRun {
-		r.Do = job.KeptList
+		r.Do = job.StockList
 	}
-	report, err := l.AskKept(ctx, cache.StateDir(), r)
+	report, err := l.AskStock(ctx, cache.StateDir(), r)
 	c.problem(err)
-	for _, k := range report.Kept {
+	for _, k := range report.Stock {
 		if k.Gone {
 			c.add(Removal{Kind: k.Kind, Name: k.Image, Bytes: k.Bytes, Used: k.Used})
 		}

@@ -17,7 +17,7 @@ import (
 func helper(t *testing.T, answer string) (l buildd.Launcher, asked string) {
 	t.Helper()
 	asked = filepath.Join(t.TempDir(), "asked")
-	l.Kept = []string{"sh", "-c", `cat >"$0"; printf '%s' "$1"`, asked, answer}
+	l.Stock = []string{"sh", "-c", `cat >"$0"; printf '%s' "$1"`, asked, answer}
 	return l, asked
 }
 
@@ -48,9 +48,9 @@ func TestCollectSparesWhatABuildUses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = cache.Close() }()
-	l, asked := helper(t, `{"kept": [{"kind": "trash", "bytes": 5, "gone": true}, {"kind": "unpacked image", "image": "aa", "bytes": 7}], "problems": ["one"]}`)
+	l, asked := helper(t, `{"stock": [{"kind": "trash", "bytes": 5, "gone": true}, {"kind": "unpacked image", "image": "aa", "bytes": 7}], "problems": ["one"]}`)
 	for _, dryRun := range []bool{true, false} {
-		c := buildd.Collect(t.Context(), cache, l, job.KeptRequest{KeepRoots: 3}, dryRun)
+		c := buildd.Collect(t.Context(), cache, l, job.StockRequest{KeepRoots: 3}, dryRun)
 		if len(c.Removed) != 2 || c.Removed[0].Name != unused || c.Removed[1].Kind != "trash" || c.Bytes != c.Removed[0].Bytes+5 || len(c.Problems) != 1 {
 			t.Errorf("dry run %v: %+v", dryRun, c)
 		}
@@ -79,7 +79,7 @@ func TestCollectRemovesNothingWhenItCannotTellWhatIsUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = cache.Close() }()
-	c := buildd.Collect(t.Context(), cache, buildd.Launcher{Kept: []string{"false"}}, job.KeptRequest{}, false)
+	c := buildd.Collect(t.Context(), cache, buildd.Launcher{Stock: []string{"false"}}, job.StockRequest{}, false)
 	if len(c.Removed) != 0 || len(c.Problems) != 2 || !strings.Contains(c.Problems[1], "false: exit status 1") {
 		t.Errorf("got %+v", c)
 	}
@@ -89,8 +89,8 @@ func TestCollectRemovesNothingWhenItCannotTellWhatIsUsed(t *testing.T) {
 }
 
 func TestABuilderThatNeverRanKeepsNothing(t *testing.T) {
-	report, err := buildd.Launcher{Kept: []string{"false"}}.AskKept(t.Context(), t.TempDir(), job.KeptRequest{})
-	if err != nil || len(report.Kept) > 0 {
+	report, err := buildd.Launcher{Stock: []string{"false"}}.AskStock(t.Context(), t.TempDir(), job.StockRequest{})
+	if err != nil || len(report.Stock) > 0 {
 		t.Errorf("got %+v, %v", report, err)
 	}
 }
@@ -98,8 +98,8 @@ func TestABuilderThatNeverRanKeepsNothing(t *testing.T) {
 func TestRemoveImage(t *testing.T) {
 	r := newRig(t)
 	cache := r.config.Cache
-	l, asked := helper(t, `{"kept": [{"kind": "unpacked image", "image": "aa", "bytes": 7, "gone": true}]}`)
-	c, err := buildd.RemoveImage(t.Context(), cache, l, job.KeptRequest{Image: r.image})
+	l, asked := helper(t, `{"stock": [{"kind": "unpacked image", "image": "aa", "bytes": 7, "gone": true}]}`)
+	c, err := buildd.RemoveImage(t.Context(), cache, l, job.StockRequest{Image: r.image})
 	if err != nil || len(c.Removed) != 2 || c.Removed[1].Name != r.image || c.Bytes != c.Removed[1].Bytes+7 || r.has(r.image) {
 		t.Errorf("got %+v, %v", c, err)
 	}
@@ -107,7 +107,7 @@ func TestRemoveImage(t *testing.T) {
 		t.Errorf("asked for %s, %v", request, err)
 	}
 	nothing, _ := helper(t, "{}")
-	if _, err := buildd.RemoveImage(t.Context(), cache, nothing, job.KeptRequest{Image: r.image}); err == nil || !strings.Contains(err.Error(), "there is no base image") {
+	if _, err := buildd.RemoveImage(t.Context(), cache, nothing, job.StockRequest{Image: r.image}); err == nil || !strings.Contains(err.Error(), "there is no base image") {
 		t.Errorf("once more: %v", err)
 	}
 }
@@ -115,12 +115,12 @@ func TestRemoveImage(t *testing.T) {
 func TestRemoveImageRefusesWhatIsUsed(t *testing.T) {
 	r := newRig(t)
 	locked, _ := helper(t, `{"problems": ["a container uses it"]}`)
-	if _, err := buildd.RemoveImage(t.Context(), r.config.Cache, locked, job.KeptRequest{Image: r.image}); err == nil || !strings.Contains(err.Error(), "a container uses it") {
+	if _, err := buildd.RemoveImage(t.Context(), r.config.Cache, locked, job.StockRequest{Image: r.image}); err == nil || !strings.Contains(err.Error(), "a container uses it") {
 		t.Errorf("what a container uses: %v", err)
 	}
 	r.build("wait")
 	l, asked := helper(t, "{}")
-	_, err := buildd.RemoveImage(t.Context(), r.config.Cache, l, job.KeptRequest{Image: r.image})
+	_, err := buildd.RemoveImage(t.Context(), r.config.Cache, l, job.StockRequest{Image: r.image})
 	if err == nil || !strings.Contains(err.Error(), `the build "B-1" (BUILDING) uses it`) {
 		t.Errorf("what a build uses: %v", err)
 	}

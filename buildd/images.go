@@ -14,14 +14,14 @@ import (
 // RemoveImage removes a base image from the cache, with what is kept of it for
 // later builds: its unpacked root, and what container engines imported. Nothing
 // is removed if a build uses it. The daemon may run meanwhile.
-func RemoveImage(ctx context.Context, cache *filecache.Cache, l Launcher, r job.KeptRequest) (Collection, error) {
+func RemoveImage(ctx context.Context, cache *filecache.Cache, l Launcher, r job.StockRequest) (Collection, error) {
 	c := Collection{Removed: []Removal{}}
 	if err := checkUnused(cache, r.Image); err != nil {
 		return c, err
 	}
-	r.Do = job.KeptRemove
-	report, err := l.AskKept(ctx, cache.StateDir(), r)
-	for _, k := range report.Kept {
+	r.Do = job.StockRemove
+	report, err := l.AskStock(ctx, cache.StateDir(), r)
+	for _, k := range report.Stock {
 		c.add(Removal{Kind: k.Kind, Name: k.Image, Bytes: k.Bytes, Used: k.Used})
 	}
 	if len(report.Problems) > 0 {

@@ -27,8 +27,8 @@ type Launcher struct {
 	Cleanup []string
 	// Trash deletes what builds have left for later.
 	Trash []string
-	// Kept looks after what is kept for later builds.
-	Kept []string
+	// Stock looks after what is kept for later builds.
+	Stock []string
 }
 
 // start starts the supervisor of a build and returns at once. The supervisor
@@ -70,10 +70,10 @@ func await(ctx context.Context, dir string, argv []string) error {
 	return nil
 }
 
-// AskKept has the helper look after what is kept for later builds of the builder
+// AskStock has the helper look after what is kept for later builds of the builder
 // with this state folder. A builder that never ran has nothing.
-func (l Launcher) AskKept(ctx context.Context, state string, r job.KeptRequest) (job.KeptReport, error) {
-	var report job.KeptReport
+func (l Launcher) AskStock(ctx context.Context, state string, r job.StockRequest) (job.StockReport, error) {
+	var report job.StockReport
 	dir := filepath.Join(state, buildFolder)
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return report, nil
@@ -82,16 +82,16 @@ func (l Launcher) AskKept(ctx context.Context, state string, r job.KeptRequest) 
 	if err != nil {
 		return report, err
 	}
-	cmd := exec.CommandContext(ctx, l.Kept[0], l.Kept[1:]...) //nolint:gosec // this same program
+	cmd := exec.CommandContext(ctx, l.Stock[0], l.Stock[1:]...) //nolint:gosec // this same program
 	cmd.Dir = dir
 	cmd.Env = environment()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(request), &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return report, fmt.Errorf("%s: %w: %s", strings.Join(l.Kept, " "), err, strings.TrimSpace(stderr.String()))
+		return report, fmt.Errorf("%s: %w: %s", strings.Join(l.Stock, " "), err, strings.TrimSpace(stderr.String()))
 	}
 	if err := json.Unmarshal(stdout.Bytes(), &report); err != nil {
-		return report, fmt.Errorf("cannot read the answer of %s: %w", strings.Join(l.Kept, " "), err)
+		return report, fmt.Errorf("cannot read the answer of %s: %w", strings.Join(l.Stock, " "), err)
 	}
 	return report, nil
 }

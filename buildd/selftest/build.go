@@ -113,8 +113,8 @@ func (t *tester) restorer(ctx context.Context, client *rpc.Client) func() error 
 	for _, e := range entries {
 		before[e.Name] = true
 	}
-	request := job.KeptRequest{Do: job.KeptList, Container: noEngine()}
-	report, listErr := t.Launcher.AskKept(ctx, t.Cache.StateDir(), request)
+	request := job.StockRequest{Do: job.StockList, Container: noEngine()}
+	report, listErr := t.Launcher.AskStock(ctx, t.Cache.StateDir(), request)
 	return func() error {
 		client.Close()
 		f, err := t.files()
@@ -127,9 +127,9 @@ func (t *tester) restorer(ctx context.Context, client *rpc.Client) func() error 
 				errs = append(errs, t.Cache.Remove(sum))
 			}
 		}
-		if !slices.ContainsFunc(report.Kept, func(k job.Kept) bool { return k.Image == f.image }) {
-			request.Do, request.Image = job.KeptRemove, f.image
-			_, err := t.Launcher.AskKept(context.WithoutCancel(ctx), t.Cache.StateDir(), request)
+		if !slices.ContainsFunc(report.Stock, func(k job.Stock) bool { return k.Image == f.image }) {
+			request.Do, request.Image = job.StockRemove, f.image
+			_, err := t.Launcher.AskStock(context.WithoutCancel(ctx), t.Cache.StateDir(), request)
 			errs = append(errs, err)
 		}
 		return errors.Join(errs...)

@@ -133,7 +133,7 @@ func (p *private) close(ctx context.Context) error {
 		errs = append(errs, backends.Host{Dir: build}.Run(ctx, backends.Command{Argv: p.Launcher.Cleanup}))
 	}
 	// Nothing may be kept, and no container engine has anything of it.
-	_, err := p.Launcher.AskKept(ctx, state, job.KeptRequest{Do: job.KeptCollect, Container: noEngine()})
+	_, err := p.Launcher.AskStock(ctx, state, job.StockRequest{Do: job.StockCollect, Container: noEngine()})
 	errs = append(errs, err, os.RemoveAll(p.dir))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("cannot remove %s: %w", p.dir, err)

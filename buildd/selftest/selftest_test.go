@@ -28,7 +28,7 @@ func newTester(t *testing.T) *tester {
 		t.Fatal(err)
 	}
 	b := Builder{
-		Program: "/bin/false", Verbs: []string{"supervise", "kept"}, Owner: me, URL: "http://127.0.0.1:1", Arch: "amd64",
+		Program: "/bin/false", Verbs: []string{"supervise", "stock"}, Owner: me, URL: "http://127.0.0.1:1", Arch: "amd64",
 		Settings: job.Settings{
 			Home: t.TempDir(), FileCache: t.TempDir(), SharePath: t.TempDir(), User: me.Username,
 			Container: job.Container{Instance: "default", Socket: "/nonexistent", Firewall: "auto"},
@@ -61,7 +61,7 @@ func TestChecks(t *testing.T) {
 		{"sudo rule", "without sudo", func(_ *testing.T, b *tester) { b.Owner, b.owner.Path = &user.User{Uid: "12345"}, "/nonexistent" }, Failed, "Install the package"},
 		{"sudo rule", "that is missing", func(t *testing.T, b *tester) {
 			b.Owner, b.owner.Path = &user.User{Uid: "12345", Username: "builder"}, refusing(t)
-		}, Failed, "Write this into a file in /etc/sudoers.d: builder ALL=(root) NOPASSWD: /bin/false supervise, /bin/false kept"},
+		}, Failed, "Write this into a file in /etc/sudoers.d: builder ALL=(root) NOPASSWD: /bin/false supervise, /bin/false stock"},
 		{"sbuild", "that is missing", func(_ *testing.T, b *tester) { b.owner.Path = "/nonexistent" }, Failed, "sbuild"},
 		{"shipped files", "that are missing", never, Failed, "builder.sharepath"},
 		{"shipped files", "where they should be", func(t *testing.T, b *tester) { touch(t, b.Settings.SharePath+"/sbuildrc") }, OK, "sbuildrc"},

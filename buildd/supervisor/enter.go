@@ -22,12 +22,12 @@ const (
 	RoleRun     = "supervise-run"
 	RoleCleanup = "cleanup"
 	RoleTrash   = "empty-trash"
-	RoleKept    = "kept"
+	RoleStock   = "stock"
 )
 
 // SudoRoles are the roles that the daemon's user starts through sudo: what its
 // sudo rule has to allow, and no more.
-func SudoRoles() []string { return []string{RoleEnter, RoleCleanup, RoleTrash, RoleKept} }
+func SudoRoles() []string { return []string{RoleEnter, RoleCleanup, RoleTrash, RoleStock} }
 
 // Enter starts Init in new PID, mount and IPC namespaces, with the same
 // standard input, and waits for its end. When this process dies, however it

@@ -33,7 +33,7 @@ The daemon may run meanwhile. It keeps the same limits itself: those of cached f
 every 10 minutes, the others with each build. Lower limits for once are given with
 --set.
 
-As the daemon's user this needs the sudo rule of 'lpbuildd kept'.`,
+As the daemon's user this needs the sudo rule of 'lpbuildd stock'.`,
 		Example: `  lpbuildd gc --dry-run
   lpbuildd gc --set cache.maxsize=10G --set cache.roots=0`,
 		Args: cobra.NoArgs,
@@ -47,7 +47,7 @@ As the daemon's user this needs the sudo rule of 'lpbuildd kept'.`,
 			if err != nil {
 				return err
 			}
-			c := buildd.Collect(cmd.Context(), s.cache, launcher, s.kept(), dryRun)
+			c := buildd.Collect(cmd.Context(), s.cache, launcher, s.stock(), dryRun)
 			if err := printCollection(cmd.OutOrStdout(), c, dryRun, asJSON); err != nil {
 				return err
 			}
@@ -60,9 +60,9 @@ As the daemon's user this needs the sudo rule of 'lpbuildd kept'.`,
 	return cmd
 }
 
-// kept is a request for the helper that looks after what is kept.
-func (s *site) kept() job.KeptRequest {
-	return job.KeptRequest{KeepRoots: s.config.CacheRoots, Container: containers(s.config)}
+// stock is a request for the helper that looks after what is kept.
+func (s *site) stock() job.StockRequest {
+	return job.StockRequest{KeepRoots: s.config.CacheRoots, Container: containers(s.config)}
 }
 
 // problemsOf prints problems, and is an error if there are some.
@@ -73,7 +73,7 @@ func problemsOf(w io.Writer, problems []string) error {
 	for _, p := range problems {
 		fmt.Fprintln(w, "problem:", p)
 	}
-	return fmt.Errorf("cannot do everything: %d problem(s), see above; unpacked and imported images need root, or the sudo rule of 'lpbuildd kept'", len(problems))
+	return fmt.Errorf("cannot do everything: %d problem(s), see above; unpacked and imported images need root, or the sudo rule of 'lpbuildd stock'", len(problems))
 }
 
 // printCollection says what was removed, or would be.

@@ -60,14 +60,14 @@ func (s *site) images(ctx context.Context) (images []baseImage, problems []strin
 	if err != nil {
 		return nil, nil, err
 	}
-	request := s.kept()
-	request.Do = job.KeptList
-	report, err := launcher.AskKept(ctx, s.state(), request)
+	request := s.stock()
+	request.Do = job.StockList
+	report, err := launcher.AskStock(ctx, s.state(), request)
 	if err != nil {
 		report.Problems = append(report.Problems, err.Error())
 	}
-	for _, k := range report.Kept {
-		images = addKept(images, k)
+	for _, k := range report.Stock {
+		images = addStock(images, k)
 	}
 	slices.SortStableFunc(images, func(a, b baseImage) int { return b.Used.Compare(a.Used) })
 	return images, report.Problems, nil
@@ -101,8 +101,8 @@ func (s *site) cachedImages(ctx context.Context) ([]baseImage, error) {
 	return images, nil
 }
 
-// addKept adds what is kept of an image to a list.
-func addKept(images []baseImage, k job.Kept) []baseImage {
+// addStock adds what is kept of an image to a list.
+func addStock(images []baseImage, k job.Stock) []baseImage {
 	if k.Image == "" {
 		return images
 	}
@@ -113,9 +113,9 @@ func addKept(images []baseImage, k job.Kept) []baseImage {
 	}
 	images[i].InUse = images[i].InUse || k.InUse
 	switch k.Kind {
-	case job.KeptRoot, job.KeptTorn:
+	case job.StockRoot, job.StockTorn:
 		images[i].Unpacked = k.Bytes
-	case job.KeptImage:
+	case job.StockImage:
 		if !slices.Contains(images[i].Imported, k.Engine) {
 			images[i].Imported = append(images[i].Imported, k.Engine)
 		}

@@ -76,16 +76,16 @@ func TestImageList(t *testing.T) {
 	}
 }
 
-func TestWhatIsKeptOfImagesIsListed(t *testing.T) {
+func TestWhatIsStockOfImagesIsListed(t *testing.T) {
 	images := []baseImage{{SHA1: "aa", Cached: true}}
-	for _, k := range []job.Kept{
-		{Kind: job.KeptRoot, Image: "aa", Bytes: 5, InUse: true},
-		{Kind: job.KeptImage, Image: "aa", Engine: "LXD"},
-		{Kind: job.KeptImage, Image: "aa", Engine: "LXD"},
-		{Kind: job.KeptImage, Image: "bb", Engine: "Incus"},
-		{Kind: job.KeptTrash, Bytes: 9},
+	for _, k := range []job.Stock{
+		{Kind: job.StockRoot, Image: "aa", Bytes: 5, InUse: true},
+		{Kind: job.StockImage, Image: "aa", Engine: "LXD"},
+		{Kind: job.StockImage, Image: "aa", Engine: "LXD"},
+		{Kind: job.StockImage, Image: "bb", Engine: "Incus"},
+		{Kind: job.StockTrash, Bytes: 9},
 	} {
-		images = addKept(images, k)
+		images = addStock(images, k)
 	}
 	var out bytes.Buffer
 	if err := printImages(&out, images); err != nil {

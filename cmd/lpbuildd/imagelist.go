@@ -19,7 +19,7 @@ and last use, what their unpacked root takes on the disk, which container engine
 has imported them, and whether a build uses them. Images that are no longer in the
 cache, but of which something is kept, have no type.
 
-As the daemon's user this needs the sudo rule of 'lpbuildd kept'.`,
+As the daemon's user this needs the sudo rule of 'lpbuildd stock'.`,
 		Example: "  lpbuildd image list\n  lpbuildd image list --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

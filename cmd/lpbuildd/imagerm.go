@@ -14,7 +14,7 @@ func newImageRmCommand() *cobra.Command {
 engines have imported of it. An image that a running or waiting build uses is
 refused. The next ensurepresent() of a manager fetches the image again.
 
-As the daemon's user this needs the sudo rule of 'lpbuildd kept'.`,
+As the daemon's user this needs the sudo rule of 'lpbuildd stock'.`,
 		Example: "  lpbuildd image rm 3f786850e387550fdab836ed7e6dc881de23001b",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -30,7 +30,7 @@ As the daemon's user this needs the sudo rule of 'lpbuildd kept'.`,
 			if err != nil {
 				return err
 			}
-			request := s.kept()
+			request := s.stock()
 			request.Image = args[0]
 			c, err := buildd.RemoveImage(cmd.Context(), s.cache, launcher, request)
 			if err != nil {

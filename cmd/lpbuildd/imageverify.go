@@ -112,7 +112,7 @@ func (v verification) one(ctx context.Context, name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	request := v.site.kept()
+	request := v.site.stock()
 	request.Image = name
 	if _, err := buildd.RemoveImage(ctx, v.site.cache, launcher, request); err != nil {
 		return false, err

@@ -226,7 +226,7 @@ func newLauncher() (buildd.Launcher, error) {
 		Supervise: command(supervisor.RoleEnter),
 		Cleanup:   command(supervisor.RoleCleanup),
 		Trash:     command(supervisor.RoleTrash),
-		Kept:      command(supervisor.RoleKept),
+		Stock:     command(supervisor.RoleStock),
 	}, nil
 }
 

@@ -43,8 +43,8 @@ func newSupervisorCommands() []*cobra.Command {
 		role(supervisor.RoleTrash, "Delete what builds have left for later", func(ctx context.Context) error {
 			return supervisor.EmptyTrash(ctx)
 		}),
-		role(supervisor.RoleKept, "Look after what is kept for later builds", func(ctx context.Context) error {
-			return supervisor.Kept(ctx, os.Stdin, os.Stdout)
+		role(supervisor.RoleStock, "Look after what is kept for later builds", func(ctx context.Context) error {
+			return supervisor.Stock(ctx, os.Stdin, os.Stdout)
 		}),
 	}
 }

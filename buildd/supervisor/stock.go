@@ -14,21 +14,21 @@ import (
 	"lpbuildd/filecache"
 )
 
-// keptLimit is how long the container engine may take for all of its images.
-const keptLimit = 10 * time.Minute
+// stockLimit is how long the container engine may take for all of its images.
+const stockLimit = 10 * time.Minute
 
-// maxKeptRequest is more than any request takes.
-const maxKeptRequest = 1 << 20
+// maxStockRequest is more than any request takes.
+const maxStockRequest = 1 << 20
 
-// Kept reads a job.KeptRequest and answers it with a job.KeptReport, for the
+// Stock reads a job.StockRequest and answers it with a job.StockReport, for the
 // build folder that is the working directory. It disturbs no build.
-func Kept(ctx context.Context, in io.Reader, out io.Writer) error {
+func Stock(ctx context.Context, in io.Reader, out io.Writer) error {
 	dir, err := workingFolder()
 	if err != nil {
 		return err
 	}
-	var request job.KeptRequest
-	if err := json.NewDecoder(io.LimitReader(in, maxKeptRequest)).Decode(&request); err != nil {
+	var request job.StockRequest
+	if err := json.NewDecoder(io.LimitReader(in, maxStockRequest)).Decode(&request); err != nil {
 		return fmt.Errorf("cannot read the request: %w", err)
 	}
 	k := keeper{
@@ -36,13 +36,13 @@ func Kept(ctx context.Context, in io.Reader, out io.Writer) error {
 		roots:   chroot.Store{RootsDir: rootsDir(dir), TrashDir: trashDir(dir), KeepRoots: request.KeepRoots},
 	}
 	switch request.Do {
-	case job.KeptList, job.KeptCollect:
-	case job.KeptRemove:
+	case job.StockList, job.StockCollect:
+	case job.StockRemove:
 		if err := filecache.CheckName(request.Image); err != nil {
 			return err
 		}
 	default:
-		return fmt.Errorf("cannot do %q: only %s, %s and %s are known", request.Do, job.KeptList, job.KeptCollect, job.KeptRemove)
+		return fmt.Errorf("cannot do %q: only %s, %s and %s are known", request.Do, job.StockList, job.StockCollect, job.StockRemove)
 	}
 	k.problem(k.doRoots(ctx))
 	if incus.Installed(engine(request.Container)) {
@@ -53,9 +53,9 @@ func Kept(ctx context.Context, in io.Reader, out io.Writer) error {
 
 // keeper works on one request.
 type keeper struct {
-	request job.KeptRequest
+	request job.StockRequest
 	roots   chroot.Store
-	report  job.KeptReport
+	report  job.StockReport
 }
 
 func (k *keeper) problem(err error) {
@@ -64,29 +64,29 @@ func (k *keeper) problem(err error) {
 	}
 }
 
-func (k *keeper) add(kept job.Kept) { k.report.Kept = append(k.report.Kept, kept) }
+func (k *keeper) add(kept job.Stock) { k.report.Stock = append(k.report.Stock, kept) }
 
 // doRoots looks after the unpacked images and the trash.
 func (k *keeper) doRoots(ctx context.Context) error {
 	switch k.request.Do {
-	case job.KeptCollect:
+	case job.StockCollect:
 		gone, trash, err := k.roots.Collect(ctx)
 		for _, r := range gone {
 			r.Excess = true
-			k.add(keptRoot(r))
+			k.add(stockRoot(r))
 		}
 		k.addTrash(trash)
 		return err
-	case job.KeptRemove:
+	case job.StockRemove:
 		freed, err := k.roots.RemoveRoot(ctx, k.request.Image)
 		if freed > 0 {
-			k.add(job.Kept{Kind: job.KeptRoot, Image: k.request.Image, Bytes: freed, Gone: true})
+			k.add(job.Stock{Kind: job.StockRoot, Image: k.request.Image, Bytes: freed, Gone: true})
 		}
 		return err
 	}
 	all, err := k.roots.Roots()
 	for _, r := range all {
-		k.add(keptRoot(r))
+		k.add(stockRoot(r))
 	}
 	k.addTrash(k.roots.Trash())
 	return err
@@ -94,21 +94,21 @@ func (k *keeper) doRoots(ctx context.Context) error {
 
 func (k *keeper) addTrash(bytes int64) {
 	if bytes > 0 {
-		k.add(job.Kept{Kind: job.KeptTrash, Bytes: bytes, Gone: true})
+		k.add(job.Stock{Kind: job.StockTrash, Bytes: bytes, Gone: true})
 	}
 }
 
-func keptRoot(r chroot.KeptRoot) job.Kept {
-	kind := job.KeptRoot
+func stockRoot(r chroot.StockRoot) job.Stock {
+	kind := job.StockRoot
 	if r.Torn {
-		kind = job.KeptTorn
+		kind = job.StockTorn
 	}
-	return job.Kept{Kind: kind, Image: r.SHA1, Bytes: r.Bytes, Used: r.Used, InUse: r.InUse, Gone: r.Excess}
+	return job.Stock{Kind: kind, Image: r.SHA1, Bytes: r.Bytes, Used: r.Used, InUse: r.InUse, Gone: r.Excess}
 }
 
 // doImages looks after the images that the container engine has.
 func (k *keeper) doImages(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, keptLimit)
+	ctx, cancel := context.WithTimeout(ctx, stockLimit)
 	defer cancel()
 	store, err := incus.OpenStore(ctx, engine(k.request.Container))
 	if err != nil {
@@ -117,13 +117,13 @@ func (k *keeper) doImages(ctx context.Context) error {
 	all, err := store.Images(ctx)
 	for _, image := range all {
 		gone, removal := k.doomed(image)
-		if gone && k.request.Do != job.KeptList {
+		if gone && k.request.Do != job.StockList {
 			removal = store.Remove(ctx, image)
 			gone = removal == nil
 		}
-		if gone || k.request.Do == job.KeptList {
-			k.add(job.Kept{
-				Kind: job.KeptImage, Image: image.SHA1, Engine: image.Engine,
+		if gone || k.request.Do == job.StockList {
+			k.add(job.Stock{
+				Kind: job.StockImage, Image: image.SHA1, Engine: image.Engine,
 				Bytes: image.Bytes, Used: image.Used, InUse: image.InUse, Gone: gone,
 			})
 		}
@@ -133,9 +133,9 @@ func (k *keeper) doImages(ctx context.Context) error {
 }
 
 // doomed says whether an image is to be removed.
-func (k *keeper) doomed(image incus.KeptImage) (bool, error) {
+func (k *keeper) doomed(image incus.StockImage) (bool, error) {
 	switch {
-	case k.request.Do != job.KeptRemove:
+	case k.request.Do != job.StockRemove:
 		return image.Excess, nil
 	case image.SHA1 != k.request.Image:
 		return false, nil

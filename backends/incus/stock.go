@@ -14,8 +14,8 @@ import (
 	"github.com/lxc/incus/v6/shared/api"
 )
 
-// KeptImage is an imported base image.
-type KeptImage struct {
+// StockImage is an imported base image.
+type StockImage struct {
 	Fingerprint string
 	// Engine has it: "LXD" or "Incus".
 	Engine string
@@ -59,19 +59,19 @@ func OpenStore(ctx context.Context, cfg Config) (*Store, error) {
 }
 
 // Images lists the images.
-func (s *Store) Images(ctx context.Context) ([]KeptImage, error) {
+func (s *Store) Images(ctx context.Context) ([]StockImage, error) {
 	list, used, err := survey(ctx, s.server)
 	if err != nil {
 		return nil, err
 	}
 	excess := evictable(list, used, s.cfg.KeepImages, s.cfg.KeepImagesAge, time.Now())
-	var all []KeptImage
+	var all []StockImage
 	for _, image := range list {
 		sha1, named := baseOf(image)
 		if !named && !slices.Contains(excess, image.Fingerprint) {
 			continue
 		}
-		all = append(all, KeptImage{
+		all = append(all, StockImage{
 			Fingerprint: image.Fingerprint, Engine: s.server.engine, SHA1: sha1, Bytes: image.Size, Used: lastUse(image),
 			InUse: used[image.Fingerprint], Excess: slices.Contains(excess, image.Fingerprint),
 		})
@@ -80,7 +80,7 @@ func (s *Store) Images(ctx context.Context) ([]KeptImage, error) {
 }
 
 // Remove deletes an image. One that is missing is fine.
-func (s *Store) Remove(ctx context.Context, image KeptImage) error {
+func (s *Store) Remove(ctx context.Context, image StockImage) error {
 	err := deleteImage(ctx, s.server, image.Fingerprint)
 	if missing(err) {
 		return nil

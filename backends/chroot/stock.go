@@ -23,8 +23,8 @@ type Store struct {
 	KeepRoots int
 }
 
-// KeptRoot is an unpacked image.
-type KeptRoot struct {
+// StockRoot is an unpacked image.
+type StockRoot struct {
 	// SHA1 is that of the image.
 	SHA1 string
 	// Bytes is what it takes on the disk.
@@ -42,17 +42,17 @@ var ErrInUse = errors.New("a build uses it")
 
 // Roots lists the unpacked images, the most recently used first. It changes
 // nothing. A missing folder has none.
-func (s Store) Roots() ([]KeptRoot, error) {
+func (s Store) Roots() ([]StockRoot, error) {
 	if _, err := os.ReadDir(s.RootsDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("cannot list the unpacked images: %w", err)
 	}
-	var all []KeptRoot
+	var all []StockRoot
 	for _, name := range s.cache().names() {
 		if r, ok := s.root(name); ok {
 			all = append(all, r)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b KeptRoot) int { return b.Used.Compare(a.Used) })
+	slices.SortStableFunc(all, func(a, b StockRoot) int { return b.Used.Compare(a.Used) })
 	kept := 0
 	for i, r := range all {
 		if r.Torn {
@@ -70,15 +70,15 @@ func (s Store) cache() rootCache {
 }
 
 // root looks at one image; false if there is nothing of it any more.
-func (s Store) root(name string) (KeptRoot, bool) {
+func (s Store) root(name string) (StockRoot, bool) {
 	lock := filepath.Join(s.RootsDir, name+lockSuffix)
 	r := heldRoot{dir: filepath.Join(s.RootsDir, name+rootSuffix)}
 	root, rootErr := os.Lstat(r.dir)
 	st, err := os.Lstat(lock)
 	if err != nil && rootErr != nil {
-		return KeptRoot{}, false
+		return StockRoot{}, false
 	}
-	kept := KeptRoot{SHA1: name, Bytes: diskUsage(r.dir), InUse: isLocked(lock), Torn: !r.complete()}
+	kept := StockRoot{SHA1: name, Bytes: diskUsage(r.dir), InUse: isLocked(lock), Torn: !r.complete()}
 	switch {
 	case err == nil:
 		kept.Used = st.ModTime()
@@ -103,7 +103,7 @@ func isLocked(path string) bool {
 // Collect deletes what the limits do not allow, what crashes have left, and the
 // trash, and returns the images that are gone and what the trash held. What a
 // build uses stays.
-func (s Store) Collect(ctx context.Context) (gone []KeptRoot, trash int64, err error) {
+func (s Store) Collect(ctx context.Context) (gone []StockRoot, trash int64, err error) {
 	all, err := s.Roots()
 	trash = s.Trash()
 	for _, r := range all {

@@ -10,9 +10,9 @@ import (
 	"lpbuildd/backends/incus"
 )
 
-// TestKeptImagesOfEngines imports an image, looks at it while a container of it
+// TestStockImagesOfEngines imports an image, looks at it while a container of it
 // runs and when it is gone, and removes it.
-func TestKeptImagesOfEngines(t *testing.T) {
+func TestStockImagesOfEngines(t *testing.T) {
 	onEach(t, func(t *testing.T, p *place) {
 		image := bootable(t, p)
 		c := p.container(t)
@@ -47,13 +47,13 @@ func TestKeptImagesOfEngines(t *testing.T) {
 	})
 }
 
-func find(t *testing.T, s *incus.Store, image backends.Image) (incus.KeptImage, bool) {
+func find(t *testing.T, s *incus.Store, image backends.Image) (incus.StockImage, bool) {
 	t.Helper()
 	images, err := s.Images(t.Context())
 	check(t, err)
-	i := slices.IndexFunc(images, func(k incus.KeptImage) bool { return k.SHA1 == image.SHA1 })
+	i := slices.IndexFunc(images, func(k incus.StockImage) bool { return k.SHA1 == image.SHA1 })
 	if i < 0 {
-		return incus.KeptImage{}, false
+		return incus.StockImage{}, false
 	}
 	return images[i], true
 }

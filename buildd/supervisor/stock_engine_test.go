@@ -41,21 +41,21 @@ func (e *imageEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, `{"type": "sync", "metadata": %s}`, answer)
 }
 
-func TestKeptOfAnEngine(t *testing.T) {
+func TestStockOfAnEngine(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
-		request job.KeptRequest
+		request job.StockRequest
 		want    []string
 		deleted []string
 		problem string
 	}{
-		{"a list", job.KeptRequest{Do: job.KeptList}, []string{"aa gone", "bb", "cc"}, nil, ""},
-		{"a collection", job.KeptRequest{Do: job.KeptCollect}, []string{"aa gone"}, []string{"faa"}, ""},
-		{"one image", job.KeptRequest{Do: job.KeptRemove, Image: "bb"}, []string{"bb gone"}, []string{"fbb"}, ""},
-		{"one image that a container uses", job.KeptRequest{Do: job.KeptRemove, Image: "cc"}, nil, nil, "a container uses it"},
+		{"a list", job.StockRequest{Do: job.StockList}, []string{"aa gone", "bb", "cc"}, nil, ""},
+		{"a collection", job.StockRequest{Do: job.StockCollect}, []string{"aa gone"}, []string{"faa"}, ""},
+		{"one image", job.StockRequest{Do: job.StockRemove, Image: "bb"}, []string{"bb gone"}, []string{"fbb"}, ""},
+		{"one image that a container uses", job.StockRequest{Do: job.StockRemove, Image: "cc"}, nil, nil, "a container uses it"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			keptFolder(t)
+			stockFolder(t)
 			e := &imageEngine{}
 			tt.request.KeepRoots = 5
 			tt.request.Container = job.Container{Socket: listenAs(t, e), KeepImages: 2}
@@ -64,14 +64,14 @@ func TestKeptOfAnEngine(t *testing.T) {
 				t.Fatal(err)
 			}
 			var out bytes.Buffer
-			var report job.KeptReport
-			if err := Kept(t.Context(), bytes.NewReader(request), &out); err != nil {
+			var report job.StockReport
+			if err := Stock(t.Context(), bytes.NewReader(request), &out); err != nil {
 				t.Fatal(err)
 			}
 			if err := json.Unmarshal(out.Bytes(), &report); err != nil {
 				t.Fatal(err)
 			}
-			report.Kept = slices.DeleteFunc(report.Kept, func(k job.Kept) bool { return k.Kind != job.KeptImage })
+			report.Stock = slices.DeleteFunc(report.Stock, func(k job.Stock) bool { return k.Kind != job.StockImage })
 			var got []string
 			for _, words := range inWords(report) {
 				got = append(got, strings.TrimPrefix(words, "imported image "))

@@ -12,18 +12,18 @@ import (
 	"lpbuildd/backends/chroot"
 )
 
-// keptStore is a store with the unpacked images a (the newest), b, c and d, of
+// stockStore is a store with the unpacked images a (the newest), b, c and d, of
 // which c is not complete.
-func keptStore(t *testing.T) chroot.Store {
+func stockStore(t *testing.T) chroot.Store {
 	t.Helper()
 	dir := t.TempDir()
 	s := chroot.Store{RootsDir: filepath.Join(dir, "roots"), TrashDir: filepath.Join(dir, "trash"), KeepRoots: 1}
 	for i, name := range []string{"a", "b", "c", "d"} {
 		root := filepath.Join(s.RootsDir, name+".root")
-		keptFile(t, filepath.Join(root, "chroot-autobuild/file"), 10_000)
-		keptFile(t, filepath.Join(s.RootsDir, name+".lock"), 0)
+		stockFile(t, filepath.Join(root, "chroot-autobuild/file"), 10_000)
+		stockFile(t, filepath.Join(s.RootsDir, name+".lock"), 0)
 		if name != "c" {
-			keptFile(t, filepath.Join(root, "complete"), 0)
+			stockFile(t, filepath.Join(root, "complete"), 0)
 		}
 		used := time.Now().Add(-time.Duration(i) * time.Hour)
 		if err := os.Chtimes(filepath.Join(s.RootsDir, name+".lock"), used, used); err != nil {
@@ -33,7 +33,7 @@ func keptStore(t *testing.T) chroot.Store {
 	return s
 }
 
-func keptFile(t *testing.T, path string, size int) {
+func stockFile(t *testing.T, path string, size int) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
@@ -43,8 +43,8 @@ func keptFile(t *testing.T, path string, size int) {
 	}
 }
 
-// lockKept locks an image as a build does.
-func lockKept(t *testing.T, s chroot.Store, name string) *os.File {
+// lockStock locks an image as a build does.
+func lockStock(t *testing.T, s chroot.Store, name string) *os.File {
 	t.Helper()
 	f, err := os.OpenFile(filepath.Join(s.RootsDir, name+".lock"), os.O_RDWR, 0)
 	if err != nil {
@@ -57,13 +57,13 @@ func lockKept(t *testing.T, s chroot.Store, name string) *os.File {
 }
 
 func TestRootsAreListedWithWhatTheyTake(t *testing.T) {
-	s := keptStore(t)
-	lock := lockKept(t, s, "d")
+	s := stockStore(t)
+	lock := lockStock(t, s, "d")
 	roots, err := s.Roots()
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []chroot.KeptRoot{{SHA1: "a"}, {SHA1: "b", Excess: true}, {SHA1: "c", Torn: true, Excess: true}, {SHA1: "d", InUse: true}}
+	want := []chroot.StockRoot{{SHA1: "a"}, {SHA1: "b", Excess: true}, {SHA1: "c", Torn: true, Excess: true}, {SHA1: "d", InUse: true}}
 	for i, r := range roots {
 		if r.Bytes < 10_000 || r.Bytes > 100_000 || r.Used.IsZero() {
 			t.Errorf("%+v", r)
@@ -82,9 +82,9 @@ func TestRootsAreListedWithWhatTheyTake(t *testing.T) {
 }
 
 func TestCollectLeavesWhatIsUsedAndWhatTheLimitsAllow(t *testing.T) {
-	s := keptStore(t)
-	keptFile(t, filepath.Join(s.TrashDir, "old/file"), 5000)
-	lock := lockKept(t, s, "d")
+	s := stockStore(t)
+	stockFile(t, filepath.Join(s.TrashDir, "old/file"), 5000)
+	lock := lockStock(t, s, "d")
 	defer func() { _ = lock.Close() }()
 	gone, trash, err := s.Collect(t.Context())
 	if err != nil || len(gone) != 2 || gone[0].SHA1 != "b" || gone[1].SHA1 != "c" || trash < 5000 {
@@ -97,8 +97,8 @@ func TestCollectLeavesWhatIsUsedAndWhatTheLimitsAllow(t *testing.T) {
 }
 
 func TestRemoveRoot(t *testing.T) {
-	s := keptStore(t)
-	lock := lockKept(t, s, "a")
+	s := stockStore(t)
+	lock := lockStock(t, s, "a")
 	if _, err := s.RemoveRoot(t.Context(), "a"); !errors.Is(err, chroot.ErrInUse) {
 		t.Errorf("in use: %v", err)
 	}

@@ -9,13 +9,13 @@ import (
 	"testing"
 )
 
-// keptEngine has images and a container, and notes what is deleted.
-type keptEngine struct {
+// stockEngine has images and a container, and notes what is deleted.
+type stockEngine struct {
 	mu      sync.Mutex
 	deleted []string
 }
 
-func (k *keptEngine) serve(w http.ResponseWriter, r *http.Request) {
+func (k *stockEngine) serve(w http.ResponseWriter, r *http.Request) {
 	const image = `{"fingerprint": %q, "size": 1000, "last_used_at": %q, "aliases": [{"name": %q}]}`
 	answer := "{}"
 	switch path := r.URL.Path; {
@@ -46,8 +46,8 @@ func (k *keptEngine) serve(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, `{"type": "sync", "metadata": %s}`, answer)
 }
 
-func TestKeptImages(t *testing.T) {
-	engine := &keptEngine{}
+func TestStockImages(t *testing.T) {
+	engine := &stockEngine{}
 	cfg := listen(t, LXD, engine.serve)
 	cfg.KeepImages, cfg.Pool = 2, "fast"
 	s, err := OpenStore(t.Context(), cfg)
@@ -68,7 +68,7 @@ func TestKeptImages(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	for _, image := range []KeptImage{images[0], {Fingerprint: "vanished"}} {
+	for _, image := range []StockImage{images[0], {Fingerprint: "vanished"}} {
 		if err := s.Remove(t.Context(), image); err != nil {
 			t.Errorf("%s: %v", image.Fingerprint, err)
 		}
