@@ -48,6 +48,9 @@ func (d *Daemon) accept(ctx context.Context, r Request, accepted journal) error 
 	if _, err := next(d.j.State, Accept); err != nil {
 		return err
 	}
+	if why := d.drained(); why != "" {
+		return &Fault{Reason: "build: " + why}
+	}
 	if err := d.prepare(); err != nil {
 		return &Fault{Reason: "build: " + err.Error()}
 	}

@@ -229,9 +229,9 @@ func TestASlowServerIsNotIdle(t *testing.T) {
 func disk(c *Cache, size int64) {
 	c.free = func(dir string) (int64, error) {
 		left := size
-		entries, err := c.entries()
+		entries, err := c.Entries()
 		for _, e := range entries {
-			left -= e.disk
+			left -= e.Disk
 		}
 		return left, err
 	}

@@ -22,11 +22,16 @@ const (
 	RoleRun     = "supervise-run"
 	RoleCleanup = "cleanup"
 	RoleTrash   = "empty-trash"
+	RoleStock   = "stock"
 
 	// Those of a visit to what is kept of a failed build.
 	RoleVisitInit = "visit-init"
 	RoleVisitRun  = "visit-run"
 )
+
+// SudoRoles are the roles that the daemon's user starts through sudo: what its
+// sudo rule has to allow, and no more.
+func SudoRoles() []string { return []string{RoleEnter, RoleCleanup, RoleTrash, RoleStock} }
 
 // Enter starts Init in new PID, mount and IPC namespaces, with the same
 // standard input, and waits for its end. When this process dies, however it

@@ -57,11 +57,11 @@ func TestContainersKeep(t *testing.T) {
 
 			// The same build again, whose container has the name that this one had.
 			fail()
-			out := r.mustOperate("enter", record.ID, "--", "sh", "-c", "cat /clue; ls /sys/class/net /etc/apt/auth.conf.d /etc/apt/apt.conf.d; echo more >>/clue")
+			out := r.mustLook("enter", record.ID, "--", "sh", "-c", "cat /clue; ls /sys/class/net /etc/apt/auth.conf.d /etc/apt/apt.conf.d; echo more >>/clue")
 			if !strings.HasPrefix(out, "clue\nlpbuildd.conf\n") || strings.Contains(out, "eth0") || strings.Count(out, "lpbuildd") != 1 {
 				t.Errorf("inside is %q", out)
 			}
-			if out := r.mustOperate("enter", record.ID, "--", "cat", "/clue"); !strings.HasSuffix(out, "\nmore\n") {
+			if out := r.mustLook("enter", record.ID, "--", "cat", "/clue"); !strings.HasSuffix(out, "\nmore\n") {
 				t.Errorf("inside is %q", out)
 			}
 			if state := r.engine(t, "list", record.Container, "--format", "csv", "--columns", "s"); strings.TrimSpace(state) != "STOPPED" {
@@ -78,7 +78,7 @@ func TestContainersKeep(t *testing.T) {
 			if err := visit.Wait(); err == nil {
 				t.Error("the visitor was not thrown out")
 			}
-			if _, err := r.operate("kept", "rm", r.id("riddle")); err != nil {
+			if _, err := r.look("kept", "rm", r.id("riddle")); err != nil {
 				t.Error(err)
 			}
 			r.restart() // which empties the trash

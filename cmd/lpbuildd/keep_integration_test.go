@@ -48,8 +48,8 @@ func (b *builder) operator(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// operate runs a command to its end.
-func (b *builder) operate(args ...string) (string, error) {
+// look runs a command to its end.
+func (b *builder) look(args ...string) (string, error) {
 	var out bytes.Buffer
 	cmd := b.operator(args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -57,10 +57,10 @@ func (b *builder) operate(args ...string) (string, error) {
 	return out.String(), err
 }
 
-// mustOperate is what a command prints.
-func (b *builder) mustOperate(args ...string) string {
+// mustLook is what a command prints.
+func (b *builder) mustLook(args ...string) string {
 	b.t.Helper()
-	out, err := b.operate(args...)
+	out, err := b.look(args...)
 	if err != nil {
 		b.t.Fatalf("lpbuildd %v: %v\n%s", args, err, out)
 	}
@@ -139,14 +139,14 @@ func TestKeep(t *testing.T) {
 			w := b.steady(image)
 			b.build("next", w)
 			b.reaches("steady 1.")
-			if out := b.mustOperate("enter", "riddle", "--", "cat", "/tmp/clue"); out != "clue\n" {
+			if out := b.mustLook("enter", "riddle", "--", "cat", "/tmp/clue"); out != "clue\n" {
 				t.Errorf("inside is %q", out)
 			}
-			b.mustOperate("enter", record.ID, "--", "sh", "-c", "echo more >>/tmp/clue; mkdir /kept")
-			if out := b.mustOperate("enter", "--", "cat", "/tmp/clue"); out != "clue\nmore\n" {
+			b.mustLook("enter", record.ID, "--", "sh", "-c", "echo more >>/tmp/clue; mkdir /kept")
+			if out := b.mustLook("enter", "--", "cat", "/tmp/clue"); out != "clue\nmore\n" {
 				t.Errorf("inside is %q", out)
 			}
-			out, err := b.operate("enter", "riddle", "--", "sh", "-c", "cat /proc/mounts; exit 7")
+			out, err := b.look("enter", "riddle", "--", "sh", "-c", "cat /proc/mounts; exit 7")
 			var exit *exec.ExitError
 			if !errors.As(err, &exit) || exit.ExitCode() != 7 || !strings.Contains(out, " /proc proc ") || !strings.Contains(out, " /dev/pts devpts ") {
 				t.Errorf("%v: %s", err, out)
@@ -155,12 +155,12 @@ func TestKeep(t *testing.T) {
 			must(t, b.verify(w, st))
 			b.clean()
 
-			out = b.mustOperate("kept")
+			out = b.mustLook("kept")
 			if !strings.Contains(out, "riddle") || !strings.Contains(out, "PACKAGEFAIL") {
 				t.Errorf("kept is\n%s", out)
 			}
 			var list []kept.Record
-			must(t, json.Unmarshal([]byte(b.mustOperate("kept", "--json")), &list))
+			must(t, json.Unmarshal([]byte(b.mustLook("kept", "--json")), &list))
 			if len(list) != 1 || list[0].ID != record.ID {
 				t.Errorf("kept is %+v", list)
 			}
@@ -209,11 +209,11 @@ func TestKeptWithSomebodyInside(t *testing.T) {
 	id := b.only().ID
 
 	visit, leave := b.inside("riddle")
-	if out := b.mustOperate("kept"); !strings.Contains(out, "operator since") {
+	if out := b.mustLook("kept"); !strings.Contains(out, "operator since") {
 		t.Errorf("kept is\n%s", out)
 	}
 	for _, args := range [][]string{{"enter", "riddle", "--", "true"}, {"kept", "rm", "riddle"}} {
-		if out, err := b.operate(args...); err == nil || !strings.Contains(out, "operator since") {
+		if out, err := b.look(args...); err == nil || !strings.Contains(out, "operator since") {
 			t.Errorf("%v: %v: %s", args, err, out)
 		}
 	}
@@ -233,7 +233,7 @@ func TestKeptWithSomebodyInside(t *testing.T) {
 	must(t, visit.Process.Kill())
 	_ = visit.Wait() // killed
 	b.eventually("what the visit has started is gone", func() bool { return len(b.mounts()) == 0 && len(b.workers()) == 0 })
-	b.mustOperate("enter", "riddle", "--", "true")
+	b.mustLook("enter", "riddle", "--", "true")
 
 	visit, _ = b.inside("riddle")
 	b.expire(id)
@@ -250,7 +250,7 @@ func TestKeptIsRemovedByHand(t *testing.T) {
 	image := b.cheapImage(1 << 20)
 	b.run("riddle", b.riddle(image), "PACKAGEFAIL")
 	b.clean()
-	b.mustOperate("kept", "rm", "riddle")
+	b.mustLook("kept", "rm", "riddle")
 	b.restart() // which empties the trash
 	b.nothingKept()
 	checkLog(t, b.keptLog(), "operator has asked for it")
@@ -260,7 +260,7 @@ func TestKeptIsRemovedByHand(t *testing.T) {
 	b.clean()
 	b.expire(b.only().ID)
 	b.kill()
-	b.mustOperate("kept", "expire")
+	b.mustLook("kept", "expire")
 	if all, err := b.records().List(); err != nil || len(all) > 0 {
 		t.Errorf("kept is %v, %v", all, err)
 	}
@@ -280,7 +280,7 @@ func TestKeptHoldsItsBaseImage(t *testing.T) {
 		b.run(id, b.steady(other), "OK")
 		b.clean()
 	}
-	if out := b.mustOperate("enter", "riddle", "--", "cat", "/tmp/clue"); out != "clue\n" {
+	if out := b.mustLook("enter", "riddle", "--", "cat", "/tmp/clue"); out != "clue\n" {
 		t.Errorf("inside is %q", out)
 	}
 	b.expire(b.only().ID)
@@ -331,7 +331,7 @@ func TestKeepSurvivesKills(t *testing.T) {
 	}
 	b.checkLeaks()
 	for _, r := range all {
-		if out := b.mustOperate("enter", r.ID, "--", "cat", "/tmp/clue"); out != "clue\n" {
+		if out := b.mustLook("enter", r.ID, "--", "cat", "/tmp/clue"); out != "clue\n" {
 			t.Errorf("inside is %q", out)
 		}
 		b.expire(r.ID)
@@ -346,7 +346,7 @@ func TestKeepARealPackage(t *testing.T) {
 	w := b.realPackage(b.baseImage(), "echo half >debian/half; exit 1")
 	b.run("real", w, "PACKAGEFAIL")
 	b.clean()
-	if out := b.mustOperate("enter", "real", "--", "sh", "-c", "cat /build/*/*/debian/half; id -un; uname -m"); !strings.HasPrefix(out, "half\nroot\n") {
+	if out := b.mustLook("enter", "real", "--", "sh", "-c", "cat /build/*/*/debian/half; id -un; uname -m"); !strings.HasPrefix(out, "half\nroot\n") {
 		t.Errorf("inside is %q", out)
 	}
 	if out, code := b.typed("real", "cd /build/*/*/debian && tty && cat half && exit 5\n"); code != 5 || !strings.Contains(out, "/dev/pts/0\r\nhalf\r\n") {

@@ -267,6 +267,7 @@ func newLauncher() (buildd.Launcher, error) {
 		Supervise: command(supervisor.RoleEnter),
 		Cleanup:   command(supervisor.RoleCleanup),
 		Trash:     command(supervisor.RoleTrash),
+		Stock:     command(supervisor.RoleStock),
 	}, nil
 }
 
