@@ -29,7 +29,7 @@ func main() {
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lpbuildd:", err)
-		os.Exit(1)
+		os.Exit(exitStatus(err))
 	}
 }
 
@@ -45,5 +45,8 @@ func newCommand() *cobra.Command {
 	}
 	root.AddCommand(newServeCommand(), newConfigCommand())
 	root.AddCommand(newSupervisorCommands()...)
+	root.AddCommand(newHelperCommands()...)
+	root.AddCommand(newManualCommands()...)
+	root.CompletionOptions.HiddenDefaultCmd = true // the package has them
 	return root
 }
