@@ -153,7 +153,12 @@ func (e *configError) Unwrap() error { return e.Err }
 // error, which joins everything that is wrong. Flags may be nil.
 func loadConfig(flags *pflag.FlagSet, environ func(string) (string, bool)) (config, []origin, error) {
 	l := newLoader()
-	l.readFile(configPath(flags, environ))
+	path := configPath(flags, environ)
+	// A service has its log file where launchpad-buildd had it.
+	if dir, ok := environ("LOGS_DIRECTORY"); ok {
+		l.viper.SetDefault("log.file", filepath.Join(dir, filepath.Base(path)+".log"))
+	}
+	l.readFile(path)
 	l.readEnviron(environ)
 	l.readFlags(flags)
 
