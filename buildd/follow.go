@@ -95,6 +95,7 @@ func (d *Daemon) outcome() (job.Outcome, error) {
 func (d *Daemon) settle(ctx context.Context, restarted bool) error {
 	if o, err := d.outcome(); err == nil {
 		d.conclude(o)
+		d.tidyUpAfterOutcome(ctx)
 		return nil
 	}
 	d.cfg.Log.Error("Supervisor died without an outcome", "build_id", d.j.BuildID, "restarted", restarted)
@@ -192,6 +193,21 @@ func (d *Daemon) tidy(ctx context.Context) error {
 	}
 	d.wg.Go(func() { d.sweepUp(context.WithoutCancel(ctx)) })
 	return err
+}
+
+// tidyUpAfterOutcome does what a supervisor did not come to do that died when its
+// outcome was written; one that still lives has time to do it. The caller holds
+// mu.
+func (d *Daemon) tidyUpAfterOutcome(ctx context.Context) {
+	if !d.left(job.LedgerName) || d.j.State == Building || d.j.State == Aborting {
+		return
+	}
+	if l, err := connect(ctx, d.dir); err == nil {
+		l.close()
+		d.later(d.cfg.RetryDelay, func() { d.tidyUpAfterOutcome(ctx) })
+		return
+	}
+	_ = d.tidy(ctx) // what it cannot undo, the next build tries again
 }
 
 // sweepUp deletes, however long that takes, what a dead build has thrown away

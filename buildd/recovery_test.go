@@ -279,3 +279,29 @@ func TestInputsStayUntilTheyAreUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestWhatASupervisorLeavesThatDiesAfterItsOutcomeIsCleanedUp(t *testing.T) {
+	t.Run("while there was no daemon", func(t *testing.T) {
+		r := newRig(t)
+		r.found(func() {
+			r.write(r.inState("build", job.LedgerName), "")
+			if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
+				t.Fatal(err)
+			}
+		})
+		r.awaitEnd()
+		if left := leftovers(t, r.config.Cache.StateDir()); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	})
+	t.Run("under a restarted daemon", func(t *testing.T) {
+		r := newRig(t)
+		r.config.RetryDelay = 5 * time.Millisecond
+		r.build("succeed when told and die", "result", r.store("a result"))
+		r.awaitSupervisor()
+		r.restart()
+		r.write(r.inState("build", "go"), "")
+		r.awaitEnd()
+		r.await("clean-up", func(buildd.Status) bool { return len(leftovers(t, r.config.Cache.StateDir())) == 0 })
+	})
+}

@@ -35,6 +35,7 @@ type rig struct {
 	instance string
 	bridge   string
 	image    string // the SHA-1 of the base image
+	config   string // what the configuration has more than others
 }
 
 // newRig starts a builder, with more configuration. Its containers and network
@@ -52,8 +53,8 @@ func newRig(t *testing.T, f *fixtures, engine, cli string, more ...string) *rig 
 	// Before that of the builder, which ends later.
 	t.Cleanup(func() { r.remove(t) })
 	subnet := map[string]string{"lxd": "10.211.61.0/24", "incus": "10.211.62.0/24"}[engine]
-	r.builder = newBuilder(t, options{config: fmt.Sprintf(
-		"[backend]\ncontainer = %s\npool = btrfs\ninstance = %s\nsubnet = %s\n%s", engine, r.instance, subnet, strings.Join(more, ""))})
+	r.config = fmt.Sprintf("[backend]\ncontainer = %s\npool = btrfs\ninstance = %s\nsubnet = %s\n%s", engine, r.instance, subnet, strings.Join(more, ""))
+	r.builder = newBuilder(t, options{config: r.config})
 	return r
 }
 
