@@ -78,6 +78,12 @@ func (c *Container) graphicsFiles(ctx context.Context) ([]string, error) {
 	if !slices.Contains(c.cfg.Constraints, "gpu-nvidia") {
 		return nil, nil
 	}
+	if c.cfg.Remote != "" {
+		return nil, &backends.HostFault{
+			Err:    errors.New("cannot use the graphics processor: the containers of this builder are on another machine"),
+			Advice: "Take the constraint gpu-nvidia from the builder, or use the engine of its own machine.",
+		}
+	}
 	out, err := backends.Output(ctx, c.host, backends.Command{
 		Argv: []string{containerCLI, "list"}, Env: []string{"LD_LIBRARY_PATH=/snap/lxd/current/lib"},
 	})

@@ -71,6 +71,7 @@ func undo(ctx context.Context, dir string) map[ledger.Kind]func(string) error {
 		ledger.Bridge:    func(name string) error { return undoBridge(ctx, name) },
 		ledger.Container: undoContainer(ctx, dir, incus.KindContainer),
 		ledger.Profile:   undoContainer(ctx, dir, incus.KindProfile),
+		ledger.Network:   undoContainer(ctx, dir, incus.KindNetwork),
 		ledger.Result:    func(sum string) error { return undoResult(dir, sum) },
 	}
 }

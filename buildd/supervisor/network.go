@@ -81,7 +81,10 @@ func (b *build) withProxy(ctx context.Context, f func(builders.Env) error) error
 	if err != nil {
 		return fmt.Errorf("proxy_url: %w", err)
 	}
-	address, allow := c.addresses()
+	address, allow, err := c.addresses(ctx)
+	if err != nil {
+		return err
+	}
 	port := proxyPort(b.request.Settings)
 	p, err := proxy.Start(ctx, proxy.Config{
 		Upstream: upstream, Listen: netip.AddrPortFrom(address, port), Allow: allow, Log: b.log,
@@ -96,7 +99,6 @@ func (b *build) withProxy(ctx context.Context, f func(builders.Env) error) error
 			b.daemon.Warn("Cannot close the proxy of the build", "error", err)
 		}
 	}()
-	host, portText := address.String(), strconv.Itoa(int(port))
-	env.Proxy = &builders.Proxy{URL: "http://" + host + ":" + portText + "/", Host: host, Port: portText}
+	env.Proxy = &builders.Proxy{URL: "http://" + p.Addr().String() + "/", Host: address.String(), Port: strconv.Itoa(int(port))}
 	return f(env)
 }
