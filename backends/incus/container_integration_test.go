@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,6 +30,11 @@ import (
 func realImage(tb testing.TB) backends.Image {
 	tb.Helper()
 	path := os.Getenv("LPBUILDD_TEST_CONTAINER_IMAGE")
+	if path == "" {
+		out, err := exec.CommandContext(tb.Context(), "../../.ci/container-image", "--path").Output()
+		check(tb, err)
+		path = strings.TrimSpace(string(out))
+	}
 	if _, err := os.Stat(path); err != nil {
 		tb.Skipf("needs the image that .ci/container-image makes: %v", err)
 	}
