@@ -40,13 +40,13 @@ func newRig(t *testing.T) *rig {
 	r := &rig{t: t, config: buildd.Config{
 		Arch: "amd64", Version: "1.2",
 		Types: []buildd.Type{
-			{Tag: "binarypackage", Check: func(args map[string]any, _ []string) error {
+			{Tag: "binarypackage", NoProxyInfo: true, Check: func(args map[string]any, _ []string) error {
 				if args["script"] == nil {
 					return errors.New("script is required")
 				}
 				return nil
 			}},
-			{Tag: "snap", Proxy: true, Sanitize: true, Check: func(map[string]any, []string) error { return nil }},
+			{Tag: "snap", Sanitize: true, Check: func(map[string]any, []string) error { return nil }},
 		},
 		Settings: job.Settings{AbortLimit: time.Minute},
 		Cache:    cache,
@@ -324,7 +324,7 @@ func TestABusyBuilderRefusesWithoutSideEffects(t *testing.T) {
 	}
 }
 
-func TestProxyInfoAnswersForTypesWithAProxy(t *testing.T) {
+func TestProxyInfoAnswersForTheBuild(t *testing.T) {
 	r := newRig(t)
 	if _, err := r.ProxyInfo(); err == nil {
 		t.Error("an idle builder has proxy info")

@@ -160,6 +160,15 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// Managers ask for the proxy of a build without looking at its type.
+func TestProxyInfoIsForAllTypesButOne(t *testing.T) {
+	for _, typ := range builders.Types() {
+		if typ.NoProxyInfo != (typ.Tag == "binarypackage") {
+			t.Errorf("%s: NoProxyInfo is %v", typ.Tag, typ.NoProxyInfo)
+		}
+	}
+}
+
 func TestNewBinaryPackage(t *testing.T) {
 	typ, err := builders.Find("binarypackage")
 	if err != nil {
