@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -144,12 +145,15 @@ func TestFaults(t *testing.T) {
 		{"files in an array", "build", []any{"X", "snap", sum, []any{}, none}, 8002, "build: filemap: expected a struct, got array", ""},
 		{"a file with a nil sum", "build", []any{"X", "snap", sum, map[string]any{"a": nil}, none}, 8002, "build: filemap: a: expected a string, got nil", ""},
 		{"arguments in a string", "build", []any{"X", "snap", sum, none, "nonsense"}, 8002, "build: args: expected a struct, got string", ""},
+		{"an argument that is no number", "build", []any{"X", "snap", sum, none, map[string]any{"a": []any{math.NaN()}}}, 8002, "build: args: a: expected a finite number", ""},
 		{"an argument of 70 bits", "build", []any{"X", "snap", sum, none, map[string]any{"a": []any{xmlrpc.BigInt("999999999999999999999")}}}, 8002, "build: args: a: the integer does not fit 64 bits", ""},
 		{"help for nothing", "system.methodHelp", []any{"x\ny"}, 8002, `system.methodHelp: there is no method "x\ny"`, ""},
 		{"a result beyond 32 bits", "echo", []any{int64(1) << 31}, 8002, "Can't serialize output: int exceeds XML-RPC limits", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			fault, reason := faultOf(t, handler(idle()), encode(t, test.method, test.params...))
+			b := idle()
+			b.cache = map[string]bool{sum: true}
+			fault, reason := faultOf(t, handler(b), encode(t, test.method, test.params...))
 			if fault.Code != test.code || fault.String != test.text {
 				t.Errorf("got %+v", fault)
 			}
@@ -158,6 +162,31 @@ func TestFaults(t *testing.T) {
 			}
 			if reason != test.reason {
 				t.Errorf("got reason %q, want %q", reason, test.reason)
+			}
+		})
+	}
+}
+
+// The order of the checks is part of the protocol.
+func TestMalformedRequestsAreReportedLast(t *testing.T) {
+	const sum = "0000000000000000000000000000000000000000"
+	b := idle()
+	b.cache = map[string]bool{sum: true}
+	none := map[string]any{}
+	for _, test := range []struct {
+		name   string
+		params []any
+		want   string
+	}{
+		{"an unknown type first", []any{int64(0), "nosuch", "", none, nil}, "BuilderStatus.UNKNOWNBUILDER"},
+		{"then an unknown image", []any{int64(0), "snap", "x", none, nil}, "BuilderStatus.UNKNOWNSUM"},
+		{"then an unknown file", []any{int64(0), "snap", sum, map[string]any{"a": "x"}, nil}, "BuilderStatus.UNKNOWNSUM"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := post(t, handler(b), encode(t, "build", test.params...))
+			got, err := xmlrpc.DecodeResponse(w.Body.Bytes())
+			if pair, ok := got.([]any); err != nil || !ok || pair[0] != test.want {
+				t.Errorf("got %v, %v", got, err)
 			}
 		})
 	}
