@@ -131,8 +131,8 @@ func TestFaults(t *testing.T) {
 		{"multicall", "system.multicall", []any{[]any{}}, 8001, "no such subHandler system", ""},
 		{"too many parameters", "status", []any{int64(1)}, 8002, "error", "status: expected 0 parameters, got 1"},
 		{"too few parameters", "ensurepresent", []any{sum}, 8002, "error", "ensurepresent: expected 4 parameters, got 1"},
-		{"abort while idle", "abort", nil, 8002, "error", "cannot do abort() while IDLE"},
-		{"clean while idle", "clean", nil, 8002, "error", "cannot do clean() while IDLE"},
+		{"abort while idle", "abort", nil, 8002, "error", "abort() needs a builder that is BUILDING or ABORTING, this one is IDLE: there is no build"},
+		{"clean while idle", "clean", nil, 8002, "error", "clean() needs a builder that is WAITING, this one is IDLE: there is no build"},
 		{"proxy_info without a build", "proxy_info", nil, 8002, "proxy_info: there is no build", ""},
 		{"a sum that is a number", "ensurepresent", []any{int64(5), nil, nil, nil}, 8002, "ensurepresent: sha1: expected a string, got int", ""},
 		{"a nil sum", "ensurepresent", []any{nil, "u", "", ""}, 8002, "ensurepresent: sha1: expected a string, got nil", ""},
@@ -196,7 +196,7 @@ func TestControllerErrors(t *testing.T) {
 	const image = "ff967be1fd16ea76c7096c9b041ad61490bd0f25"
 	b := &builder{cache: map[string]bool{image: true}, status: buildd.Status{State: buildd.Building}}
 	request := encode(t, "build", "X", "snap", image, map[string]any{}, map[string]any{})
-	if fault, _ := faultOf(t, handler(b), request); fault.String != "cannot do build() accepted while BUILDING" {
+	if fault, _ := faultOf(t, handler(b), request); fault.String != "build() needs a builder that is IDLE, this one is BUILDING: wait for the end of the build, or abort() it" {
 		t.Errorf("build while building: %q", fault.String)
 	}
 	b.err = errors.New("args: series is required:\n\tno \u2603")
