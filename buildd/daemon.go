@@ -22,8 +22,8 @@ type Type struct {
 	Tag string
 	// Sanitize says that its log tail is always cut as for private builds.
 	Sanitize bool
-	// Proxy says that ProxyInfo answers for its builds.
-	Proxy bool
+	// NoProxyInfo says that ProxyInfo fails for its builds.
+	NoProxyInfo bool
 	// Check refuses arguments that can never build. Its error names the
 	// argument and what was expected.
 	Check func(args map[string]any, files []string) error

@@ -190,7 +190,11 @@ func (b *build) parse() error {
 	if b.common.BuildURL != "" {
 		b.say("%s", b.common.BuildURL)
 	}
-	if b.builder, err = b.typ.New(args, keys(b.request.Files)); err != nil {
+	files := keys(b.request.Files)
+	if err = builders.CheckFiles(files); err != nil {
+		return err
+	}
+	if b.builder, err = b.typ.New(args, files); err != nil {
 		return err
 	}
 	if b.typ.Proxy {

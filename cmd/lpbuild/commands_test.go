@@ -39,14 +39,14 @@ func TestCommands(t *testing.T) {
 		{name: "status for programs", status: waiting, args: []string{"status", "--json"}, stdout: `{"state":"WAITING","build_id":"B-1","outcome":"DEPFAIL","dependencies":"a (\u003e= 1)"}` + "\n"},
 		{name: "abort", status: building, args: []string{"abort"}, stderr: "The builder aborts the build; 'lpbuild watch' shows when that is done.\n"},
 		{name: "abort and wait", status: building, args: []string{"abort", "--wait"}, stderr: "ABORTED: the build was aborted\n"},
-		{name: "abort of nothing", args: []string{"abort"}, code: 1, stderr: "lpbuild: the builder refused: cannot do abort() while IDLE\n"},
-		{name: "abort of nothing, with patience", args: []string{"abort", "--wait"}, code: 1, stderr: "lpbuild: the builder refused: cannot do abort() while IDLE\n"},
+		{name: "abort of nothing", args: []string{"abort"}, code: 1, stderr: "lpbuild: the builder refused: abort() needs a builder that is BUILDING or ABORTING, this one is IDLE: there is no build\n"},
+		{name: "abort of nothing, with patience", args: []string{"abort", "--wait"}, code: 1, stderr: "lpbuild: the builder refused: abort() needs a builder that is BUILDING or ABORTING, this one is IDLE: there is no build\n"},
 		{name: "clean", status: waiting, args: []string{"clean"}, stderr: "The builder is idle.\n"},
 		{name: "clean for programs", status: waiting, args: []string{"clean", "--json"}, stdout: `{"event":"cleaned"}` + "\n"},
 		{
 			name: "errors for programs", args: []string{"clean", "--json"}, code: 1,
-			stdout: `{"event":"error","error":"the builder refused: cannot do clean() while IDLE","exit_code":1}` + "\n",
-			stderr: "lpbuild: the builder refused: cannot do clean() while IDLE\n",
+			stdout: `{"event":"error","error":"the builder refused: clean() needs a builder that is WAITING, this one is IDLE: there is no build","exit_code":1}` + "\n",
+			stderr: "lpbuild: the builder refused: clean() needs a builder that is WAITING, this one is IDLE: there is no build\n",
 		},
 		{name: "watch of nothing", args: []string{"watch"}, code: 1, stderr: "lpbuild: the builder is idle, there is nothing to watch\n"},
 		{
