@@ -43,7 +43,7 @@ demo: ## a fresh machine builds Debian's hello through the daemon (root)
 	@.ci/demo
 
 check: ## everything: install what is needed, format, vet, lint, tests, fuzzing, real builds (root)
-check: install build fmt-check vet lint test fuzz integration
+check: install build fmt-check vet lint test fuzz integration containers
 	@echo "== check: all passed"
 
 install: ## Debian packages and the user that demo, check and conformance need (root)

@@ -94,29 +94,29 @@ func (c *recipe) prepare(ctx context.Context, env Env) error {
 	return nil
 }
 
-// tools are the packages one of which builds recipes, and the command.
-func (c *recipe) tools() (packages, command []string) {
+// tools are the packages one of which builds recipes, those that it uses where
+// there are any, and the command.
+func (c *recipe) tools() (packages, helpers, command []string) {
 	if c.git {
-		return []string{"git-build-recipe"}, []string{"git-build-recipe"}
+		return []string{"git-build-recipe"}, []string{"pristine-tar", "quilt"}, []string{"git-build-recipe"}
 	}
-	return []string{"brz-builder", "bzr-builder"}, []string{"bzr", "-Derror", "dailydeb"}
+	return []string{"brz-builder", "bzr-builder"}, []string{"pristine-tar", "quilt"}, []string{"bzr", "-Derror", "dailydeb"}
 }
 
+// install leaves out everything else that the tools recommend: it is no
+// dependency of the package, and takes a minute.
 func (c *recipe) install(ctx context.Context, env Env) error {
-	candidates, _ := c.tools()
-	known, err := availablePackages(ctx, env, candidates...)
+	candidates, helpers, _ := c.tools()
+	known, err := availablePackages(ctx, env, slices.Concat(candidates, helpers)...)
 	if err != nil {
 		return err
 	}
-	if len(known) == 0 {
+	if len(known) == 0 || !slices.Contains(candidates, known[0]) {
 		return fmt.Errorf("no archive of the build has %s", strings.Join(candidates, " or "))
 	}
-	return env.aptGetInstall(ctx, "lsb-release", known[0])
-}
-
-// aptGetInstall installs packages with what they recommend.
-func (e Env) aptGetInstall(ctx context.Context, names ...string) error {
-	return e.aptGet(ctx, append([]string{"install", "-y"}, names...)...)
+	helpers = slices.DeleteFunc(helpers, func(name string) bool { return !slices.Contains(known, name) })
+	names := slices.Concat([]string{"lsb-release", known[0]}, helpers)
+	return env.aptGet(ctx, append([]string{"install", "-y", "--no-install-recommends"}, names...)...)
 }
 
 func (e Env) aptGet(ctx context.Context, args ...string) error {
@@ -161,14 +161,22 @@ func (c *recipe) buildTree(ctx context.Context, env Env) error {
 	if err != nil {
 		return fmt.Errorf("cannot find out the name of the builder: %w", err)
 	}
-	return withoutArguments(env.Target.Run(ctx, env.asUser(work.dir, []string{
-		"DEBEMAIL=" + c.authorEmail, "DEBFULLNAME=" + c.authorName, "EMAIL=buildd@" + host, "LANG=C.UTF-8",
-	}, argv...)))
+	return withoutArguments(env.Target.Run(ctx, env.asUser(work.dir, c.environment(env, host), argv...)))
+}
+
+// environment is that of the program that builds recipes. A merge is a commit,
+// for which Git wants a name; the build user of a base image has none.
+func (c *recipe) environment(env Env, host string) []string {
+	environment := []string{"DEBEMAIL=" + c.authorEmail, "DEBFULLNAME=" + c.authorName, "EMAIL=buildd@" + host, "LANG=C.UTF-8"}
+	if c.git {
+		environment = append(environment, "GIT_AUTHOR_NAME="+env.User, "GIT_COMMITTER_NAME="+env.User)
+	}
+	return environment
 }
 
 // command is the program that builds recipes, as it is called in the target.
 func (c *recipe) command(ctx context.Context, env Env) ([]string, error) {
-	_, command := c.tools()
+	_, _, command := c.tools()
 	if c.git {
 		return command, nil
 	}

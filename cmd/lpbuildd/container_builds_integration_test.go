@@ -27,10 +27,7 @@ func TestContainers(t *testing.T) {
 		t.Run(engine.name, func(t *testing.T) {
 			r := newRig(t, f, engine.name, engine.cli)
 			r.adopt()
-			for _, part := range []struct {
-				name string
-				run  func(*rig)
-			}{
+			for _, part := range append([]part{
 				{"the session of the documentation builds an image", (*rig).ociSession},
 				{"the session of the documentation builds a snap", (*rig).snapSession},
 				{"an image through the proxy", (*rig).ociThroughProxy},
@@ -39,7 +36,7 @@ func TestContainers(t *testing.T) {
 				{"a container that is killed", (*rig).containerKilled},
 				{"a daemon that is killed", (*rig).daemonKilled},
 				{"a supervisor that is killed", (*rig).supervisorKilled},
-			} {
+			}, typeParts(engine.name)...) {
 				t.Run(part.name, func(t *testing.T) {
 					began := time.Now()
 					part.run(r.within(t))

@@ -87,7 +87,7 @@ func (r *rig) searchResults(tag string, args map[string]any, secret string) {
 	for name, sum := range st.FileMap {
 		data, err := r.download(sum)
 		must(t, err)
-		for what, part := range unpacked(t, name, data) {
+		for what, part := range insideOf(t, name, data) {
 			if bytes.Contains(part, []byte(secret)) {
 				t.Errorf("%s has the secret, in %s", name, what)
 			}
@@ -97,8 +97,8 @@ func (r *rig) searchResults(tag string, args map[string]any, secret string) {
 	r.rests()
 }
 
-// unpacked is a result, and what is in it without compression.
-func unpacked(t *testing.T, name string, data []byte) map[string][]byte {
+// insideOf is a result, and what is in it without compression.
+func insideOf(t *testing.T, name string, data []byte) map[string][]byte {
 	t.Helper()
 	parts := map[string][]byte{"itself": data}
 	switch {
