@@ -70,7 +70,7 @@ lint: ## golangci-lint, in its pinned version, and shellcheck
 
 test: ## unit tests, with the race detector, in random order
 	@echo "== unit tests"
-	@$(GO) test -race -shuffle=on ./...
+	@.ci/gotest -race -shuffle=on ./...
 
 fuzz: ## every fuzz target for FUZZTIME (5s)
 	@echo "== fuzz"
@@ -80,7 +80,7 @@ integration: ## tests that need root, sbuild or a base image (root)
 	@echo "== integration tests"
 	@.ci/base-image $(SERIES) $(LPBUILDD_TEST_IMAGE)
 	@.ci/source hello $(LPBUILDD_TEST_SOURCE) $(SERIES)
-	$(GO) test -tags integration -count=1 -timeout 40m -p 1 -skip '$(CONTAINER_TESTS)' \
+	@.ci/gotest -tags integration -count=1 -timeout 40m -p 1 -skip '$(CONTAINER_TESTS)' \
 		$(filter-out ./backends/incus/,$(call packages_with,^//go:build .*integration))
 
 containers: ## tests that need LXD and Incus, which it installs and starts (root)
@@ -88,8 +88,8 @@ containers: ## tests that need LXD and Incus, which it installs and starts (root
 	@.ci/containers start
 	@.ci/fixtures/fixture-squid --install
 	@.ci/container-image $(LPBUILDD_TEST_CONTAINER_IMAGE)
-	$(GO) test -tags integration -count=1 -timeout 30m ./backends/incus
-	$(GO) test -tags integration -count=1 -timeout 30m -run '$(CONTAINER_TESTS)' ./cmd/lpbuildd
+	@.ci/gotest -tags integration -count=1 -timeout 30m ./backends/incus
+	@.ci/gotest -tags integration -count=1 -timeout 30m -run '$(CONTAINER_TESTS)' ./cmd/lpbuildd
 
 # On an idle machine: the benchmarks of the daemon share the processors with it.
 # Takes about five minutes. Prints what benchstat reads; compare ten runs before

@@ -24,7 +24,8 @@ const defaultGrace = 2 * time.Second
 //
 // A command gets its own session and process group, an explicit environment
 // (PATH, HOME, USER and LOGNAME when there is a User, and what the command
-// says; nothing is inherited), and /dev/null as its input unless it has one.
+// says; nothing is inherited), and /dev/null as its input unless it has one. An
+// input that is a terminal becomes the one that controls the session.
 // The zero value runs as the user of this process, in "/". Safe for concurrent
 // use.
 type Host struct {
@@ -76,6 +77,7 @@ func (h Host) Run(ctx context.Context, cmd Command) error {
 		}
 		return MarkHostFault(fmt.Errorf("cannot start %s: %w", cmd.Argv[0], err))
 	}
+	expose(c.Process.Pid)
 	in.start()
 	out.start()
 	err = c.Wait()
@@ -98,7 +100,9 @@ func (h Host) prepare(ctx context.Context, cmd Command) (*exec.Cmd, error) {
 	c.Args = cmd.Argv
 	c.Dir = cmp.Or(cmd.Dir, h.Dir, "/")
 	c.Env = h.environment(cmd.Env)
-	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: h.credential()}
+	// A terminal becomes that of the new session.
+	terminal := isTerminal(cmd.Stdin)
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: terminal, Credential: h.credential()}
 	c.Cancel = func() error { return killGroup(c.Process.Pid) }
 	return c, nil
 }

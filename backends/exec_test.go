@@ -206,7 +206,7 @@ func TestMarkHostFault(t *testing.T) {
 	}
 	f, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
-		t.Skipf("no /dev/full here: %v", err)
+		t.Skipf("needs /dev/full: %v", err)
 	}
 	defer func() { _ = f.Close() }()
 	_, err = f.WriteString("x")

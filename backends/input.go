@@ -73,3 +73,13 @@ func (in *input) finish(grace time.Duration) error {
 		return nil
 	}
 }
+
+// isTerminal tells whether a command's input is one.
+func isTerminal(in io.Reader) bool {
+	f, ok := in.(*os.File)
+	if !ok || f == nil {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}

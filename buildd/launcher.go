@@ -3,12 +3,19 @@ package buildd
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
+
+	"lpbuildd/buildd/job"
 )
 
 // Launcher starts the privileged helpers of the daemon. All are this same
@@ -19,8 +26,11 @@ type Launcher struct {
 	Supervise []string
 	// Cleanup undoes what a dead build left behind (buildd/ledger).
 	Cleanup []string
-	// Trash deletes what builds have left for later.
+	// Trash deletes what builds have left for later. Its standard input is how
+	// many bytes of room are wanted.
 	Trash []string
+	// Stock looks after what is kept for later builds.
+	Stock []string
 }
 
 // start starts the supervisor of a build and returns at once. The supervisor
@@ -44,22 +54,53 @@ func (l Launcher) start(ctx context.Context, dir string, socket *os.File, died f
 }
 
 // cleanup kills what is left of the build in dir and undoes its ledger.
-func (l Launcher) cleanup(ctx context.Context, dir string) error { return await(ctx, dir, l.Cleanup) }
+func (l Launcher) cleanup(ctx context.Context, dir string) error {
+	return await(ctx, dir, l.Cleanup, "")
+}
 
 // emptyTrash deletes what builds have left for later.
-func (l Launcher) emptyTrash(ctx context.Context, dir string) error { return await(ctx, dir, l.Trash) }
+func (l Launcher) emptyTrash(ctx context.Context, dir string, need int64) error {
+	return await(ctx, dir, l.Trash, strconv.FormatInt(need, 10))
+}
 
-// await runs one of the helpers to its end.
-func await(ctx context.Context, dir string, argv []string) error {
+// await runs one of the helpers to its end. What it prints goes to the log, what
+// it complains about into the error.
+func await(ctx context.Context, dir string, argv []string, input string) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // from the configuration of this daemon
 	cmd.Dir = dir
 	cmd.Env = environment()
 	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), os.Stderr, &out
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(out.String()))
 	}
 	return nil
+}
+
+// AskStock has the helper look after what is kept for later builds of the builder
+// with this state folder. A builder that never ran has nothing.
+func (l Launcher) AskStock(ctx context.Context, state string, r job.StockRequest) (job.StockReport, error) {
+	var report job.StockReport
+	dir := filepath.Join(state, buildFolder)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return report, nil
+	}
+	request, err := json.Marshal(r)
+	if err != nil {
+		return report, err
+	}
+	cmd := exec.CommandContext(ctx, l.Stock[0], l.Stock[1:]...) //nolint:gosec // this same program
+	cmd.Dir = dir
+	cmd.Env = environment()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(request), &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return report, fmt.Errorf("%s: %w: %s", strings.Join(l.Stock, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &report); err != nil {
+		return report, fmt.Errorf("cannot read the answer of %s: %w", strings.Join(l.Stock, " "), err)
+	}
+	return report, nil
 }
 
 // environment is that of this process, without sudo's word on who asks: if the

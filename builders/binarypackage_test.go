@@ -232,7 +232,7 @@ func TestNothingIsMadeBeforeItIsNoted(t *testing.T) {
 // TestShippedSbuildrc reads etc/sbuildrc as sbuild does.
 func TestShippedSbuildrc(t *testing.T) {
 	if _, err := os.Stat("/usr/bin/perl"); err != nil {
-		t.Skip("no perl here:", err)
+		t.Skip("needs perl:", err)
 	}
 	path, err := filepath.Abs("../etc/sbuildrc")
 	if err != nil {

@@ -122,6 +122,16 @@ type Env struct {
 	// directory, for removal after the build, however it ends. It must be
 	// called before the path is made.
 	Undo func(path string) error
+	// HasSecrets says that these paths in the target hold secrets: they are
+	// removed before the target of a failed build is kept for a look. May be nil.
+	HasSecrets func(paths ...string)
+}
+
+// secretsIn calls HasSecrets, before the paths are made.
+func (e Env) secretsIn(paths ...string) {
+	if e.HasSecrets != nil {
+		e.HasSecrets(paths...)
+	}
 }
 
 // Proxy is a local proxy without authentication, as the build sees it (spec:

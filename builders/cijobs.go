@@ -140,6 +140,7 @@ func (c *ci) asJob(ctx context.Context, env Env, argv ...string) error {
 }
 
 func (c *ci) writeSecrets(ctx context.Context, env Env) error {
+	env.secretsIn(ciSecrets)
 	err := backends.WriteFile(ctx, env.Target, ciSecrets, c.secrets, 0o600)
 	if err == nil {
 		err = env.inTarget(ctx, "chown", env.User+":"+env.User, ciSecrets)

@@ -89,6 +89,7 @@ func (r registries) configureMaven(ctx context.Context, env Env, s source, check
 		return err
 	}
 	folder := checkout + "/.m2"
+	env.secretsIn(folder + "/settings.xml")
 	if err := env.inTarget(ctx, "mkdir", "-p", folder); err != nil {
 		return err
 	}

@@ -32,6 +32,9 @@ func overrideSources(ctx context.Context, env Env, aptProxy string) error {
 	} else if err := writeDeb822Sources(ctx, env); err != nil {
 		return err
 	}
+	if withoutUserInfo(aptProxy) != aptProxy {
+		env.secretsIn(aptProxySettings)
+	}
 	for _, file := range aptSettings(aptProxy) {
 		if err := writeText(ctx, env, file.path, file.content); err != nil {
 			return err
@@ -70,7 +73,7 @@ func aptSettings(aptProxy string) []textFile {
 		{"/etc/apt/apt.conf.d/99phasing", "APT::Get::Always-Include-Phased-Updates \"true\";\n"},
 	}
 	if aptProxy != "" {
-		files = append(files, textFile{"/etc/apt/apt.conf.d/99proxy", fmt.Sprintf("Acquire::http::Proxy \"%s\";\n", aptProxy)})
+		files = append(files, textFile{aptProxySettings, fmt.Sprintf("Acquire::http::Proxy \"%s\";\n", aptProxy)})
 	}
 	for _, pocket := range []string{"proposed", "backports"} {
 		pin := "Package: *\nPin: release a=*-" + pocket + "\nPin-Priority: 500\n"

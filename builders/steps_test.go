@@ -95,7 +95,7 @@ const (
 
 func TestAddTrustedKeysWithGnuPG(t *testing.T) {
 	if _, err := os.Stat("/usr/bin/gpg"); err != nil {
-		t.Skip("no gpg here:", err)
+		t.Skip("needs gpg:", err)
 	}
 	home := t.TempDir()
 	l := newLab(t)

@@ -106,6 +106,10 @@ func (s source) checkOut(ctx context.Context, env Env, dir string, environment [
 	if s.branch == "" && s.repository == "" {
 		return errNotOneSource
 	}
+	if s.isPrivate() {
+		// Where Git and Bazaar write down where they got it from.
+		env.secretsIn(dir+"/.git/config", dir+"/.git/modules", dir+"/.bzr/branch/branch.conf")
+	}
 	c := checkout{source: s, env: env, dir: dir, environment: environment}
 	if s.branch != "" {
 		return c.beside(ctx, "bzr", "branch", s.branch, path.Base(dir))
@@ -146,6 +150,11 @@ func (s source) checkOutAndReport(ctx context.Context, env Env, dir string, envi
 	}
 	env.SetExtra("revision_id", revision)
 	return nil
+}
+
+// isPrivate tells whether the URL of the source has credentials in it.
+func (s source) isPrivate() bool {
+	return len(Secrets(Args{"git_repository": s.repository, "branch": s.branch})) > 0
 }
 
 // hideCredentials takes the credentials out of a Git checkout that becomes part

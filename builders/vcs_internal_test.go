@@ -58,7 +58,7 @@ func repository(t *testing.T, dir string) (url, first, second string) {
 
 func TestCheckOutFromGit(t *testing.T) {
 	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("no git here:", err)
+		t.Skip("needs git:", err)
 	}
 	url, first, second := repository(t, t.TempDir())
 	for _, shallow := range []bool{false, true} {
@@ -92,7 +92,7 @@ func TestCheckOutFromGit(t *testing.T) {
 
 func TestCheckOutOfWhatIsNotThere(t *testing.T) {
 	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("no git here:", err)
+		t.Skip("needs git:", err)
 	}
 	url, _, _ := repository(t, t.TempDir())
 	for _, ref := range []string{"none", "refs/heads/none", "refs/tags/none", "refs/none", strings.Repeat("0123", 10)} {

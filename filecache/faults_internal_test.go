@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -228,9 +229,9 @@ func TestASlowServerIsNotIdle(t *testing.T) {
 func disk(c *Cache, size int64) {
 	c.free = func(dir string) (int64, error) {
 		left := size
-		entries, err := c.entries()
+		entries, err := c.Entries()
 		for _, e := range entries {
-			left -= e.disk
+			left -= e.Disk
 		}
 		return left, err
 	}
@@ -286,6 +287,38 @@ func TestAFullDisk(t *testing.T) {
 			}
 		})
 		s.Close()
+	}
+}
+
+// TestOtherThingsGoBeforeEntries when a download needs room.
+func TestOtherThingsGoBeforeEntries(t *testing.T) {
+	const big = 64 << 10
+	data := bytes.Repeat([]byte{7}, big)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) }))
+	defer s.Close()
+	for _, enough := range []bool{true, false} {
+		var free int64
+		var asked []int64
+		c := openInternal(t, Options{MinFree: 8 << 10, Reclaim: func(_ context.Context, need int64) {
+			asked = append(asked, need)
+			if enough {
+				free += 2 * big
+			}
+		}})
+		old := fill(t, c, "a", 2*big, time.Hour)
+		c.free = func(string) (int64, error) {
+			if entries, err := os.ReadDir(c.dir); err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == old }) {
+				return free, err
+			}
+			return free + 2*big, nil
+		}
+		p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
+		if err != nil || !p.Present || len(asked) != 1 || asked[0] < big {
+			t.Errorf("got %v, %v, asked %v", p, err, asked)
+		}
+		if there, err := c.Present(t.Context(), old); there != enough || err != nil {
+			t.Errorf("present: %v, %v, want %v", there, err, enough)
+		}
 	}
 }
 

@@ -63,6 +63,9 @@ type Options struct {
 	MaxAge time.Duration
 	// MinFree is how many bytes a download must leave free on the file system.
 	MinFree int64
+	// Reclaim is called when the file system has no room for need bytes more,
+	// before anything is evicted: what else can go there? May be nil.
+	Reclaim func(ctx context.Context, need int64)
 	// IdleTimeout ends a download that makes no progress for so long; 0 is 60
 	// seconds. There is no limit for the whole of a download that progresses,
 	// except a very generous one for those that nobody waits for any more.
@@ -228,7 +231,10 @@ func (c *Cache) Dir() string { return c.dir }
 
 // StateDir is the private folder inside the cache folder. Others may keep
 // things of their own in it, except as "tmp" and "meta".
-func (c *Cache) StateDir() string { return filepath.Join(c.dir, stateName) }
+func (c *Cache) StateDir() string { return StateDirOf(c.dir) }
+
+// StateDirOf is the StateDir of the cache in a folder, which need not be open.
+func StateDirOf(dir string) string { return filepath.Join(dir, stateName) }
 
 // Path is where the entry is, or would be: it does not say that it exists.
 func (c *Cache) Path(name string) (string, error) {

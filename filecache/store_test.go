@@ -284,7 +284,7 @@ func TestCleanTemporaries(t *testing.T) {
 
 func TestFilesBelongToTheOwnerOfTheFolder(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can give files away")
+		t.Skip("needs root to give files away")
 	}
 	for _, owner := range []*filecache.Owner{nil, {UID: 1234, GID: 4321}} {
 		dir := t.TempDir()

@@ -75,7 +75,7 @@ func TestSecondVoiceKolo(t *testing.T) {
 func TestSecondVoicePython(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {
-		t.Skip("no python3 on this machine")
+		t.Skip("needs python3")
 	}
 	const script = `
 import sys, xmlrpc.client

@@ -57,6 +57,13 @@ func (l *fileLock) stale() bool {
 	return err != nil || st.Nlink == 0
 }
 
+// linked tells whether the file has another name: something that outlives its
+// process keeps what the lock protects (see Keep).
+func (l *fileLock) linked() bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(l.f.Fd()), &st) == nil && st.Nlink > 1
+}
+
 // close lets the lock go.
 func (l *fileLock) close() error { return l.f.Close() }
 

@@ -23,7 +23,8 @@ import (
 //	S.root/complete           made when all of it is on disk
 //	S.lock                    locked shared by builds that use the image, and
 //	                          exclusively to unpack or delete it; its time
-//	                          stamp is the last use
+//	                          stamp is the last use. A second link to it, in the
+//	                          folder of a kept chroot, keeps the image too
 //
 // Whoever unpacks keeps the exclusive lock until "complete" is there, so a
 // root without it that can be locked is what a crash has left.
@@ -205,7 +206,7 @@ func (c rootCache) names() []string {
 	return names
 }
 
-// remove deletes an image that nobody uses, or with torn only if it is not
+// remove deletes an image that nobody uses or keeps, or with torn only if it is not
 // complete.
 func (c rootCache) remove(ctx context.Context, name string, torn bool) (err error) {
 	lock, err := openLock(filepath.Join(c.dir, name+lockSuffix))
@@ -215,6 +216,9 @@ func (c rootCache) remove(ctx context.Context, name string, torn bool) (err erro
 	defer func() { err = errors.Join(err, lock.close()) }()
 	if err := lock.exclusive(); err != nil {
 		return err
+	}
+	if lock.linked() {
+		return errLocked
 	}
 	r := &heldRoot{dir: filepath.Join(c.dir, name+rootSuffix)}
 	if lock.stale() || torn && r.complete() {

@@ -84,7 +84,8 @@ func (t *tree) empty(ctx context.Context, dir *os.File, depth int) (moved bool, 
 	}
 	for {
 		entries, err := dir.ReadDir(1000)
-		if errors.Is(err, io.EOF) {
+		// Another process may delete the same tree, and have deleted this folder.
+		if errors.Is(err, io.EOF) || errors.Is(err, fs.ErrNotExist) {
 			return moved, nil
 		}
 		if err != nil {
@@ -109,7 +110,11 @@ func (t *tree) remove(ctx context.Context, dir *os.File, e os.DirEntry, depth in
 		return false, unlink(dir, e.Name(), 0)
 	}
 	if depth == maxDepth {
-		return true, unix.Renameat(int(dir.Fd()), e.Name(), int(t.top.Fd()), uuid.NewString())
+		err := unix.Renameat(int(dir.Fd()), e.Name(), int(t.top.Fd()), uuid.NewString())
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		return true, err
 	}
 	sub, err := openFolder(dir, e.Name())
 	if errors.Is(err, fs.ErrNotExist) {

@@ -135,3 +135,25 @@ func TestTrash(t *testing.T) {
 	check(t, os.MkdirAll(filepath.Join(tree, "sub"), 0o700))
 	check(t, discard(t.Context(), tree, ""))
 }
+
+// TestManyDeleteOneTree is what happens when the trash is emptied by several.
+func TestManyDeleteOneTree(t *testing.T) {
+	for range 20 {
+		top := filepath.Join(t.TempDir(), "top")
+		for i := range 20 {
+			dir := filepath.Join(top, strings.Repeat("d", i+1), "a/b/c")
+			check(t, os.MkdirAll(dir, 0o700))
+			check(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
+		}
+		results := make(chan error, 8)
+		for range 8 {
+			go func() { results <- removeTree(t.Context(), top) }()
+		}
+		for range 8 {
+			check(t, <-results)
+		}
+		if _, err := os.Lstat(top); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("it is still there: %v", err)
+		}
+	}
+}

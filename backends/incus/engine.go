@@ -36,7 +36,7 @@ type engine interface {
 	operations
 	images
 	instances
-	commands
+	access
 	profiles
 }
 
@@ -60,6 +60,19 @@ type instances interface {
 	CreateInstance(instance api.InstancesPost) (client.Operation, error)
 	UpdateInstanceState(name string, state api.InstanceStatePut, etag string) (client.Operation, error)
 	DeleteInstance(name string) (client.Operation, error)
+}
+
+// access is to a container that is there.
+type access interface {
+	commands
+	changes
+}
+
+// changes are for containers that are kept.
+type changes interface {
+	GetInstance(name string) (*api.Instance, string, error)
+	UpdateInstance(name string, instance api.InstancePut, etag string) (client.Operation, error)
+	RenameInstance(name string, instance api.InstancePost) (client.Operation, error)
 }
 
 type commands interface {

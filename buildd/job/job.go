@@ -75,9 +75,24 @@ type Settings struct {
 	WallLimit    time.Duration `json:"wall_limit,omitempty"`
 	SilenceLimit time.Duration `json:"silence_limit,omitempty"`
 	LogLimit     int64         `json:"log_limit,omitempty"`
+	// Limits are how much of the machine builds may use.
+	Limits Limits `json:"limits"`
 	// AbortLimit is how long the processes of an aborted build may take to die
 	// before the builder gives up on them (spec: protocol.md section 8).
 	AbortLimit time.Duration `json:"abort_limit"`
+
+	Keep Keep `json:"keep,omitzero"`
+}
+
+// Keep says what is kept of failed builds for a look.
+type Keep struct {
+	// For is how long; 0 keeps nothing.
+	For time.Duration `json:"for,omitempty"`
+	// Builds is how many are kept at most.
+	Builds int `json:"builds,omitempty"`
+	// MinFree is how many bytes must be free on the disk of the file cache, or
+	// what is kept goes.
+	MinFree int64 `json:"min_free,omitempty"`
 }
 
 // Container says how containers are made; the keys of section [backend] of the

@@ -151,7 +151,7 @@ func apt(t *testing.T, address, conf, auth string) string {
 	t.Helper()
 	const helper = "/usr/lib/apt/apt-helper"
 	if _, err := os.Stat(helper); err != nil {
-		t.Skip("apt is not installed:", err)
+		t.Skip("needs apt:", err)
 	}
 	dir := t.TempDir()
 	for name, content := range map[string]string{"apt.conf": conf, "auth.conf": auth} {

@@ -50,6 +50,7 @@ func (b *build) openArchives(ctx context.Context) error {
 	if err != nil {
 		return &backends.HostFault{Err: err, Advice: "Free the port after builder.proxyport on the builder, or change it."}
 	}
+	b.hasSecrets(archivesConf, archivesAuth)
 	if err := backends.WriteFile(ctx, b.target, archivesConf, []byte(b.archives.AptConf()), 0o644); err != nil {
 		return err
 	}

@@ -11,12 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/kept"
 )
 
 // The folders beside that of the build, in the state folder of the file cache.
-func rootsDir(dir string) string { return filepath.Join(filepath.Dir(dir), "roots") }
-func trashDir(dir string) string { return filepath.Join(filepath.Dir(dir), "trash") }
-func cacheDir(dir string) string { return filepath.Dir(filepath.Dir(dir)) }
+func rootsDir(dir string) string      { return filepath.Join(filepath.Dir(dir), "roots") }
+func trashDir(dir string) string      { return filepath.Join(filepath.Dir(dir), "trash") }
+func keptStore(dir string) kept.Store { return kept.In(filepath.Dir(dir)) }
+func cacheDir(dir string) string      { return filepath.Dir(filepath.Dir(dir)) }
 
 // caller is the id of the unprivileged user who asked for this process through
 // sudo, "" when nobody did.
@@ -37,7 +39,7 @@ func workingFolder() (string, error) {
 	if caller() != "" {
 		root = "0"
 	}
-	return dir, checkOwner(root, filepath.Join(dir, job.LedgerName), trashDir(dir), rootsDir(dir))
+	return dir, checkOwner(root, filepath.Join(dir, job.LedgerName), trashDir(dir), rootsDir(dir), keptStore(dir).Dir())
 }
 
 // checkSettings refuses to work in folders, or as a user, that are not the

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -72,7 +73,7 @@ func TestOnlyTheCallersOwnFoldersAndUser(t *testing.T) {
 		if err := Cleanup(t.Context()); err == nil {
 			t.Error("another's folder was cleaned")
 		}
-		if err := EmptyTrash(t.Context()); err == nil {
+		if err := EmptyTrash(t.Context(), 0, slog.New(slog.DiscardHandler)); err == nil {
 			t.Error("another's trash was emptied")
 		}
 		if err := Enter(t.Context()); err == nil {
@@ -106,7 +107,7 @@ func TestCleanupUndoesAndForgets(t *testing.T) {
 	if _, err := os.Lstat(r.home); err == nil {
 		t.Error("the build directory is still there")
 	}
-	if err := EmptyTrash(t.Context()); err != nil {
+	if err := EmptyTrash(t.Context(), 0, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	if left, err := os.ReadDir(trashDir(r.dir)); err != nil || len(left) > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -13,6 +14,7 @@ import (
 
 	"lpbuildd/backends/chroot"
 	"lpbuildd/backends/incus"
+	"lpbuildd/buildd/cgroup"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/filecache"
@@ -30,6 +32,7 @@ func Cleanup(ctx context.Context) error {
 	if err := errors.Join(killSupervisor(ctx), ledger.Clean(path, undo(ctx, dir))); err != nil {
 		return err
 	}
+	cgroup.Sweep()
 	return errors.Join(removeFile(path), removeFile(job.SupervisorName), removeFile(containerName))
 }
 
@@ -46,23 +49,32 @@ func killSupervisor(ctx context.Context) error {
 	return err
 }
 
-// EmptyTrash deletes what builds have left behind for later, and base images
-// that a crash left half unpacked, for the build folder that is the working
-// directory. It takes as long as that takes, and disturbs no build.
-func EmptyTrash(ctx context.Context) error {
+// EmptyTrash deletes what builds have left behind for later, for the build
+// folder that is the working directory: what was kept of failed builds and is
+// due, or takes up the room for need bytes more; what was thrown away; and base
+// images that a crash left half unpacked. It takes as long as that takes, and
+// disturbs no build.
+func EmptyTrash(ctx context.Context, need int64, log *slog.Logger) error {
 	dir, err := workingFolder()
 	if err != nil {
 		return err
 	}
+	keptErr := expireKept(ctx, keptStore(dir), need, log)
 	cleanErr := chroot.CleanRoots(rootsDir(dir)) //nolint:contextcheck // it takes none
-	return errors.Join(cleanErr, chroot.EmptyTrash(ctx, trashDir(dir)))
+	return errors.Join(keptErr, cleanErr, chroot.EmptyTrash(ctx, trashDir(dir)))
 }
 
 // undo says, by kind, how an entry of the ledger is undone.
 func undo(ctx context.Context, dir string) map[ledger.Kind]func(string) error {
+	discarded := func(path string) error { return discard(dir, path) }
+	removed := removeFile
+	if takenOver(dir) {
+		discarded = func(string) error { return nil }
+		removed = discarded
+	}
 	return map[ledger.Kind]func(string) error{
-		ledger.Directory: func(path string) error { return discard(dir, path) },
-		ledger.File:      removeFile,
+		ledger.Directory: discarded,
+		ledger.File:      removed,
 		ledger.Token:     func(id string) error { return undoToken(ctx, id) },
 		ledger.Bridge:    func(name string) error { return undoBridge(ctx, name) },
 		ledger.Container: undoContainer(ctx, dir, incus.KindContainer),

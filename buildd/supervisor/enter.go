@@ -22,26 +22,41 @@ const (
 	RoleRun     = "supervise-run"
 	RoleCleanup = "cleanup"
 	RoleTrash   = "empty-trash"
+	RoleStock   = "stock"
+
+	// Those of a visit to what is kept of a failed build.
+	RoleVisitInit = "visit-init"
+	RoleVisitRun  = "visit-run"
 )
+
+// SudoRoles are the roles that the daemon's user starts through sudo: what its
+// sudo rule has to allow, and no more.
+func SudoRoles() []string { return []string{RoleEnter, RoleCleanup, RoleTrash, RoleStock} }
 
 // Enter starts Init in new PID, mount and IPC namespaces, with the same
 // standard input, and waits for its end. When this process dies, however it
 // dies, so does everything inside.
 func Enter(ctx context.Context) error {
-	if _, err := workingFolder(); err != nil {
+	dir, err := workingFolder()
+	if err != nil {
 		return err
 	}
 	surviveBrokenPipes()
+	protectFromOOMKiller()
+	group, groupErr := enterGroup(ctx, dir)
 	// The parent-death signal is tied to the thread that forks.
 	runtime.LockOSThread()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", RoleInit)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if groupErr != nil {
+		cmd.Env = append(os.Environ(), groupVariable+"="+groupErr.Error())
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC,
 		Pdeathsig:  syscall.SIGKILL,
 	}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("cannot make the namespaces of the build (needs root): %w", err)
+		return errors.Join(fmt.Errorf("cannot make the namespaces of the build (needs root): %w", err), group.Leave())
 	}
 	// The socket's other end must see the death of those inside, not ours.
 	_ = os.Stdin.Close()
@@ -50,14 +65,14 @@ func Enter(ctx context.Context) error {
 		err = job.WriteFile(job.SupervisorName, p)
 	}
 	if err != nil {
-		return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
+		err = errors.Join(err, cmd.Process.Kill())
 	}
-	return cmd.Wait()
+	return errors.Join(err, cmd.Wait(), group.Leave())
 }
 
 // Init is process 1 of the build's namespaces: it makes their mounts private,
-// starts Run, and reaps every process until Run ends.
-func Init() (exitCode int, err error) {
+// starts the role that is the worker, and reaps every process until that ends.
+func Init(worker string, args ...string) (exitCode int, err error) {
 	if os.Getpid() != 1 {
 		return 1, errors.New("cannot be process 1: not in a PID namespace of its own")
 	}
@@ -67,7 +82,8 @@ func Init() (exitCode int, err error) {
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return 1, fmt.Errorf("cannot mount /proc: %w", err)
 	}
-	child, err := os.StartProcess("/proc/self/exe", []string{"lpbuildd", RoleRun}, &os.ProcAttr{
+	argv := append([]string{"lpbuildd", worker}, args...)
+	child, err := os.StartProcess("/proc/self/exe", argv, &os.ProcAttr{
 		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
 	})
 	if err != nil {

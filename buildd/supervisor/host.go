@@ -86,13 +86,14 @@ func newTarget(b *build) (target, error) {
 	default:
 		return nil, fmt.Errorf("there is no backend %q", b.typ.Backend)
 	}
-	return chroot.New(chroot.Config{
+	c, err := chroot.New(chroot.Config{
 		BuildDir: b.home, Series: b.common.Series, Arch: b.common.ArchTag,
 		RootsDir: rootsDir(b.dir), TrashDir: trashDir(b.dir),
 		Overlay: s.Overlay != "never", TmpfsBytes: s.TmpfsBytes, KeepRoots: s.KeepRoots,
 		Log:    b.daemon,
 		Notice: func(line string) { b.say("%s", line) },
 	})
+	return chrootTarget{c}, err
 }
 
 // prepProgram is what stage INIT runs in the reference. An operator or a test

@@ -4,7 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
+
+// abortShown is how long an aborted build stays ABORTING at least. It would be
+// over within milliseconds, and who looks right after abort() would see now one
+// state, now the other.
+const abortShown = 250 * time.Millisecond
 
 // killer waits for the end of a context, to kill what the build runs.
 type killer struct {
@@ -50,6 +56,7 @@ func (b *build) killOnCancel(ctx context.Context, over <-chan struct{}) error {
 	if ctx.Err() == nil {
 		return nil
 	}
+	shown := time.After(abortShown)
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.request.Settings.AbortLimit)
 	defer cancel()
 	if err := b.reap(deadline); err != nil {
@@ -57,6 +64,7 @@ func (b *build) killOnCancel(ctx context.Context, over <-chan struct{}) error {
 	}
 	select {
 	case <-over:
+		<-shown
 		return nil
 	case <-deadline.Done():
 		return fmt.Errorf("the stage %s does not end although its processes did", b.stage().name)

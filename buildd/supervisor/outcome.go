@@ -107,6 +107,10 @@ func (b *build) summary(o job.Outcome, err error) string {
 		line("Wait for", o.Dependencies)
 		line("What to do", v.Advice)
 	}
+	if b.kept != nil {
+		line("Kept", fmt.Sprintf("until %s; to look into it, on the builder: lpbuildd enter %s",
+			b.kept.Expires.Format(time.RFC3339), backends.Quote(b.kept.BuildID)))
+	}
 	var took []string
 	for _, t := range b.timings {
 		took = append(took, fmt.Sprintf("%s %.3f s", t.stage, t.took.Seconds()))

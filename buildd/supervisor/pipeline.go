@@ -18,7 +18,7 @@ func (b *build) guarded(ctx context.Context) error {
 	err := b.pipeline(limited)
 	stop()
 	// Teardown goes on after an abort, and its failures do not hide the first.
-	cleanup := protect(func() error { return b.teardown(context.WithoutCancel(ctx)) })
+	cleanup := protect(func() error { return b.teardown(context.WithoutCancel(ctx), err) })
 	switch {
 	case cleanup == nil:
 	case err == nil:
@@ -31,6 +31,7 @@ func (b *build) guarded(ctx context.Context) error {
 	// came before it (spec: protocol.md section 8).
 	if errors.Is(context.Cause(ctx), errAborted) && !errors.Is(err, errAborted) && verdict(err).Outcome != builders.BuilderFail {
 		err = &stageError{stage: cleanupStage(), err: errAborted}
+		b.unkeep(context.WithoutCancel(ctx))
 	}
 	return err
 }
@@ -53,7 +54,7 @@ func (b *build) runStages(ctx context.Context, gaveUp <-chan struct{}) error {
 		}
 		if err := b.runStage(ctx, s, gaveUp); err != nil {
 			if ctx.Err() == nil {
-				err = b.blame(err)
+				err = b.blame(ctx, err)
 			}
 			return &stageError{stage: s, err: err}
 		}

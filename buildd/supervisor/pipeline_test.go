@@ -255,7 +255,11 @@ func TestAbortInEachStage(t *testing.T) {
 				r := newRig(t)
 				r.replace(e.stage, untilCancelled)
 				time.AfterFunc(time.Hour, func() { r.abort(errAborted) })
+				began := time.Now()
 				o := r.run()
+				if shown := time.Since(began) - time.Hour; shown < abortShown {
+					t.Errorf("nobody sees an abort of %s", shown)
+				}
 				if o.Status != "ABORTED" || o.Stage != e.stage || o.Cause != errAborted.Error() {
 					t.Errorf("the outcome is %+v", o)
 				}

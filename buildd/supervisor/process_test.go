@@ -92,7 +92,7 @@ func TestSurvivorsAreDescribed(t *testing.T) {
 }
 
 func TestInitRefusesToBeAnotherProcess(t *testing.T) {
-	if _, err := Init(); err == nil {
+	if _, err := Init(RoleRun); err == nil {
 		t.Error("this test is process 1 of a build")
 	}
 }

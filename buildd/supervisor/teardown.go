@@ -13,8 +13,9 @@ import (
 )
 
 // teardown undoes what the stages did, in reverse order. It goes on after
-// failures; an empty ledger is the proof that nothing is left.
-func (b *build) teardown(ctx context.Context) error {
+// failures; an empty ledger is the proof that nothing is left. What has failed
+// may be worth keeping.
+func (b *build) teardown(ctx context.Context, failure error) error {
 	var errs []error
 	began := time.Now()
 	if b.passed("start") {
@@ -24,18 +25,21 @@ func (b *build) teardown(ctx context.Context) error {
 		// section 9): what matters is whether the target can be stopped then.
 		if err := b.reap(limited); err != nil {
 			b.say("%v", err)
+			failure = errUnkillable
 		}
 	}
 	b.closeArchives(ctx)
 	errs = append(errs, b.undoFiles())
 	switch {
-	case b.common.FastCleanup:
+	case b.common.FastCleanup, b.foreign:
 		return errors.Join(errs...)
 	case b.stuckIn == "unpack" || b.stuckIn == "start":
 		// The target is still in the hands of that stage. Its mounts end with the
 		// namespace, its folder is in the ledger.
 		return errors.Join(append(errs, fmt.Errorf("cannot clean up while the stage %s goes on", b.stuckIn))...)
-	case b.reached("start"):
+	}
+	b.keep(ctx, failure)
+	if b.reached("start") {
 		b.announce(b.operation("umount-chroot")...)
 		b.say("Stopping target for build %s", b.request.BuildID)
 		errs = append(errs, b.target.Stop(ctx))

@@ -83,11 +83,11 @@ func TestLoadArchTableNeedsBothTables(t *testing.T) {
 func TestArchTableAgreesWithDpkg(t *testing.T) {
 	program, err := exec.LookPath("dpkg-architecture")
 	if err != nil {
-		t.Skipf("no dpkg-architecture to compare with: %v", err)
+		t.Skipf("needs dpkg-architecture, to compare with: %v", err)
 	}
 	table, err := depwait.LoadArchTable("/usr/share/dpkg")
 	if err != nil {
-		t.Skipf("no tables of dpkg to compare with: %v", err)
+		t.Skipf("needs the tables of dpkg, to compare with: %v", err)
 	}
 	// Each question costs some 30 ms.
 	archs := []string{"amd64", "armhf", "riscv64", "x32", "hurd-i386", "nonesuch"}

@@ -202,7 +202,7 @@ func TestAvailableReportsAReadError(t *testing.T) {
 func TestVersionsCompareLikeDpkg(t *testing.T) {
 	dpkg, err := exec.LookPath("dpkg")
 	if err != nil {
-		t.Skipf("no dpkg to compare with: %v", err)
+		t.Skipf("needs dpkg, to compare with: %v", err)
 	}
 	versions := []string{
 		"0", "1", "1.0", "1.0-0", "1.0-1", "1.0~rc1", "1.0~rc1-1", "1.0~~", "1.0+b1", "1.0a", "1.0-1ubuntu1",

@@ -104,6 +104,18 @@ func number(limit int, field func(*config) *int) func(*config, string) error {
 	}
 }
 
+// decimal stores a number from least to a million, with decimals.
+func decimal(least float64, field func(*config) *float64) func(*config, string) error {
+	return func(c *config, value string) error {
+		n, err := strconv.ParseFloat(value, 64)
+		if err != nil || !(n >= least && n <= 1e6) { // not a number is neither
+			return errNotWanted
+		}
+		*field(c) = n
+		return nil
+	}
+}
+
 // address stores a URL.
 func address(field func(*config) *string) func(*config, string) error {
 	return func(c *config, value string) error {
@@ -173,6 +185,19 @@ func parseDuration(value string) (time.Duration, error) {
 func abortLimit(c *config, value string) error {
 	err := span(170*time.Second, func(c *config) *time.Duration { return &c.AbortLimit })(c, value)
 	if err != nil || c.AbortLimit < time.Second {
+		return errNotWanted
+	}
+	return nil
+}
+
+// longestKeep is how long a failed build may be kept: what nobody has looked at
+// by then only takes up space.
+const longestKeep = 7 * 24 * time.Hour
+
+// keepBuilds stores how many failed builds are kept.
+func keepBuilds(c *config, value string) error {
+	err := number(100, func(c *config) *int { return &c.KeepBuilds })(c, value)
+	if err != nil || c.KeepBuilds < 1 {
 		return errNotWanted
 	}
 	return nil

@@ -8,12 +8,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"lpbuildd/backends"
 )
 
 // version is set by the Makefile to that of debian/changelog.
@@ -27,6 +30,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := newCommand().ExecuteContext(ctx)
 	stop()
+	var exit *backends.ExitError
+	if errors.As(err, &exit) {
+		// Of a command that a person has asked for, which has said why.
+		os.Exit(exit.Code)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lpbuildd:", err)
 		os.Exit(exitStatus(err))
@@ -43,7 +51,8 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServeCommand(), newConfigCommand())
+	root.AddCommand(newServeCommand(), newConfigCommand(), newEnterCommand(), newKeptCommand())
+	root.AddCommand(newOperatorCommands()...)
 	root.AddCommand(newSupervisorCommands()...)
 	root.AddCommand(newHelperCommands()...)
 	root.AddCommand(newManualCommands()...)

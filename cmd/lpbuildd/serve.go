@@ -46,7 +46,7 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	if err := allowed(os.LookupEnv); err != nil {
 		return err
 	}
-	load := func() (config, []origin, error) { return loadConfig(flags, os.LookupEnv) }
+	load := func() (config, []origin, error) { return usableConfig(flags, os.LookupEnv) }
 	c, origins, err := load()
 	if err != nil {
 		return &misconfiguredError{fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)}
@@ -57,7 +57,10 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	}
 	log := own.Logger
 	warn(log, origins)
-	cache, err := openCache(c, log)
+	reportLimits(log, configPath(flags, os.LookupEnv), c)
+	// The daemon is there before anything is downloaded.
+	var daemon *buildd.Daemon
+	cache, err := openCache(c, log, func(ctx context.Context, need int64) { daemon.ReclaimKept(ctx, need) })
 	if err != nil {
 		return err
 	}
@@ -72,8 +75,7 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	}
 	systemd := newNotifier(log)
 	dc.Changed = systemd.changed
-	daemon, err := buildd.New(ctx, dc)
-	if err != nil {
+	if daemon, err = buildd.New(ctx, dc); err != nil {
 		return err
 	}
 	defer daemon.Close()
@@ -133,6 +135,10 @@ func (s *service) run(ctx context.Context, ln net.Listener) error {
 		return nil
 	})
 	g.Go(func() error {
+		s.daemon.WatchKept(ctx)
+		return nil
+	})
+	g.Go(func() error {
 		evict(ctx, s.cache, s.log.Logger)
 		return nil
 	})
@@ -168,13 +174,13 @@ func evict(ctx context.Context, cache *filecache.Cache, log *slog.Logger) {
 }
 
 // openCache opens the file cache and deletes what a crash left half done.
-func openCache(c config, log *slog.Logger) (*filecache.Cache, error) {
+func openCache(c config, log *slog.Logger, reclaim func(ctx context.Context, need int64)) (*filecache.Cache, error) {
 	dir, err := filepath.Abs(c.FileCache)
 	if err != nil {
 		return nil, err
 	}
 	cache, err := filecache.Open(dir, filecache.Options{
-		MaxBytes: c.CacheMaxSize, MaxAge: c.CacheMaxAge, MinFree: c.CacheMinFree, Log: log,
+		MaxBytes: c.CacheMaxSize, MaxAge: c.CacheMaxAge, MinFree: c.CacheMinFree, Reclaim: reclaim, Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the file cache (builder.filecache): %w", err)
@@ -218,6 +224,8 @@ func jobSettings(c config, cacheDir string) (job.Settings, error) {
 		Container: containers(c),
 		Overlay:   c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, KeepRoots: c.CacheRoots,
 		WallLimit: c.WallLimit, SilenceLimit: c.SilenceLimit, LogLimit: c.LogLimit, AbortLimit: c.AbortLimit,
+		Keep:   job.Keep{For: c.KeepFailed, Builds: c.KeepBuilds, MinFree: c.CacheMinFree},
+		Limits: limitsOf(c, thisMachine()),
 	}, nil
 }
 
@@ -253,11 +261,12 @@ func newLauncher() (buildd.Launcher, error) {
 	if err != nil {
 		return buildd.Launcher{}, err
 	}
-	command := func(role string) []string { return append(asRoot(self), role) }
+	command := func(role string) []string { return append(asRoot(self, os.Geteuid()), role) }
 	return buildd.Launcher{
 		Supervise: command(supervisor.RoleEnter),
 		Cleanup:   command(supervisor.RoleCleanup),
 		Trash:     command(supervisor.RoleTrash),
+		Stock:     command(supervisor.RoleStock),
 	}, nil
 }
 

@@ -1,0 +1,226 @@
+package chroot
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"lpbuildd/backends"
+)
+
+const (
+	// keptDir is the build directory of a chroot in the folder that it was kept
+	// in.
+	keptDir = "build"
+	// baseLink is a second link, in that folder, to the lock of the unpacked image
+	// below the overlay. While there is one, nobody deletes the image.
+	baseLink = "base.lock"
+)
+
+// KeptBuildDir is where Keep puts the build directory: the BuildDir of a chroot
+// that is to be resumed.
+func KeptBuildDir(dir string) string { return filepath.Join(dir, keptDir) }
+
+// Keep makes the chroot outlive its build in a folder, which must exist on the
+// file system of RootsDir and be root's alone. Processes must be gone. The
+// paths in unwanted are deleted in the chroot. What is in memory, or on another
+// file system, is copied if it has at most room bytes. The result names the
+// image below the overlay, which stays as long as the folder does; "" without
+// an overlay.
+//
+// After an error Remove can be called as always, and the folder is to be
+// deleted.
+func (c *Chroot) Keep(ctx context.Context, dir string, unwanted []string, room int64) (base string, err error) {
+	for _, name := range unwanted {
+		if err := c.erase(ctx, name); err != nil {
+			return "", fmt.Errorf("cannot delete %s in the chroot: %w", name, err)
+		}
+	}
+	if err := c.settle(ctx, room); err != nil {
+		return "", err
+	}
+	if c.base != nil {
+		if base, err = c.base.outlive(filepath.Join(dir, baseLink)); err != nil {
+			return "", err
+		}
+	}
+	if err := c.move(ctx, KeptBuildDir(dir), room); err != nil {
+		return "", err
+	}
+	if c.base != nil {
+		err = c.base.release()
+		c.base = nil
+	}
+	return base, err
+}
+
+// erase deletes a path in the chroot, and what is below it. A missing one is
+// fine.
+func (c *Chroot) erase(ctx context.Context, name string) error {
+	parent, err := openInRoot(c.Root(), path.Dir(name), unix.O_RDONLY|unix.O_DIRECTORY)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = parent.Close() }()
+	return removeTop(ctx, parent, path.Base(name))
+}
+
+// settle ends all mounts; the upper layer is on disk then.
+func (c *Chroot) settle(ctx context.Context, room int64) error {
+	if err := c.Stop(ctx); err != nil {
+		return err
+	}
+	mounts, err := mountsBelow(c.cfg.BuildDir)
+	if err != nil {
+		return err
+	}
+	upper, saved := filepath.Join(c.layers(), "upper"), filepath.Join(c.cfg.BuildDir, ".upper")
+	inMemory := slices.Contains(mounts, c.layers())
+	if inMemory {
+		if err := c.copyTree(ctx, upper, saved, room); err != nil {
+			return err
+		}
+	}
+	if err := c.unmount(ctx, c.cfg.BuildDir); err != nil {
+		return err
+	}
+	if inMemory {
+		return os.Rename(saved, upper)
+	}
+	return nil
+}
+
+// outlive keeps the image for as long as there is another link to its lock, and
+// returns its name.
+func (r *heldRoot) outlive(link string) (string, error) {
+	<-r.synced
+	if !r.complete() {
+		return "", errors.New("the unpacked base image did not reach the disk")
+	}
+	if err := os.Link(r.lock.f.Name(), link); err != nil {
+		return "", fmt.Errorf("cannot keep the unpacked base image: %w", err)
+	}
+	return strings.TrimSuffix(filepath.Base(r.dir), rootSuffix), nil
+}
+
+// move moves the build directory.
+func (c *Chroot) move(ctx context.Context, to string, room int64) error {
+	err := os.Rename(c.cfg.BuildDir, to)
+	if errors.Is(err, unix.EXDEV) {
+		err = c.copyTree(ctx, c.cfg.BuildDir, to, room)
+		if err == nil {
+			err = discard(ctx, c.cfg.BuildDir, c.cfg.TrashDir)
+		}
+	}
+	if err != nil {
+		return backends.MarkHostFault(fmt.Errorf("cannot move the chroot: %w", err))
+	}
+	return nil
+}
+
+// copyTree copies a folder with everything that an overlay keeps in it.
+func (c *Chroot) copyTree(ctx context.Context, from, to string, room int64) error {
+	size, err := treeBytes(from)
+	if err != nil {
+		return err
+	}
+	if size > room {
+		return fmt.Errorf("%d MiB would have to be copied, and there is room for %d MiB", size>>20, max(room, 0)>>20)
+	}
+	var said bytes.Buffer
+	err = c.host.Run(ctx, backends.Command{Argv: []string{"cp", "-a", "--one-file-system", "-T", "--", from, to}, Stderr: &said})
+	if err != nil {
+		return fmt.Errorf("cannot copy %s: %w: %s", from, err, strings.TrimSpace(said.String()))
+	}
+	return nil
+}
+
+// treeBytes is how much of a disk a folder takes.
+func treeBytes(dir string) (size int64, err error) {
+	const block = 512 // the unit of st_blocks
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			size += st.Blocks * block
+		}
+		return nil
+	})
+	return size, err
+}
+
+// Resume mounts a chroot that was kept, with the base that Keep has returned,
+// and makes it ready to run commands. Only one process may do so at a time;
+// the mounts are those of its namespace.
+func (c *Chroot) Resume(ctx context.Context, base string) error {
+	if base != "" {
+		if err := c.remount(ctx, base); err != nil {
+			return err
+		}
+	}
+	return c.Start(ctx)
+}
+
+// remount mounts the overlay again. It needs a new work directory: an upper
+// layer that was "volatile" cannot be mounted with its old one.
+func (c *Chroot) remount(ctx context.Context, base string) error {
+	r, err := rootCache{dir: c.cfg.RootsDir}.reuse(base)
+	if err != nil {
+		return err
+	}
+	c.base = r
+	work := filepath.Join(c.layers(), "work")
+	if err := removeTree(ctx, work); err != nil {
+		return err
+	}
+	if err := os.Mkdir(work, 0o700); err != nil {
+		return backends.MarkHostFault(fmt.Errorf("cannot mount the chroot again: %w", err))
+	}
+	return mountLayers(c.Root(), r.path(), filepath.Join(c.layers(), "upper"), work)
+}
+
+// reuse holds an image that is unpacked.
+func (c rootCache) reuse(name string) (*heldRoot, error) {
+	r := &heldRoot{dir: filepath.Join(c.dir, name+rootSuffix), synced: make(chan struct{})}
+	close(r.synced)
+	if !r.complete() {
+		return nil, fmt.Errorf("the unpacked base image %s is gone", name)
+	}
+	lock, err := openLock(filepath.Join(c.dir, name+lockSuffix))
+	if err != nil {
+		return nil, err
+	}
+	if err := lock.shared(); err != nil {
+		return nil, errors.Join(err, lock.close())
+	}
+	r.lock = lock
+	return r, nil
+}
+
+// OpenTerminal opens the side of a new terminal in the chroot from which it is
+// driven. The chroot must be started.
+func (c *Chroot) OpenTerminal() (*os.File, error) {
+	found, err := openInRoot(c.Root(), "/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a terminal in the chroot: %w", err)
+	}
+	return found, nil
+}
