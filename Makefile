@@ -66,7 +66,7 @@ lint: ## golangci-lint, in its pinned version, and shellcheck
 	@echo "== lint"
 	@.ci/golangci-lint config verify
 	@.ci/golangci-lint run ./...
-	@shellcheck $$(grep -rlE '^#!/bin/(ba)?sh' .ci)
+	@shellcheck $$(grep -rlE '^#!/bin/(ba)?sh' .ci debian)
 
 test: ## unit tests, with the race detector, in random order
 	@echo "== unit tests"

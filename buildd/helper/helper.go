@@ -42,7 +42,7 @@ func Ask(ctx context.Context, socket, verb, dir string, files [streams]*os.File)
 	if err != nil {
 		return 0, fmt.Errorf("cannot reach the helper of root's; is lpbuildd-helper.socket active? %w", err)
 	}
-	conn := c.(*net.UnixConn) //nolint:errcheck,forcetypeassert // of this network
+	conn := c.(*net.UnixConn)
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	if err := send(conn, verb, dir, files); err != nil {
 		return 0, fmt.Errorf("cannot ask the helper of root's: %w", err)
@@ -64,7 +64,7 @@ func Ask(ctx context.Context, socket, verb, dir string, files [streams]*os.File)
 func send(conn *net.UnixConn, verb, dir string, files [streams]*os.File) error {
 	var fds []int
 	for _, f := range files {
-		fds = append(fds, int(f.Fd())) //nolint:gosec // descriptors are small
+		fds = append(fds, int(f.Fd()))
 	}
 	_, _, err := conn.WriteMsgUnix([]byte(verb+"\x00"+dir), unix.UnixRights(fds...), nil)
 	return err
@@ -144,7 +144,7 @@ func receive(conn *net.UnixConn) (r request, err error) {
 			continue
 		}
 		for _, fd := range fds {
-			r.files = append(r.files, os.NewFile(uintptr(fd), "asker")) //nolint:gosec // descriptors are positive
+			r.files = append(r.files, os.NewFile(uintptr(fd), "asker"))
 		}
 	}
 	verb, dir, ok := strings.Cut(string(packet[:n]), "\x00")
@@ -165,7 +165,7 @@ func peer(conn *net.UnixConn) (*user.User, error) {
 	var cred *unix.Ucred
 	var credErr error
 	err = raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) //nolint:gosec // descriptors are small
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	})
 	if err := errors.Join(err, credErr); err != nil {
 		return nil, fmt.Errorf("cannot tell who asks: %w", err)

@@ -155,7 +155,7 @@ func loadConfig(flags *pflag.FlagSet, environ func(string) (string, bool)) (conf
 	l := newLoader()
 	path := configPath(flags, environ)
 	// A service has its log file where launchpad-buildd had it.
-	if dir, ok := environ("LOGS_DIRECTORY"); ok {
+	if dir, _ := environ("LOGS_DIRECTORY"); dir != "" {
 		l.viper.SetDefault("log.file", filepath.Join(dir, filepath.Base(path)+".log"))
 	}
 	l.readFile(path)

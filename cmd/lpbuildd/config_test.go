@@ -408,3 +408,33 @@ func TestLoadConfigNamesTheLinesOfSyntaxErrors(t *testing.T) {
 		t.Errorf("complains about keys that could not be read: %v", err)
 	}
 }
+
+func TestAServiceHasItsLogFileWhereSystemdMadeAFolder(t *testing.T) {
+	dir := t.TempDir()
+	other := filepath.Join(dir, "other.log")
+	tests := []struct {
+		name, text string
+		service    bool
+		want       string
+	}{
+		{"a service", minimal, true, filepath.Join(dir, "buildd.conf.log")},
+		{"by hand", minimal, false, ""},
+		{"another file", minimal + "[log]\nfile = " + other, true, other},
+		{"no file", minimal + "[log]\nfile =", true, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			env := map[string]string{}
+			if tt.service {
+				env["LOGS_DIRECTORY"] = dir
+			}
+			c, _, err := load(t, tt.text, env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.LogFile != tt.want {
+				t.Errorf("got %q, want %q", c.LogFile, tt.want)
+			}
+		})
+	}
+}

@@ -68,6 +68,7 @@ func extraSections() []manualSection {
 				"What root does for builders: one instance for each build that runs, or for the removal of what one left.",
 			},
 			{[]string{"lpbuildd.slice"}, "The processes of all builds."},
+			{[]string{"lpbuildd-expire@NAME.timer"}, "The removal of what is kept of failed builds, also while the builder is stopped."},
 		}},
 		{"Environment", []manualItem{
 			{[]string{"BUILDD_CONFIG"}, "The path of the configuration, for commands without --config."},

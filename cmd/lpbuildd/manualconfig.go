@@ -70,7 +70,7 @@ func exampleBlocks(example string) []exampleBlock {
 	section := regexp.MustCompile(`^\[(\w+)\]$`)
 	key := regexp.MustCompile(`^#?(\w+) *=`)
 	var all []exampleBlock
-	for _, part := range strings.Split(example, "\n\n") {
+	for part := range strings.SplitSeq(example, "\n\n") {
 		var b exampleBlock
 		for line := range strings.Lines(part) {
 			line = strings.TrimRight(line, "\n")
