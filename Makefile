@@ -29,7 +29,7 @@ packages_with = $(addprefix ./,$(sort $(dir $(shell grep -rlE --include='*_test.
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help build install fmt fmt-check vet lint test fuzz integration containers bench conformance demo check vuln clean
+.PHONY: help build install fmt fmt-check vet lint test fuzz integration containers bench conformance demo deb deb-test check vuln clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -103,6 +103,14 @@ bench: ## benchmarks, COUNT times each (1), those matching BENCH (all); made for
 	@image=$(LPBUILDD_TEST_IMAGE); if [ -e "$$image" ]; then export BENCH_IMAGE="$$image"; fi; \
 	$(GO) test -tags integration -run '^$$' -bench '$(BENCH)' -benchmem -count=$(COUNT) -timeout 2h $(call packages_with,^func Benchmark)
 
+deb: ## the Debian package, in dist/, and what lintian and systemd say about it
+	@echo "== deb"
+	@.ci/deb --twice
+
+deb-test: ## the package in a container with systemd: install, build, upgrade, reboot, purge (root)
+	@echo "== deb-test"
+	@.ci/deb-test
+
 conformance: ## the black-box conformance program, if it is there (root)
 	@.ci/conformance
 
@@ -110,4 +118,4 @@ vuln: ## known vulnerabilities in what we use; needs the network's database
 	$(GO) run $(GOVULNCHECK) ./...
 
 clean: ## remove what was built here; the cache stays
-	rm -rf bin coverage.out
+	rm -rf bin dist coverage.out

@@ -19,8 +19,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lpbuildd/cmd/manpages"
 	"lpbuildd/rpc"
 )
+
+// version is set by the Makefile to that of debian/changelog.
+var version = "unknown" //nolint:gochecknoglobals // the linker can set nothing else
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -71,6 +75,7 @@ Exit codes:
   5  the base image is broken (CHROOTFAIL)
   6  the builder is broken (BUILDERFAIL)
   7  the build was aborted (ABORTED)`,
+		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -85,6 +90,8 @@ Exit codes:
 	})
 	root.AddCommand(a.statusCommand(), a.infoCommand(), a.ensureCommand(), a.buildCommand(), a.watchCommand(),
 		a.abortCommand(), a.cleanCommand(), a.fetchCommand(), a.runCommand())
+	root.AddCommand(manpages.Book{Section: 1, SeeAlso: []string{"lpbuildd(8)"}}.NewCommand())
+	root.CompletionOptions.HiddenDefaultCmd = true // the package has them
 	return root
 }
 

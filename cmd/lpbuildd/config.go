@@ -148,7 +148,12 @@ func loadConfig(flags *pflag.FlagSet, environ func(string) (string, bool)) (conf
 	for _, s := range settings() {
 		l.viper.SetDefault(s.name(), s.value)
 	}
-	l.readFile(configPath(flags, environ))
+	path := configPath(flags, environ)
+	// A service has its log file where launchpad-buildd had it.
+	if dir, ok := environ("LOGS_DIRECTORY"); ok {
+		l.viper.SetDefault("log.file", filepath.Join(dir, filepath.Base(path)+".log"))
+	}
+	l.readFile(path)
 	l.readEnviron(environ)
 	l.readFlags(flags)
 

@@ -37,7 +37,7 @@ func main() {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lpbuildd:", err)
-		os.Exit(1)
+		os.Exit(exitStatus(err))
 	}
 }
 
@@ -53,5 +53,8 @@ func newCommand() *cobra.Command {
 	}
 	root.AddCommand(newServeCommand(), newConfigCommand(), newEnterCommand(), newKeptCommand())
 	root.AddCommand(newSupervisorCommands()...)
+	root.AddCommand(newHelperCommands()...)
+	root.AddCommand(newManualCommands()...)
+	root.CompletionOptions.HiddenDefaultCmd = true // the package has them
 	return root
 }

@@ -43,10 +43,13 @@ func newServeCommand() *cobra.Command {
 
 // serve runs the daemon until ctx ends. A build that runs goes on without it.
 func serve(ctx context.Context, flags *pflag.FlagSet) error {
+	if err := allowed(os.LookupEnv); err != nil {
+		return err
+	}
 	load := func() (config, []origin, error) { return loadConfig(flags, os.LookupEnv) }
 	c, origins, err := load()
 	if err != nil {
-		return fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)
+		return &misconfiguredError{fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)}
 	}
 	own, err := newDaemonLog(c)
 	if err != nil {
@@ -256,11 +259,7 @@ func newLauncher() (buildd.Launcher, error) {
 	if err != nil {
 		return buildd.Launcher{}, err
 	}
-	var root []string
-	if os.Geteuid() != 0 {
-		root = []string{"sudo", "-n"}
-	}
-	command := func(role string) []string { return append(append([]string(nil), root...), self, role) }
+	command := func(role string) []string { return append(asRoot(self), role) }
 	return buildd.Launcher{
 		Supervise: command(supervisor.RoleEnter),
 		Cleanup:   command(supervisor.RoleCleanup),
