@@ -77,6 +77,7 @@ func (h Host) Run(ctx context.Context, cmd Command) error {
 		}
 		return MarkHostFault(fmt.Errorf("cannot start %s: %w", cmd.Argv[0], err))
 	}
+	expose(c.Process.Pid)
 	in.start()
 	out.start()
 	err = c.Wait()

@@ -48,6 +48,9 @@ func (d *Daemon) accept(ctx context.Context, r Request, accepted journal) error 
 	if _, err := next(d.j.State, Accept); err != nil {
 		return err
 	}
+	if why := d.drained(); why != "" {
+		return &Fault{Reason: "build: " + why}
+	}
 	if err := d.prepare(); err != nil {
 		return &Fault{Reason: "build: " + err.Error()}
 	}
@@ -89,6 +92,9 @@ func (d *Daemon) launch(ctx context.Context, r Request) error {
 	d.abortLimit = d.settings.AbortLimit
 	if err := os.WriteFile(d.logPath(), nil, 0o640); err != nil { //nolint:gosec // readable by the group of the builder
 		return fmt.Errorf("cannot make the build log: %w", err)
+	}
+	if err := job.WriteLimits(d.dir, d.settings.Limits); err != nil {
+		return err
 	}
 	if err := d.startSupervisor(ctx); err != nil {
 		return err

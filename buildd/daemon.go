@@ -53,7 +53,10 @@ type Config struct {
 	// Changed is called after every change of the state or the build; nil is
 	// nobody. It must not wait, nor call the daemon.
 	Changed func()
-	Log     *slog.Logger
+	// LossTime is for how long a drained builder that lost its build says that
+	// it is idle; 0 is 14 seconds, see drain.go.
+	LossTime time.Duration
+	Log      *slog.Logger
 }
 
 // Daemon is the builder. Make one with New; its methods are safe for
@@ -67,6 +70,9 @@ type Daemon struct {
 	done chan struct{} // closed by stop
 	stop func()
 	wg   sync.WaitGroup
+
+	loss      loss        // of a build, in a crash
+	drainSeen atomic.Bool // the operator's wish, as it was last logged
 
 	sweeping   sync.Mutex // held by EmptyTrash
 	expiring   sync.Mutex // held while something that is kept is removed
@@ -90,9 +96,10 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	}
 	state := cfg.Cache.StateDir()
 	d := &Daemon{
-		cfg: cfg, state: state, dir: filepath.Join(state, "build"), done: make(chan struct{}),
+		cfg: cfg, state: state, dir: filepath.Join(state, buildFolder), done: make(chan struct{}),
 		settings: cfg.Settings, abortLimit: cfg.Settings.AbortLimit,
 	}
+	d.loss.time = cmp.Or(cfg.LossTime, defaultLossTime)
 	d.stop = sync.OnceFunc(func() { close(d.done) })
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the folder of builds: %w", err)
@@ -130,6 +137,9 @@ func (d *Daemon) Close() {
 	d.mu.Unlock()
 	d.wg.Wait()
 }
+
+// buildFolder is the folder of the running build, in the state folder.
+const buildFolder = "build"
 
 // closing says that Close was called.
 func (d *Daemon) closing() bool {

@@ -100,6 +100,7 @@ func (d *Daemon) settle(ctx context.Context, restarted bool) error {
 	d.cfg.Log.Error("Supervisor died without an outcome", "build_id", d.j.BuildID, "restarted", restarted)
 	cleanupErr := d.tidy(ctx)
 	if restarted && cleanupErr == nil {
+		d.loss.happened()
 		if err := d.transition(Lost, forget); err != nil {
 			return err
 		}

@@ -3,13 +3,19 @@ package buildd
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"lpbuildd/buildd/job"
 )
 
 // Launcher starts the privileged helpers of the daemon. All are this same
@@ -23,6 +29,8 @@ type Launcher struct {
 	// Trash deletes what builds have left for later. Its standard input is how
 	// many bytes of room are wanted.
 	Trash []string
+	// Stock looks after what is kept for later builds.
+	Stock []string
 }
 
 // start starts the supervisor of a build and returns at once. The supervisor
@@ -67,6 +75,32 @@ func await(ctx context.Context, dir string, argv []string, input string) error {
 		return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(out.String()))
 	}
 	return nil
+}
+
+// AskStock has the helper look after what is kept for later builds of the builder
+// with this state folder. A builder that never ran has nothing.
+func (l Launcher) AskStock(ctx context.Context, state string, r job.StockRequest) (job.StockReport, error) {
+	var report job.StockReport
+	dir := filepath.Join(state, buildFolder)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return report, nil
+	}
+	request, err := json.Marshal(r)
+	if err != nil {
+		return report, err
+	}
+	cmd := exec.CommandContext(ctx, l.Stock[0], l.Stock[1:]...) //nolint:gosec // this same program
+	cmd.Dir = dir
+	cmd.Env = environment()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(request), &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return report, fmt.Errorf("%s: %w: %s", strings.Join(l.Stock, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &report); err != nil {
+		return report, fmt.Errorf("cannot read the answer of %s: %w", strings.Join(l.Stock, " "), err)
+	}
+	return report, nil
 }
 
 // environment is that of this process, without sudo's word on who asks: if the

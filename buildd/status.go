@@ -20,10 +20,17 @@ type snapshot struct {
 	inUse    []string // cache entries that must not be evicted
 }
 
-// Status is a snapshot of the builder. It takes no lock.
+// Status is a snapshot of the builder. It takes no lock, and looks at the disk
+// only when there is no build.
 func (d *Daemon) Status() Status {
 	s := d.now.Load()
 	status := s.status
+	if status.State == Idle {
+		if !d.loss.telling() {
+			status.Drained = d.drained()
+		}
+		return status
+	}
 	if s.tailer != nil {
 		status.LogTail = s.tailer.Tail()
 	}
@@ -54,9 +61,8 @@ func (d *Daemon) publish() {
 		tag:    d.j.Tag,
 		proxy:  d.j.ProxyInfo,
 		inUse:  d.j.inUse(),
-	}
-	if d.j.State == Building || d.j.State == Aborting {
-		s.accepted = d.j.Accepted
+
+		accepted: d.j.running(),
 	}
 	if d.j.State != Idle {
 		s.status.BuildID = d.j.BuildID
@@ -98,19 +104,10 @@ func (d *Daemon) note(buildID string, e job.Event) {
 	d.now.Store(&s)
 }
 
-// recently is how long a file that was fetched or used stays in the cache in
-// any case: between ensurepresent() and build() nothing else speaks for it.
-const recently = 15 * time.Minute
-
 // protect tells the cache what must not be evicted from now on.
 func (d *Daemon) protect() {
 	d.protecting.Lock()
 	defer d.protecting.Unlock()
 	s := d.now.Load()
-	since := time.Now()
-	if !s.accepted.IsZero() {
-		// Results are stored by the supervisor before their names are known here.
-		since = s.accepted
-	}
-	d.cfg.Cache.SetInUse(s.inUse, since.Add(-recently))
+	d.cfg.Cache.SetInUse(s.inUse, inUseSince(s.accepted))
 }

@@ -39,7 +39,7 @@ func (e *brokenError) Unwrap() error { return e.err }
 // they break.
 type download struct {
 	*Cache
-	name string
+	name string // "" if it is not known
 	src  Source
 	url  *url.URL
 	tmp  *temporary
@@ -146,8 +146,8 @@ func (d *download) request(ctx context.Context) (*http.Response, error) {
 	if d.src.Username != "" || d.src.Password != "" {
 		req.SetBasicAuth(d.src.Username, d.src.Password)
 	}
-	// Without a validator the digest tells whether the parts fit.
-	if d.tmp.size > 0 {
+	// Without a validator the digest tells whether the parts fit, if it is known.
+	if d.tmp.size > 0 && (d.name != "" || d.validator != "") {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", d.tmp.size))
 		if d.validator != "" {
 			req.Header.Set("If-Range", d.validator)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,37 +42,56 @@ type excess struct {
 	old   time.Time // what was used before is too old
 }
 
-func (x excess) demands(e entry) bool {
-	return x.bytes > 0 || x.short > 0 || e.used.Before(x.old)
+func (x excess) demands(e Entry) bool {
+	return x.bytes > 0 || x.short > 0 || e.Used.Before(x.old)
 }
 
 // evict also tries to make the file system have room for need bytes more.
 func (c *Cache) evict(ctx context.Context, need int64) (freed int64, err error) {
+	err = c.eachExcessive(ctx, need, func(e Entry) error {
+		if err := c.Remove(e.Name); err != nil {
+			return err
+		}
+		freed += e.Size
+		c.log.Info("evicted a file from the cache", "name", e.Name, "size", e.Size, "last_use", e.Used)
+		return nil
+	})
+	return freed, err
+}
+
+// eachExcessive calls remove for the entries that the limits demand to be gone,
+// the least recently used first.
+func (c *Cache) eachExcessive(ctx context.Context, need int64, remove func(Entry) error) error {
 	c.evicting.Lock()
 	defer c.evicting.Unlock()
-	entries, err := c.entries()
+	entries, err := c.Entries()
 	x, freeErr := c.excess(entries, need)
 	err = errors.Join(err, freeErr)
 	for _, e := range entries {
 		if ctx.Err() != nil {
-			return freed, errors.Join(err, context.Cause(ctx))
+			return errors.Join(err, context.Cause(ctx))
 		}
-		if !x.demands(e) || c.isProtected(e) {
+		if !x.demands(e) || c.isProtected(e) || c.usedSince(e) {
 			continue
 		}
-		if rmErr := c.Remove(e.name); rmErr != nil {
+		if rmErr := remove(e); rmErr != nil {
 			err = errors.Join(err, rmErr)
 			continue
 		}
-		freed += e.size
-		x.bytes -= e.size
-		x.short -= e.disk
-		c.log.Info("evicted a file from the cache", "name", e.name, "size", e.size, "last_use", e.used)
+		x.bytes -= e.Size
+		x.short -= e.Disk
 	}
-	return freed, err
+	return err
 }
 
-func (c *Cache) excess(entries []entry, need int64) (excess, error) {
+// usedSince says whether somebody, perhaps another process, has used the entry
+// since it was listed.
+func (c *Cache) usedSince(e Entry) bool {
+	info, err := c.root.Lstat(e.Name)
+	return err == nil && !c.lastUse(e.Name, info).Equal(e.Used)
+}
+
+func (c *Cache) excess(entries []Entry, need int64) (excess, error) {
 	var x excess
 	limits := c.limits.Load()
 	if limits.MaxAge > 0 {
@@ -82,7 +100,7 @@ func (c *Cache) excess(entries []entry, need int64) (excess, error) {
 	if limits.MaxBytes > 0 {
 		x.bytes = -limits.MaxBytes
 		for _, e := range entries {
-			x.bytes += e.size
+			x.bytes += e.Size
 		}
 	}
 	if need+limits.MinFree <= 0 {
@@ -96,16 +114,19 @@ func (c *Cache) excess(entries []entry, need int64) (excess, error) {
 	return x, nil
 }
 
-type entry struct {
-	name string
-	size int64 // bytes of content
-	disk int64 // bytes that removing it frees
-	used time.Time
+// Entry is a file of the cache.
+type Entry struct {
+	Name string
+	// Size is that of the content, Disk how many bytes its removal frees.
+	Size, Disk int64
+	// Used is when it was written or last used, whichever is later.
+	Used time.Time
 }
 
-// entries lists what may be evicted, the least recently used first.
-func (c *Cache) entries() ([]entry, error) {
-	var all []entry
+// Entries lists the cache, the least recently used first. It reads no content.
+// An error comes with the entries that could be looked at.
+func (c *Cache) Entries() ([]Entry, error) {
+	var all []Entry
 	err := c.each(".", func(d fs.DirEntry) error {
 		isEntry := d.Type().IsRegular() && CheckName(d.Name()) == nil
 		if !isEntry {
@@ -115,22 +136,18 @@ func (c *Cache) entries() ([]entry, error) {
 		if err != nil {
 			return err
 		}
-		e := entry{name: d.Name(), size: info.Size(), used: c.lastUse(d.Name(), info)}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink == 1 {
-			e.disk = st.Blocks * statBlock
-		}
-		all = append(all, e)
+		all = append(all, Entry{Name: d.Name(), Size: info.Size(), Disk: diskOf(info), Used: c.lastUse(d.Name(), info)})
 		return nil
 	})
-	slices.SortFunc(all, func(a, b entry) int { return a.used.Compare(b.used) })
+	slices.SortFunc(all, func(a, b Entry) int { return a.Used.Compare(b.Used) })
 	return all, err
 }
 
-func (c *Cache) isProtected(e entry) bool {
+func (c *Cache) isProtected(e Entry) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, used := c.inUse[e.name]
-	return used || c.pins[e.name] > 0 || !c.since.IsZero() && !e.used.Before(c.since)
+	_, used := c.inUse[e.Name]
+	return used || c.pins[e.Name] > 0 || !c.since.IsZero() && !e.Used.Before(c.since)
 }
 
 // pin protects the entry from eviction until the function is called.

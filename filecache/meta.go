@@ -81,14 +81,26 @@ func (c *Cache) lastUse(name string, info fs.FileInfo) time.Time {
 // are gone. Temporaries that a living process writes stay. It is meant for the
 // start of the daemon.
 func (c *Cache) CleanTemporaries() error {
-	return errors.Join(c.cleanTmp(), c.cleanMeta(), c.cleanOld())
+	return errors.Join(c.eachStale(c.removeStale), c.cleanMeta())
 }
 
-func (c *Cache) cleanTmp() error {
-	return c.each(tmpName, func(e fs.DirEntry) error {
+func (c *Cache) removeStale(path string, info fs.FileInfo) error {
+	if info.IsDir() {
+		return c.root.RemoveAll(path)
+	}
+	return c.root.Remove(path)
+}
+
+// eachStale calls do for each temporary that nobody writes.
+func (c *Cache) eachStale(do func(path string, info fs.FileInfo) error) error {
+	err := c.each(tmpName, func(e fs.DirEntry) error {
 		path := tmpName + "/" + e.Name()
-		if !e.Type().IsRegular() {
-			return c.root.RemoveAll(path)
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		if !info.Mode().IsRegular() {
+			return do(path, info)
 		}
 		f, err := c.root.Open(path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -100,8 +112,9 @@ func (c *Cache) cleanTmp() error {
 		if err := flock(f); err != nil {
 			return f.Close()
 		}
-		return errors.Join(c.root.Remove(path), f.Close())
+		return errors.Join(do(path, info), f.Close())
 	})
+	return errors.Join(err, c.eachOld(do))
 }
 
 func (c *Cache) cleanMeta() error {
@@ -122,15 +135,20 @@ func (c *Cache) cleanMeta() error {
 	})
 }
 
-// cleanOld removes the temporaries with fixed names of spec: protocol.md
-// section 10.
-func (c *Cache) cleanOld() error {
+// eachOld calls do for each of the temporaries with fixed names of spec:
+// protocol.md section 10.
+func (c *Cache) eachOld(do func(path string, info fs.FileInfo) error) error {
 	return c.each(".", func(e fs.DirEntry) error {
 		stem, ok := strings.CutSuffix(e.Name(), ".tmp")
-		if ok && e.Type().IsRegular() && (isSHA1(stem) || stem == "storeFile") {
-			return c.root.Remove(e.Name())
+		isOld := ok && e.Type().IsRegular() && (isSHA1(stem) || stem == "storeFile")
+		if !isOld {
+			return nil
 		}
-		return nil
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		return do(e.Name(), info)
 	})
 }
 

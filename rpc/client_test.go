@@ -146,6 +146,14 @@ func TestClientFaults(t *testing.T) {
 	}
 }
 
+func TestClientUnderstandsThatABuilderIsDrained(t *testing.T) {
+	st := buildd.Status{State: buildd.Idle, Drained: buildd.DrainedText + "; because"}
+	client := connect(t, handler(&builder{status: st}))
+	if got, err := client.Status(t.Context()); err != nil || !reflect.DeepEqual(got, st) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 func TestClientTransportErrors(t *testing.T) {
 	client := connect(t, http.NotFoundHandler())
 	if _, err := client.Status(t.Context()); err == nil || err.Error() != "cannot call status: the builder answered 404 Not Found" {

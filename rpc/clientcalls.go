@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -46,9 +47,15 @@ func (c *Client) Info(ctx context.Context) (buildd.Info, error) {
 }
 
 // Status asks what the builder is doing. State and Outcome come without the
-// prefixes that they have on the wire.
+// prefixes that they have on the wire. That the builder is drained is no error,
+// but said in the result.
 func (c *Client) Status(ctx context.Context) (buildd.Status, error) {
 	value, err := c.Call(ctx, "status")
+	if fault := (*Fault)(nil); errors.As(err, &fault) {
+		if why, ok := strings.CutPrefix(fault.String, "status: "); ok && strings.HasPrefix(why, buildd.DrainedText) {
+			return buildd.Status{State: buildd.Idle, Drained: why}, nil
+		}
+	}
 	if err != nil {
 		return buildd.Status{}, err
 	}

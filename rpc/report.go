@@ -35,7 +35,13 @@ func orNil[T any](p *T) any {
 }
 
 func (s *Server) status(context.Context, []any) (any, error) {
-	return statusMembers(s.reporter.Status()), nil
+	st := s.reporter.Status()
+	if st.Drained != "" {
+		// To a manager every idle builder is one to give builds to. One whose
+		// status it cannot have gets none, and nothing but the builder is blamed.
+		return nil, &buildd.Fault{Reason: "status: " + st.Drained}
+	}
+	return statusMembers(st), nil
 }
 
 // statusMembers picks the keys of the state (spec: protocol.md section 6).

@@ -85,3 +85,11 @@ func TestStatusCanAlwaysBeRead(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+func TestStatusOfADrainedBuilderIsAFault(t *testing.T) {
+	why := buildd.DrainedText + " (new kernel)"
+	fault, header := faultOf(t, handler(&builder{status: buildd.Status{State: buildd.Idle, Drained: why}}), encode(t, "status"))
+	if want := "status: " + why; fault.Code != 8002 || fault.String != want || header != want {
+		t.Errorf("got %+v, %q", fault, header)
+	}
+}

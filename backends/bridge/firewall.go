@@ -65,9 +65,11 @@ func closeFirewalls(ctx context.Context, host backends.Runner, name string) erro
 }
 
 func installed(program string) bool {
-	_, err := backends.Host{}.LookPath(program)
+	_, err := lookPath(program)
 	return err == nil
 }
+
+func lookPath(program string) (string, error) { return backends.Host{}.LookPath(program) }
 
 // run runs a command of the host with some input; its error has what the
 // command said.

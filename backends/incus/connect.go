@@ -48,6 +48,14 @@ func sockets(engine string) []string {
 	return append(incus, lxd...)
 }
 
+// candidates are the sockets that a configuration means.
+func candidates(cfg Config) []string {
+	if cfg.Socket != "" {
+		return []string{cfg.Socket}
+	}
+	return sockets(cfg.Engine)
+}
+
 // connect connects to the engine that the configuration means.
 func connect(ctx context.Context, cfg Config) (*server, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, connectTime, errDeadline)
@@ -146,13 +154,9 @@ func introduce(ctx context.Context, cfg Config, address string, conn client.Inst
 
 // findSocket returns the first socket on which somebody listens.
 func findSocket(ctx context.Context, cfg Config) (string, error) {
-	candidates := sockets(cfg.Engine)
-	if cfg.Socket != "" {
-		candidates = []string{cfg.Socket}
-	}
 	dialer := net.Dialer{Timeout: dialTime}
 	var errs []error
-	for _, path := range candidates {
+	for _, path := range candidates(cfg) {
 		conn, err := dialer.DialContext(ctx, "unix", path)
 		if err == nil {
 			return path, conn.Close()

@@ -33,7 +33,7 @@ func listen(t *testing.T, kind string, handler http.HandlerFunc) Config {
 			handler(w, r)
 			return
 		}
-		_, _ = fmt.Fprintf(w, `{"type": "sync", "metadata": {"auth": "trusted", "api_extensions": ["instances"],
+		_, _ = fmt.Fprintf(w, `{"type": "sync", "metadata": {"auth": "trusted", "api_extensions": ["instances", "storage"],
 			"environment": {"server": %q, "driver": "lxc | qemu", "driver_version": "5.0.2 | 8.0"}}}`, kind)
 	}))
 	_ = srv.Listener.Close()

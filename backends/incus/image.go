@@ -169,21 +169,14 @@ func (c *Container) send(ctx context.Context, r io.ReadCloser, properties map[st
 // evict deletes images that are kept no longer. What goes wrong is logged: a
 // later build tries again.
 func (c *Container) evict(ctx context.Context, list []api.Image, keep string) {
-	running, err := ask(ctx, c.server, "list containers", func(e engine) ([]api.Instance, error) {
-		return e.GetInstances(api.InstanceTypeAny)
-	})
+	used, err := imagesInUse(ctx, c.server)
 	if err != nil {
 		c.cfg.Log.Warn("Cannot evict images", "error", err)
 		return
 	}
-	used := map[string]bool{keep: true}
-	for _, instance := range running {
-		used[instance.Config["volatile.base_image"]] = true
-	}
+	used[keep] = true
 	for _, fingerprint := range evictable(list, used, c.cfg.KeepImages, c.cfg.KeepImagesAge, time.Now()) {
-		err := do(ctx, c.server, "delete an image", deleteTime, func(e engine) (client.Operation, error) {
-			return e.DeleteImage(fingerprint)
-		})
+		err := deleteImage(ctx, c.server, fingerprint)
 		c.cfg.Log.Info("Deleted base image", "fingerprint", fingerprint, "error", err)
 	}
 }

@@ -57,6 +57,10 @@ type Config struct {
 	BuildDir string
 	// Series and Arch are those of the build, as Debian names them.
 	Series, Arch string
+	// CPUs (a number of processors, also parts of one) and Memory (bytes) are
+	// what the container may use; 0 is no limit.
+	CPUs   float64
+	Memory int64
 	// Constraints are those of the builder; "gpu-nvidia" has a meaning here.
 	Constraints []string
 	// Bridge is the network bridge of the container's eth0, HostAddress and

@@ -36,9 +36,11 @@ func (c *Container) Keep(ctx context.Context, name string, unwanted []string) er
 	if err := halt(ctx, c.server, c.name); err != nil {
 		return err
 	}
-	err := c.withFiles(ctx, func(s *session) error { return s.erase(unwanted) })
-	if err != nil {
-		return c.fileError(ctx, "delete", strings.Join(unwanted, " "), err)
+	if len(unwanted) > 0 {
+		err := c.withFiles(ctx, func(s *session) error { return s.erase(unwanted) })
+		if err != nil {
+			return c.fileError(ctx, "delete", strings.Join(unwanted, " "), err)
+		}
 	}
 	if err := c.standAlone(ctx); err != nil {
 		return err
@@ -47,7 +49,7 @@ func (c *Container) Keep(ctx context.Context, name string, unwanted []string) er
 	if err := c.cfg.Record(KindContainer, name); err != nil {
 		return err
 	}
-	err = persist(ctx, func() error {
+	err := persist(ctx, func() error {
 		return do(ctx, c.server, "rename the container", callTime, func(e engine) (client.Operation, error) {
 			return e.RenameInstance(old, api.InstancePost{Name: name})
 		})

@@ -2,6 +2,9 @@ package incus
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -63,16 +66,34 @@ func profile(cfg Config, name string, major int, extra []string) api.ProfilesPos
 			devices["nvidia-"+strconv.Itoa(i)] = map[string]string{"type": "disk", "path": path, "source": path}
 		}
 	}
+	config := map[string]string{
+		"security.privileged": "true",
+		"security.nesting":    "true",
+		"raw.lxc":             rawLXC(major, cfg.Arch, cfg.HostAddress, cfg.Address),
+	}
+	maps.Copy(config, limits(cfg))
 	return api.ProfilesPost{
 		Name: name,
 		ProfilePut: api.ProfilePut{
 			Description: "a build of lpbuildd",
-			Config: map[string]string{
-				"security.privileged": "true",
-				"security.nesting":    "true",
-				"raw.lxc":             rawLXC(major, cfg.Arch, cfg.HostAddress, cfg.Address),
-			},
-			Devices: devices,
+			Config:      config,
+			Devices:     devices,
 		},
 	}
+}
+
+// limits are the settings for what a container may use: a share of the time of
+// all processors, and memory, which it must not evade into swap space.
+func limits(cfg Config) map[string]string {
+	out := map[string]string{}
+	const period = 100 // milliseconds
+	if cfg.CPUs > 0 {
+		quota := max(1, int(math.Round(cfg.CPUs*period)))
+		out["limits.cpu.allowance"] = fmt.Sprintf("%dms/%dms", quota, period)
+	}
+	if cfg.Memory > 0 {
+		out["limits.memory"] = strconv.FormatInt(cfg.Memory, 10)
+		out["limits.memory.swap"] = "false"
+	}
+	return out
 }

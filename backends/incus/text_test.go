@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -80,6 +81,24 @@ func TestProfileDevices(t *testing.T) {
 	}
 	if got = profile(Config{}, "p", 2, nil); len(got.Devices) != 0 {
 		t.Errorf("got %v", got.Devices)
+	}
+}
+
+func TestProfileLimits(t *testing.T) {
+	for _, tt := range []struct {
+		cfg  Config
+		want map[string]string
+	}{
+		{Config{}, map[string]string{}},
+		{Config{CPUs: 1.5}, map[string]string{"limits.cpu.allowance": "150ms/100ms"}},
+		{Config{CPUs: 0.001}, map[string]string{"limits.cpu.allowance": "1ms/100ms"}},
+		{Config{Memory: 4 << 30}, map[string]string{"limits.memory": "4294967296", "limits.memory.swap": "false"}},
+	} {
+		got := profile(tt.cfg, "p", 5, nil).Config
+		maps.DeleteFunc(got, func(key, _ string) bool { return !strings.HasPrefix(key, "limits.") })
+		if !maps.Equal(got, tt.want) {
+			t.Errorf("%v and %d: got %v", tt.cfg.CPUs, tt.cfg.Memory, got)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,8 +75,7 @@ func create(o Options) (*os.File, error) {
 	if err := unix.Unlink(o.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, &fs.PathError{Op: "unlink", Path: o.Path, Err: err}
 	}
-	flags := os.O_RDWR | os.O_CREATE | os.O_EXCL | os.O_APPEND | unix.O_NOFOLLOW
-	file, err := os.OpenFile(o.Path, flags, 0o600)
+	file, err := open(o)
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +86,35 @@ func create(o Options) (*os.File, error) {
 		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
+}
+
+// open makes the file as its owner, who serves it: if it were root's for a
+// moment, whoever asks for the log just then would be refused. An owner who
+// cannot make it does not serve it either.
+func open(o Options) (*os.File, error) {
+	create := func() (*os.File, error) {
+		return os.OpenFile(o.Path, os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
+	}
+	if os.Geteuid() != 0 {
+		return create()
+	}
+	file, err := as(o.UID, o.GID, create)
+	if errors.Is(err, fs.ErrPermission) {
+		return create()
+	}
+	return file, err
+}
+
+// as opens a file as another user.
+func as(uid, gid int, open func() (*os.File, error)) (*os.File, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	become := func(uid, gid int) error { return errors.Join(unix.Setfsgid(gid), unix.Setfsuid(uid)) }
+	defer func() { _ = become(0, 0) }() // it cannot fail: that is who this process is
+	if err := become(uid, gid); err != nil {
+		return nil, err
+	}
+	return open()
 }
 
 func newLog(dst io.Writer, o Options) *Log {

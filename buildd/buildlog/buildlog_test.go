@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -252,5 +253,39 @@ func TestConcurrentWritesStayWhole(t *testing.T) {
 		if !strings.HasPrefix(line, "line ") || !strings.HasSuffix(line, ": http://h/ [redacted]") {
 			t.Errorf("line %q", line)
 		}
+	}
+}
+
+func TestTheLogBelongsToItsOwnerFromTheBeginning(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make files of others")
+	}
+	const uid, gid = 1234, 4321
+	for _, open := range []bool{true, false} {
+		dir, err := os.MkdirTemp("/var/tmp", "buildlog-") // others must get there
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		if open {
+			if err := os.Chown(dir, uid, gid); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l, err := buildlog.Create(buildlog.Options{Path: filepath.Join(dir, "buildlog"), UID: uid, GID: gid})
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(filepath.Join(dir, "buildlog"))
+		if err := errors.Join(err, l.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if st := info.Sys().(*syscall.Stat_t); st.Uid != uid || st.Gid != gid || info.Mode() != 0o640 {
+			t.Errorf("it belongs to %d:%d, %v", st.Uid, st.Gid, info.Mode())
+		}
+	}
+	// This process is itself again.
+	if err := os.WriteFile(filepath.Join(t.TempDir(), "x"), nil, 0o600); err != nil {
+		t.Error(err)
 	}
 }

@@ -75,6 +75,8 @@ type Settings struct {
 	WallLimit    time.Duration `json:"wall_limit,omitempty"`
 	SilenceLimit time.Duration `json:"silence_limit,omitempty"`
 	LogLimit     int64         `json:"log_limit,omitempty"`
+	// Limits are how much of the machine builds may use.
+	Limits Limits `json:"limits"`
 	// AbortLimit is how long the processes of an aborted build may take to die
 	// before the builder gives up on them (spec: protocol.md section 8).
 	AbortLimit time.Duration `json:"abort_limit"`

@@ -15,6 +15,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/chroot"
+	"lpbuildd/buildd/cgroup"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/ledger"
@@ -41,12 +42,19 @@ type parts struct {
 	// killAll kills everything that the build has started, in the target or
 	// not.
 	killAll func(ctx context.Context) error
+	// memory tells what happened to the memory of the build.
+	memory func(context.Context, *build) (cgroup.Memory, error)
+	// noGroup is why the limits of the build are not kept, "" if they are.
+	noGroup string
 	// stages are the table of the same name.
 	stages []stage
 }
 
 func machine() parts {
-	return parts{find: builders.Find, newTarget: newTarget, runners: runners, killAll: killAll, stages: stages()}
+	return parts{
+		find: builders.Find, newTarget: newTarget, runners: runners, killAll: killAll,
+		memory: memoryOf, noGroup: os.Getenv(groupVariable), stages: stages(),
+	}
 }
 
 // build is one build while it runs. All of it is used by the goroutine of run,
@@ -79,6 +87,10 @@ type build struct {
 
 	timings []timing
 	started time.Time
+	// claimed is the lock on the build directory; foreign says that another
+	// builder has one with this name.
+	claimed *os.File
+	foreign bool
 	// stuckIn is the stage that was abandoned, "" if none was.
 	stuckIn string
 	// unwritten is why there is no outcome file after run.
@@ -131,6 +143,7 @@ func (b *build) run(ctx context.Context) job.Outcome {
 	b.makeRoom(context.WithoutCancel(ctx))
 	o := b.outcomeOf(err)
 	b.conclude(b.summary(o, err))
+	_ = b.claimed.Close() // fails only if there is none
 	b.unwritten = job.WriteOutcome(b.dir, o)
 	if b.ledger != nil {
 		b.closeLedger()
@@ -158,7 +171,7 @@ func (b *build) makeRoom(ctx context.Context) {
 // that fails has one.
 func (b *build) open(ctx context.Context) error {
 	openLedger := func() error { return b.openLedger(context.WithoutCancel(ctx)) }
-	for _, step := range []func() error{b.openLog, b.parse, b.openCache, openLedger, b.oweRevocation, b.openAccount, b.openTarget} {
+	for _, step := range []func() error{b.openLog, b.checkGroup, b.parse, b.openCache, openLedger, b.oweRevocation, b.openAccount, b.openTarget} {
 		if err := protect(step); err != nil {
 			return &stageError{stage: stage{name: "request", failure: builders.BuilderFail}, err: err}
 		}

@@ -14,6 +14,7 @@ import (
 
 	"lpbuildd/backends/chroot"
 	"lpbuildd/backends/incus"
+	"lpbuildd/buildd/cgroup"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/filecache"
@@ -31,6 +32,7 @@ func Cleanup(ctx context.Context) error {
 	if err := errors.Join(killSupervisor(ctx), ledger.Clean(path, undo(ctx, dir))); err != nil {
 		return err
 	}
+	cgroup.Sweep()
 	return errors.Join(removeFile(path), removeFile(job.SupervisorName), removeFile(containerName))
 }
 
@@ -64,9 +66,15 @@ func EmptyTrash(ctx context.Context, need int64, log *slog.Logger) error {
 
 // undo says, by kind, how an entry of the ledger is undone.
 func undo(ctx context.Context, dir string) map[ledger.Kind]func(string) error {
+	discarded := func(path string) error { return discard(dir, path) }
+	removed := removeFile
+	if takenOver(dir) {
+		discarded = func(string) error { return nil }
+		removed = discarded
+	}
 	return map[ledger.Kind]func(string) error{
-		ledger.Directory: func(path string) error { return discard(dir, path) },
-		ledger.File:      removeFile,
+		ledger.Directory: discarded,
+		ledger.File:      removed,
 		ledger.Token:     func(id string) error { return undoToken(ctx, id) },
 		ledger.Bridge:    func(name string) error { return undoBridge(ctx, name) },
 		ledger.Container: undoContainer(ctx, dir, incus.KindContainer),

@@ -22,30 +22,41 @@ const (
 	RoleRun     = "supervise-run"
 	RoleCleanup = "cleanup"
 	RoleTrash   = "empty-trash"
+	RoleStock   = "stock"
 
 	// Those of a visit to what is kept of a failed build.
 	RoleVisitInit = "visit-init"
 	RoleVisitRun  = "visit-run"
 )
 
+// SudoRoles are the roles that the daemon's user starts through sudo: what its
+// sudo rule has to allow, and no more.
+func SudoRoles() []string { return []string{RoleEnter, RoleCleanup, RoleTrash, RoleStock} }
+
 // Enter starts Init in new PID, mount and IPC namespaces, with the same
 // standard input, and waits for its end. When this process dies, however it
 // dies, so does everything inside.
 func Enter(ctx context.Context) error {
-	if _, err := workingFolder(); err != nil {
+	dir, err := workingFolder()
+	if err != nil {
 		return err
 	}
 	surviveBrokenPipes()
+	protectFromOOMKiller()
+	group, groupErr := enterGroup(ctx, dir)
 	// The parent-death signal is tied to the thread that forks.
 	runtime.LockOSThread()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", RoleInit)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if groupErr != nil {
+		cmd.Env = append(os.Environ(), groupVariable+"="+groupErr.Error())
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC,
 		Pdeathsig:  syscall.SIGKILL,
 	}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("cannot make the namespaces of the build (needs root): %w", err)
+		return errors.Join(fmt.Errorf("cannot make the namespaces of the build (needs root): %w", err), group.Leave())
 	}
 	// The socket's other end must see the death of those inside, not ours.
 	_ = os.Stdin.Close()
@@ -54,9 +65,9 @@ func Enter(ctx context.Context) error {
 		err = job.WriteFile(job.SupervisorName, p)
 	}
 	if err != nil {
-		return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
+		err = errors.Join(err, cmd.Process.Kill())
 	}
-	return cmd.Wait()
+	return errors.Join(err, cmd.Wait(), group.Leave())
 }
 
 // Init is process 1 of the build's namespaces: it makes their mounts private,

@@ -102,18 +102,28 @@ func dropKept(ctx context.Context, store kept.Store, r kept.Record, why string, 
 	return nil
 }
 
+// politeness is how long a visitor that is asked to leave may take. Processes
+// that have somebody's terminal in their hands have to give it back.
+const politeness = 10 * time.Second
+
 // evacuate takes the lock of something that is kept, and kills for it.
 func evacuate(ctx context.Context, store kept.Store, r kept.Record, log *slog.Logger) (*kept.Lock, error) {
-	ctx, cancel := context.WithTimeout(ctx, deathWait)
+	ctx, cancel := context.WithTimeout(ctx, politeness+deathWait)
 	defer cancel()
+	var asked time.Time
 	for {
 		lock, err := store.Lock(r.ID)
 		if !errors.Is(err, kept.ErrInside) {
 			return lock, err
 		}
-		if v, inside := store.Visitor(r.ID); inside {
+		v, inside := store.Visitor(r.ID)
+		p := process{PID: v.PID, Start: v.Start, Boot: v.Boot}
+		if inside && asked.IsZero() {
 			store.Log(ctx, log, "Visit to a kept build ended by force", r, "by", v.By, "pid", v.PID)
-			p := process{PID: v.PID, Start: v.Start, Boot: v.Boot}
+			asked = time.Now()
+			p.ask()
+		}
+		if inside && (r.Container == "" || time.Since(asked) > politeness) {
 			if err := p.kill(ctx); err != nil {
 				return nil, err
 			}

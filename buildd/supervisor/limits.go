@@ -85,7 +85,7 @@ func (b *build) watchSpace() {
 
 // blame marks a failure that is this machine's fault as such, so that it is
 // never taken for the package's.
-func (b *build) blame(err error) error {
+func (b *build) blame(ctx context.Context, err error) error {
 	var fault *backends.HostFault
 	var verdict *builders.BuildError
 	switch {
@@ -93,6 +93,11 @@ func (b *build) blame(err error) error {
 		return err
 	case b.log.Err() != nil:
 		return &backends.HostFault{Err: fmt.Errorf("cannot write the build log: %w", b.log.Err()), Advice: "Free disk space in the file cache."}
+	}
+	if reason := b.outOfMemory(ctx, err); reason != nil {
+		return reason
+	}
+	switch {
 	case errors.As(err, &verdict) && verdict.Outcome != builders.PackageFail && verdict.Outcome != builders.ChrootFail:
 		return err
 	}

@@ -54,7 +54,7 @@ func (b *build) runStages(ctx context.Context, gaveUp <-chan struct{}) error {
 		}
 		if err := b.runStage(ctx, s, gaveUp); err != nil {
 			if ctx.Err() == nil {
-				err = b.blame(err)
+				err = b.blame(ctx, err)
 			}
 			return &stageError{stage: s, err: err}
 		}

@@ -68,10 +68,18 @@ func (p process) kill(ctx context.Context) error {
 	return nil
 }
 
+// ask asks the process to end, if it still is the one it was.
+func (p process) ask() {
+	if p.alive() {
+		_ = unix.Kill(p.PID, unix.SIGTERM) // or it is killed
+	}
+}
+
 // Fields of /proc/<pid>/stat after the name, see proc(5).
 const (
-	stateField = 0
-	startField = 19
+	stateField  = 0
+	parentField = 1
+	startField  = 19
 )
 
 // stat returns the fields of /proc/<pid>/stat after the name.

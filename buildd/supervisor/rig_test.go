@@ -20,6 +20,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/cgroup"
 	"lpbuildd/buildd/job"
 	"lpbuildd/builders"
 	"lpbuildd/filecache"
@@ -38,8 +39,9 @@ type rig struct {
 
 	target *fake.Target
 	// hooks run before the life cycle steps of the target: "stop", ...
-	hooks map[string]func(ctx context.Context) error
-	stub  stub
+	hooks  map[string]func(ctx context.Context) error
+	stub   stub
+	memory cgroup.Memory
 	// kill is what kills all processes; nil is a success.
 	kill  func(ctx context.Context) error
 	abort context.CancelCauseFunc
@@ -150,6 +152,7 @@ func newRig(t *testing.T) *rig {
 			}
 			return r.kill(ctx)
 		},
+		memory: func(context.Context, *build) (cgroup.Memory, error) { return r.memory, nil },
 		stages: stages(),
 	}
 	ctx, abort := context.WithCancelCause(t.Context())

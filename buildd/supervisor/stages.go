@@ -89,7 +89,7 @@ func stages() []stage {
 // prep makes the build directory, with a link for each input file, and says
 // what builds on what.
 func prep(ctx context.Context, b *build) error {
-	if err := b.makeHome(); err != nil {
+	if err := b.makeHome(ctx); err != nil {
 		return err
 	}
 	user, root := b.runners(b)
@@ -105,7 +105,7 @@ func prep(ctx context.Context, b *build) error {
 		OpenLog:     b.log.Open,
 		SharePath:   b.request.Settings.SharePath,
 		User:        b.request.Settings.User,
-		CPUs:        runtime.NumCPU(),
+		CPUs:        b.request.Settings.Limits.MaxJobs(runtime.NumCPU()),
 		AnnounceRun: b.announce,
 		SetExtra:    b.setExtra,
 		RevokeProxy: b.revoke,
@@ -167,14 +167,22 @@ func (b *build) inputPaths() map[string]string {
 
 // makeHome makes the build directory. One that is there already is the rest of
 // a build whose clean-up was left to a reset of the machine.
-func (b *build) makeHome() error {
-	if err := discard(b.dir, b.home); err != nil {
+func (b *build) makeHome(ctx context.Context) error {
+	all, err := b.claimHome(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = all.Close() }()
+	if err := b.discardOldHome(); err != nil {
 		return fmt.Errorf("cannot remove the rest of an earlier build: %w", err)
 	}
 	if err := b.ledger.Add(ledger.Entry{Kind: ledger.Directory, Name: b.home}); err != nil {
 		return err
 	}
 	if err := os.Mkdir(b.home, 0o755); err != nil { //nolint:gosec // sbuild's user must get through
+		return err
+	}
+	if b.claimed, err = claim(b.home); err != nil {
 		return err
 	}
 	// Links are checked names in a folder that nobody else can write to yet.

@@ -41,10 +41,6 @@ func Run(ctx context.Context, log *slog.Logger) error {
 	}
 	surviveBrokenPipes()
 	unix.Umask(0o022)
-	// The daemon is protected from the out-of-memory killer; builds are not.
-	if err := os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0o600); err != nil {
-		log.Warn("Cannot reset the out-of-memory score", "error", err)
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s, err := newServer(os.Stdin, func() { cancel(errAborted) })

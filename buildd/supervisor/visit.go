@@ -35,6 +35,9 @@ type visit struct {
 // errExpired ends a visit.
 var errExpired = errors.New("the kept build has expired and is removed")
 
+// errEnded is the end of a visit that somebody else has brought about.
+var errEnded = errors.New("the visit was ended by force: the kept build is removed, because its time is over or the disk is short")
+
 // Visit runs a command, or a shell, in what is kept of a build, on this
 // process's standard input and output. by is who wants that. A command that
 // fails is a *backends.ExitError. The visit ends when the target expires.
@@ -126,6 +129,9 @@ func (v visit) inNamespaces(ctx context.Context, here func(process, error) error
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() >= 0 {
 		return &backends.ExitError{Argv: v.words(), Code: exit.ExitCode()}
+	}
+	if errors.As(err, &exit) {
+		return errEnded
 	}
 	return err
 }

@@ -20,6 +20,7 @@ func (f *fakeBuilder) at(st buildd.Status) *fakeBuilder {
 func TestCommands(t *testing.T) {
 	building := buildd.Status{State: buildd.Building, Version: "1.0", BuildID: "B-1", LogTail: []byte("the\x1b[31m end")}
 	waiting := buildd.Status{State: buildd.Waiting, BuildID: "B-1", Outcome: "DEPFAIL", Dependencies: "a (>= 1)", FileMap: map[string]string{}}
+	drained := buildd.Status{State: buildd.Idle, Drained: buildd.DrainedText + "; until tomorrow"}
 	tests := []struct {
 		name           string
 		status         buildd.Status
@@ -31,6 +32,8 @@ func TestCommands(t *testing.T) {
 		{name: "info", args: []string{"info"}, stdout: "architecture: riscv64\nbuild types:  binarypackage, snap, oci\n"},
 		{name: "info for programs", args: []string{"info", "--json"}, stdout: `{"arch":"riscv64","types":["binarypackage","snap","oci"]}` + "\n"},
 		{name: "status of an idle builder", status: buildd.Status{State: buildd.Idle, Version: "1.0"}, args: []string{"status"}, stdout: "state:        IDLE\nversion:      1.0\n"},
+		{name: "status of a drained builder", status: drained, args: []string{"status"}, stdout: "state:        IDLE\ndrained:      this builder is drained by its operator; until tomorrow\n"},
+		{name: "status of a drained builder for programs", status: drained, args: []string{"status", "--json"}, stdout: `{"state":"IDLE","drained":"this builder is drained by its operator; until tomorrow"}` + "\n"},
 		{name: "status of a busy builder", status: building, args: []string{"status"}, stdout: "state:        BUILDING\nversion:      1.0\nbuild:        B-1\nend of the log:\nthe\x1b[31m end\n"},
 		{name: "status after a build", status: waiting, args: []string{"status"}, stdout: "state:        WAITING\nbuild:        B-1\noutcome:      DEPFAIL, build dependencies are missing: a (>= 1)\n"},
 		{name: "status for programs", status: waiting, args: []string{"status", "--json"}, stdout: `{"state":"WAITING","build_id":"B-1","outcome":"DEPFAIL","dependencies":"a (\u003e= 1)"}` + "\n"},

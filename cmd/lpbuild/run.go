@@ -149,6 +149,9 @@ func (a *app) ready(ctx context.Context, c *rpc.Client, t target) (buildd.Info, 
 	if st.State != buildd.Idle {
 		return buildd.Info{}, busy(st)
 	}
+	if st.Drained != "" {
+		return buildd.Info{}, fmt.Errorf("cannot build now: %s", printable(st.Drained))
+	}
 	info, err := c.Info(ctx)
 	if err != nil {
 		return info, err

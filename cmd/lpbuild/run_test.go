@@ -256,6 +256,7 @@ func TestRunRefusesBeforeItStarts(t *testing.T) {
 	}{
 		{name: "a builder with results", status: buildd.Status{State: buildd.Waiting, BuildID: "B-1"}, want: "still has the results of B-1: 'lpbuild fetch'"},
 		{name: "a busy builder", status: buildd.Status{State: buildd.Building, BuildID: "B-1"}, want: "busy with B-1: wait for its end with 'lpbuild watch'"},
+		{name: "a drained builder", status: buildd.Status{State: buildd.Idle, Drained: buildd.DrainedText}, want: "cannot build now: this builder is drained by its operator"},
 		{name: "no series", args: []string{"--series", ""}, want: "say with --series"},
 		{name: "no image", args: []string{"--image", "none.tar.gz"}, want: "cannot use the base image: stat "},
 		{name: "a bad argument", args: []string{"--arg", "x"}, want: `--arg "x": want key=text or key:=JSON`},

@@ -12,6 +12,7 @@ import (
 // statusReport is the output of status with --json.
 type statusReport struct {
 	State        string            `json:"state"`
+	Drained      string            `json:"drained,omitempty"`
 	Version      string            `json:"version,omitempty"`
 	BuildID      string            `json:"build_id,omitempty"`
 	Outcome      string            `json:"outcome,omitempty"`
@@ -49,7 +50,7 @@ func (a *app) statusCommand() *cobra.Command {
 // reportOf is a status for programs.
 func reportOf(st buildd.Status) statusReport {
 	r := statusReport{
-		State: string(st.State), Version: st.Version, BuildID: st.BuildID, Outcome: st.Outcome,
+		State: string(st.State), Drained: st.Drained, Version: st.Version, BuildID: st.BuildID, Outcome: st.Outcome,
 		Dependencies: st.Dependencies, FileMap: st.FileMap, Extra: st.Extra,
 	}
 	if st.State == buildd.Building {
@@ -67,6 +68,7 @@ func (a *app) showStatus(st buildd.Status) {
 		}
 	}
 	show("state", string(st.State))
+	show("drained", st.Drained)
 	show("version", st.Version)
 	show("build", st.BuildID)
 	if st.State == buildd.Waiting {

@@ -78,6 +78,15 @@ type config struct {
 	// WallLimit, SilenceLimit and LogLimit (bytes) end builds; 0 is no limit.
 	WallLimit, SilenceLimit time.Duration
 	LogLimit                int64
+	// CPULimit and MemoryLimit (bytes) are what a build may use; 0 is no limit.
+	CPULimit    float64
+	MemoryLimit int64
+	// CPUOvercommit and MemoryOvercommit are how many times what is not reserved
+	// may be promised to builds; at least 1.
+	CPUOvercommit, MemoryOvercommit float64
+	// ReservedCPUs and ReservedMemory (bytes) are left to the machine.
+	ReservedCPUs   float64
+	ReservedMemory int64
 	// AbortLimit is how long the processes of an aborted build may take to die.
 	AbortLimit time.Duration
 
@@ -143,11 +152,7 @@ func (e *configError) Unwrap() error { return e.Err }
 // thing in the file that has no effect. They are complete even if there is an
 // error, which joins everything that is wrong. Flags may be nil.
 func loadConfig(flags *pflag.FlagSet, environ func(string) (string, bool)) (config, []origin, error) {
-	l := loader{from: map[string]string{}}
-	l.viper = viper.NewWithOptions(viper.WithDecoderRegistry(&l.ini))
-	for _, s := range settings() {
-		l.viper.SetDefault(s.name(), s.value)
-	}
+	l := newLoader()
 	path := configPath(flags, environ)
 	// A service has its log file where launchpad-buildd had it.
 	if dir, ok := environ("LOGS_DIRECTORY"); ok {
@@ -192,6 +197,15 @@ type loader struct {
 	from     map[string]string // key to origin, defaults left out
 	origins  []origin
 	problems []error
+}
+
+func newLoader() *loader {
+	l := &loader{from: map[string]string{}}
+	l.viper = viper.NewWithOptions(viper.WithDecoderRegistry(&l.ini))
+	for _, s := range settings() {
+		l.viper.SetDefault(s.name(), s.value)
+	}
+	return l
 }
 
 // configPath returns the path of the configuration file.

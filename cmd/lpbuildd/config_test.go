@@ -64,7 +64,7 @@ sharepath = /opt/share
 		SharePath: "/opt/share", ProxyPort: 8222, User: "buildd", TranslationResultArchive: "translation-templates.tar.gz",
 		CacheMinFree: 1 << 30, CacheRoots: 2, ChrootOverlay: "auto",
 		Instance: "buildd-conf", Container: "auto", ContainerFirewall: "auto", ContainerImages: 4,
-		LogLimit: 4 << 30, AbortLimit: 120 * time.Second, KeepBuilds: 1, LogLevel: slog.LevelInfo, LogFormat: "text",
+		LogLimit: 4 << 30, AbortLimit: 120 * time.Second, KeepBuilds: 1, CPUOvercommit: 1, MemoryOvercommit: 1, LogLevel: slog.LevelInfo, LogFormat: "text",
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -163,6 +163,12 @@ imagesage = 2d
 wall = 3d
 silence = 90m
 log = 1T
+cpus = 1.5
+memory = 4G
+cpu_overcommit = 2
+memory_overcommit = 1.25
+reserved_cpus = 0.5
+reserved_memory = 512M
 abort = 60s
 [keep]
 failed = 1d12h
@@ -189,6 +195,7 @@ allow = 10.1.2.3/8, 192.0.2.7
 		ContainerImages: 7, ContainerImagesAge: 48 * time.Hour,
 		WallLimit: 72 * time.Hour, SilenceLimit: 90 * time.Minute, LogLimit: 1 << 40, AbortLimit: time.Minute,
 		KeepFailed: 36 * time.Hour, KeepBuilds: 3,
+		CPULimit: 1.5, MemoryLimit: 4 << 30, CPUOvercommit: 2, MemoryOvercommit: 1.25, ReservedCPUs: 0.5, ReservedMemory: 512 << 20,
 		LogLevel: slog.LevelDebug, LogFormat: "json",
 		Allow: []netip.Prefix{
 			netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"),
@@ -215,6 +222,8 @@ roots = many
 [limits]
 wall = 3 days
 silence = -1s
+cpus = NaN
+cpu_overcommit = 0.9
 abort = 171s
 [keep]
 failed = 8d
@@ -237,11 +246,13 @@ allow = 10.0.0.0/8, everyone
 		`chroot.overlay = "yes" (--set): want auto or never`,
 		`limits.wall = "3 days" (FILE:13): want a duration such as 90s, 2h30m or 3d; 0 for none`,
 		`limits.silence = "-1s" (FILE:14): want a duration such as 90s, 2h30m or 3d; 0 for none`,
-		`limits.abort = "171s" (FILE:15): want a duration from 1s to 170s, because managers wait for 180s`,
-		`keep.failed = "8d" (FILE:17): want a duration such as 90m or 1d, 7d at most; 0 for not at all`,
-		`keep.builds = "0" (FILE:18): want how many failed builds are kept at most, 1 to 100`,
+		`limits.cpus = "NaN" (FILE:15): want a number of processors, e.g. 2 or 1.5; 0 for none`,
+		`limits.cpu_overcommit = "0.9" (FILE:16): want a factor of at least 1, e.g. 1.5`,
+		`limits.abort = "171s" (FILE:17): want a duration from 1s to 170s, because managers wait for 180s`,
+		`keep.failed = "8d" (FILE:19): want a duration such as 90m or 1d, 7d at most; 0 for not at all`,
+		`keep.builds = "0" (FILE:20): want how many failed builds are kept at most, 1 to 100`,
 		`log.level = "loud" (LPBUILDD_LOG_LEVEL): want debug, info, warn or error`,
-		`access.allow = "10.0.0.0/8, everyone" (FILE:20): want addresses or networks separated by commas or blanks, e.g. 10.0.0.0/8, or nothing for everyone: "everyone" is none`,
+		`access.allow = "10.0.0.0/8, everyone" (FILE:22): want addresses or networks separated by commas or blanks, e.g. 10.0.0.0/8, or nothing for everyone: "everyone" is none`,
 	}
 	if err == nil {
 		t.Fatal("no error")

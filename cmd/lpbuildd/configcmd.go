@@ -42,7 +42,7 @@ current folder.`,
 			SilenceUsage:  true,
 			SilenceErrors: true,
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				_, origins, err := loadConfig(cmd.Flags(), os.LookupEnv)
+				_, origins, err := usableConfig(cmd.Flags(), os.LookupEnv)
 				return report(cmd.OutOrStdout(), origins, err)
 			},
 		},
@@ -53,7 +53,7 @@ current folder.`,
 			SilenceUsage:  true,
 			SilenceErrors: true,
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				_, origins, err := loadConfig(cmd.Flags(), os.LookupEnv)
+				_, origins, err := usableConfig(cmd.Flags(), os.LookupEnv)
 				return errors.Join(show(cmd.OutOrStdout(), origins), reportErrors(cmd.OutOrStdout(), err))
 			},
 		},

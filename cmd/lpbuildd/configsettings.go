@@ -26,6 +26,8 @@ func (s setting) name() string { return s.section + "." + s.key }
 // [translationtemplatesmanager]).
 func settings() []setting {
 	const (
+		cpus      = "a number of processors, e.g. 2 or 1.5; 0 for none"
+		factor    = "a factor of at least 1, e.g. 1.5"
 		sizes     = "a size in bytes, or with K, M, G or T, e.g. 4G; 0 for none"
 		durations = "a duration such as 90s, 2h30m or 3d; 0 for none"
 		link      = "an http:// or https:// URL, or nothing"
@@ -65,6 +67,12 @@ func settings() []setting {
 		{"limits", "wall", "0", true, durations, span(math.MaxInt64, func(c *config) *time.Duration { return &c.WallLimit })},
 		{"limits", "silence", "0", true, durations, span(math.MaxInt64, func(c *config) *time.Duration { return &c.SilenceLimit })},
 		{"limits", "log", "4G", true, sizes, size(func(c *config) *int64 { return &c.LogLimit })},
+		{"limits", "cpus", "0", true, cpus, decimal(0, func(c *config) *float64 { return &c.CPULimit })},
+		{"limits", "memory", "0", true, sizes, size(func(c *config) *int64 { return &c.MemoryLimit })},
+		{"limits", "cpu_overcommit", "1", true, factor, decimal(1, func(c *config) *float64 { return &c.CPUOvercommit })},
+		{"limits", "memory_overcommit", "1", true, factor, decimal(1, func(c *config) *float64 { return &c.MemoryOvercommit })},
+		{"limits", "reserved_cpus", "0", true, cpus, decimal(0, func(c *config) *float64 { return &c.ReservedCPUs })},
+		{"limits", "reserved_memory", "0", true, sizes, size(func(c *config) *int64 { return &c.ReservedMemory })},
 		{"limits", "abort", "120s", true, "a duration from 1s to 170s, because managers wait for 180s", abortLimit},
 		{"keep", "failed", "0", true, "a duration such as 90m or 1d, 7d at most; 0 for not at all", span(longestKeep, func(c *config) *time.Duration { return &c.KeepFailed })},
 		{"keep", "builds", "1", true, "how many failed builds are kept at most, 1 to 100", keepBuilds},

@@ -104,6 +104,18 @@ func number(limit int, field func(*config) *int) func(*config, string) error {
 	}
 }
 
+// decimal stores a number from least to a million, with decimals.
+func decimal(least float64, field func(*config) *float64) func(*config, string) error {
+	return func(c *config, value string) error {
+		n, err := strconv.ParseFloat(value, 64)
+		if err != nil || !(n >= least && n <= 1e6) { // not a number is neither
+			return errNotWanted
+		}
+		*field(c) = n
+		return nil
+	}
+}
+
 // address stores a URL.
 func address(field func(*config) *string) func(*config, string) error {
 	return func(c *config, value string) error {

@@ -250,7 +250,7 @@ func allowHelpers(t *testing.T, program string) {
 	if _, err := os.Stat(path); err == nil {
 		return
 	}
-	rule := fmt.Sprintf("buildd ALL=(root) NOPASSWD: %[1]s supervise, %[1]s cleanup, %[1]s empty-trash\n", program)
+	rule := fmt.Sprintf("buildd ALL=(root) NOPASSWD: %[1]s supervise, %[1]s cleanup, %[1]s empty-trash, %[1]s stock\n", program)
 	t.Cleanup(func() { _ = os.Remove(path) })
 	must(t, os.WriteFile(path, []byte(rule), 0o440))
 }

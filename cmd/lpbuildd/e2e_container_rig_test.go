@@ -37,8 +37,9 @@ type rig struct {
 	image    string // the SHA-1 of the base image
 }
 
-// newRig starts a builder. Its containers and network end with the test.
-func newRig(t *testing.T, f *fixtures, engine, cli string) *rig {
+// newRig starts a builder, with more configuration. Its containers and network
+// end with the test.
+func newRig(t *testing.T, f *fixtures, engine, cli string, more ...string) *rig {
 	t.Helper()
 	conn, err := net.Dial("unix", "/var/lib/"+engine+"/unix.socket")
 	if err != nil {
@@ -52,7 +53,7 @@ func newRig(t *testing.T, f *fixtures, engine, cli string) *rig {
 	t.Cleanup(func() { r.remove(t) })
 	subnet := map[string]string{"lxd": "10.211.61.0/24", "incus": "10.211.62.0/24"}[engine]
 	r.builder = newBuilder(t, options{config: fmt.Sprintf(
-		"[backend]\ncontainer = %s\npool = btrfs\ninstance = %s\nsubnet = %s\n", engine, r.instance, subnet)})
+		"[backend]\ncontainer = %s\npool = btrfs\ninstance = %s\nsubnet = %s\n%s", engine, r.instance, subnet, strings.Join(more, ""))})
 	return r
 }
 

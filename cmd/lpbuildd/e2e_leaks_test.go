@@ -146,10 +146,12 @@ func (b *builder) leaks() []string {
 	list(b.cache, func(name string) bool { return name == ".lpbuildd" || b.known[name] })
 	list(filepath.Join(state, "tmp"), none)
 	list(filepath.Join(state, "trash"), none)
+	// What is kept on purpose has its final name.
+	list(filepath.Join(state, "kept"), func(name string) bool { return !strings.HasSuffix(name, ".new") })
 	// The reserve is the daemon's; the others tell of the last build, and go with
 	// the next one.
 	list(filepath.Join(state, "build"), func(name string) bool {
-		return slices.Contains([]string{"reserve", "socket", "outcome.json", "supervisor.json"}, name)
+		return slices.Contains([]string{"reserve", "socket", "outcome.json", "supervisor.json", "limits.json"}, name)
 	})
 	list(filepath.Join(state, "meta"), func(name string) bool { return b.known[strings.TrimSuffix(name, ".json")] })
 	return found

@@ -22,17 +22,11 @@ const (
 	roleAsk    = "ask-helper"
 )
 
-// privileged are the roles that the daemon needs root for. The sudo rule of the
-// package names the same.
-func privileged() []string {
-	return []string{supervisor.RoleEnter, supervisor.RoleCleanup, supervisor.RoleTrash}
-}
-
-// asRoot is how an unprivileged daemon starts its privileged roles: the words
+// asRoot is how a daemon of this user starts its privileged roles: the words
 // before the name of the role.
-func asRoot(self string) []string {
+func asRoot(self string, uid int) []string {
 	switch {
-	case os.Geteuid() == 0:
+	case uid == 0:
 		return []string{self}
 	case os.Getenv(helperVariable) != "":
 		return []string{self, roleAsk}
@@ -68,7 +62,7 @@ func serveHelper(ctx context.Context) error {
 	if !ok {
 		return errors.Join(errors.New("standard input is not of lpbuildd-helper.socket"), c.Close())
 	}
-	return helper.Server{Program: self, Verbs: privileged()}.Serve(ctx, conn)
+	return helper.Server{Program: self, Verbs: supervisor.SudoRoles()}.Serve(ctx, conn)
 }
 
 func askHelper(ctx context.Context, role string) error {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -47,8 +48,8 @@ func (b *builder) operator(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// operate runs a command to its end.
-func (b *builder) operate(args ...string) (string, error) {
+// look runs a command to its end.
+func (b *builder) look(args ...string) (string, error) {
 	var out bytes.Buffer
 	cmd := b.operator(args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -56,10 +57,10 @@ func (b *builder) operate(args ...string) (string, error) {
 	return out.String(), err
 }
 
-// mustOperate is what a command prints.
-func (b *builder) mustOperate(args ...string) string {
+// mustLook is what a command prints.
+func (b *builder) mustLook(args ...string) string {
 	b.t.Helper()
-	out, err := b.operate(args...)
+	out, err := b.look(args...)
 	if err != nil {
 		b.t.Fatalf("lpbuildd %v: %v\n%s", args, err, out)
 	}
@@ -138,14 +139,14 @@ func TestKeep(t *testing.T) {
 			w := b.steady(image)
 			b.build("next", w)
 			b.reaches("steady 1.")
-			if out := b.mustOperate("enter", "riddle", "--", "cat", "/tmp/clue"); out != "clue\n" {
+			if out := b.mustLook("enter", "riddle", "--", "cat", "/tmp/clue"); out != "clue\n" {
 				t.Errorf("inside is %q", out)
 			}
-			b.mustOperate("enter", record.ID, "--", "sh", "-c", "echo more >>/tmp/clue; mkdir /kept")
-			if out := b.mustOperate("enter", "--", "cat", "/tmp/clue"); out != "clue\nmore\n" {
+			b.mustLook("enter", record.ID, "--", "sh", "-c", "echo more >>/tmp/clue; mkdir /kept")
+			if out := b.mustLook("enter", "--", "cat", "/tmp/clue"); out != "clue\nmore\n" {
 				t.Errorf("inside is %q", out)
 			}
-			out, err := b.operate("enter", "riddle", "--", "sh", "-c", "cat /proc/mounts; exit 7")
+			out, err := b.look("enter", "riddle", "--", "sh", "-c", "cat /proc/mounts; exit 7")
 			var exit *exec.ExitError
 			if !errors.As(err, &exit) || exit.ExitCode() != 7 || !strings.Contains(out, " /proc proc ") || !strings.Contains(out, " /dev/pts devpts ") {
 				t.Errorf("%v: %s", err, out)
@@ -154,12 +155,12 @@ func TestKeep(t *testing.T) {
 			must(t, b.verify(w, st))
 			b.clean()
 
-			out = b.mustOperate("kept")
+			out = b.mustLook("kept")
 			if !strings.Contains(out, "riddle") || !strings.Contains(out, "PACKAGEFAIL") {
 				t.Errorf("kept is\n%s", out)
 			}
 			var list []kept.Record
-			must(t, json.Unmarshal([]byte(b.mustOperate("kept", "--json")), &list))
+			must(t, json.Unmarshal([]byte(b.mustLook("kept", "--json")), &list))
 			if len(list) != 1 || list[0].ID != record.ID {
 				t.Errorf("kept is %+v", list)
 			}
@@ -187,6 +188,18 @@ func (b *builder) inside(name string) (cmd *exec.Cmd, leave io.Closer) {
 	return cmd, in
 }
 
+// typed is a visit by somebody at a terminal, who types this: what they see,
+// and the exit code.
+func (b *builder) typed(name, text string) (string, int) {
+	b.t.Helper()
+	needPrograms(b.t, "script")
+	enter := b.operator("enter", name)
+	script := exec.CommandContext(b.t.Context(), "script", "-qec", backends.Quote(enter.Args...), "/dev/null")
+	script.Stdin = strings.NewReader(text)
+	out, _ := script.CombinedOutput() // the exit code says it all
+	return string(out), script.ProcessState.ExitCode()
+}
+
 func TestKeptWithSomebodyInside(t *testing.T) {
 	b := newBuilder(t, options{user: "buildd", config: keepOne})
 	b.useStandIn()
@@ -196,16 +209,23 @@ func TestKeptWithSomebodyInside(t *testing.T) {
 	id := b.only().ID
 
 	visit, leave := b.inside("riddle")
-	if out := b.mustOperate("kept"); !strings.Contains(out, "operator since") {
+	if out := b.mustLook("kept"); !strings.Contains(out, "operator since") {
 		t.Errorf("kept is\n%s", out)
 	}
 	for _, args := range [][]string{{"enter", "riddle", "--", "true"}, {"kept", "rm", "riddle"}} {
-		if out, err := b.operate(args...); err == nil || !strings.Contains(out, "operator since") {
+		if out, err := b.look(args...); err == nil || !strings.Contains(out, "operator since") {
 			t.Errorf("%v: %v: %s", args, err, out)
 		}
 	}
 	must(t, leave.Close())
 	must(t, visit.Wait())
+
+	visit, _ = b.inside("riddle")
+	must(t, visit.Process.Signal(syscall.SIGHUP))
+	if err := visit.Wait(); err == nil {
+		t.Error("the visit goes on although its terminal is gone")
+	}
+	b.eventually("all of the visit is gone", func() bool { return len(b.mounts()) == 0 && len(b.workers()) == 0 })
 
 	// Killed, so that it cannot tidy up: all that it has started ends, and the
 	// next one can enter.
@@ -213,7 +233,7 @@ func TestKeptWithSomebodyInside(t *testing.T) {
 	must(t, visit.Process.Kill())
 	_ = visit.Wait() // killed
 	b.eventually("what the visit has started is gone", func() bool { return len(b.mounts()) == 0 && len(b.workers()) == 0 })
-	b.mustOperate("enter", "riddle", "--", "true")
+	b.mustLook("enter", "riddle", "--", "true")
 
 	visit, _ = b.inside("riddle")
 	b.expire(id)
@@ -230,7 +250,7 @@ func TestKeptIsRemovedByHand(t *testing.T) {
 	image := b.cheapImage(1 << 20)
 	b.run("riddle", b.riddle(image), "PACKAGEFAIL")
 	b.clean()
-	b.mustOperate("kept", "rm", "riddle")
+	b.mustLook("kept", "rm", "riddle")
 	b.restart() // which empties the trash
 	b.nothingKept()
 	checkLog(t, b.keptLog(), "operator has asked for it")
@@ -240,7 +260,7 @@ func TestKeptIsRemovedByHand(t *testing.T) {
 	b.clean()
 	b.expire(b.only().ID)
 	b.kill()
-	b.mustOperate("kept", "expire")
+	b.mustLook("kept", "expire")
 	if all, err := b.records().List(); err != nil || len(all) > 0 {
 		t.Errorf("kept is %v, %v", all, err)
 	}
@@ -260,7 +280,7 @@ func TestKeptHoldsItsBaseImage(t *testing.T) {
 		b.run(id, b.steady(other), "OK")
 		b.clean()
 	}
-	if out := b.mustOperate("enter", "riddle", "--", "cat", "/tmp/clue"); out != "clue\n" {
+	if out := b.mustLook("enter", "riddle", "--", "cat", "/tmp/clue"); out != "clue\n" {
 		t.Errorf("inside is %q", out)
 	}
 	b.expire(b.only().ID)
@@ -311,7 +331,7 @@ func TestKeepSurvivesKills(t *testing.T) {
 	}
 	b.checkLeaks()
 	for _, r := range all {
-		if out := b.mustOperate("enter", r.ID, "--", "cat", "/tmp/clue"); out != "clue\n" {
+		if out := b.mustLook("enter", r.ID, "--", "cat", "/tmp/clue"); out != "clue\n" {
 			t.Errorf("inside is %q", out)
 		}
 		b.expire(r.ID)
@@ -322,22 +342,59 @@ func TestKeepSurvivesKills(t *testing.T) {
 // TestKeepARealPackage: the tree of a package that does not build is there, in
 // a shell in a terminal.
 func TestKeepARealPackage(t *testing.T) {
-	needPrograms(t, "script")
 	b := newBuilder(t, options{user: "buildd", config: keepOne})
 	w := b.realPackage(b.baseImage(), "echo half >debian/half; exit 1")
 	b.run("real", w, "PACKAGEFAIL")
 	b.clean()
-	if out := b.mustOperate("enter", "real", "--", "sh", "-c", "cat /build/*/*/debian/half; id -un; uname -m"); !strings.HasPrefix(out, "half\nroot\n") {
+	if out := b.mustLook("enter", "real", "--", "sh", "-c", "cat /build/*/*/debian/half; id -un; uname -m"); !strings.HasPrefix(out, "half\nroot\n") {
 		t.Errorf("inside is %q", out)
 	}
-	enter := b.operator("enter", "real")
-	script := exec.CommandContext(t.Context(), "script", "-qec", backends.Quote(enter.Args...), "/dev/null")
-	script.Stdin = strings.NewReader("cd /build/*/*/debian && tty && cat half && ps ax | wc -l && exit 5\n")
-	out, err := script.CombinedOutput()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 5 || !strings.Contains(string(out), "/dev/pts/0\r\nhalf\r\n") {
-		t.Errorf("%v: %s", err, out)
+	if out, code := b.typed("real", "cd /build/*/*/debian && tty && cat half && exit 5\n"); code != 5 || !strings.Contains(out, "/dev/pts/0\r\nhalf\r\n") {
+		t.Errorf("%d: %s", code, out)
 	}
 	b.expire(b.only().ID)
 	b.nothingKept()
+}
+
+// TestKeptGoesWhenTheDiskIsShort: before its time, and before a download is
+// refused or anything is evicted for it.
+func TestKeptGoesWhenTheDiskIsShort(t *testing.T) {
+	const minFree = 32 << 20
+	b := newBuilder(t, options{user: "buildd", cacheBytes: 256 << 20, config: keepOne + fmt.Sprintf("[cache]\nminfree = %d\n", minFree)})
+	b.useStandIn()
+	image := b.cheapImage(1 << 20)
+	keep := func() {
+		t.Helper()
+		b.run("riddle", b.riddle(image), "PACKAGEFAIL")
+		must(t, b.client.Clean(t.Context()))
+		b.checkLeaks()
+		b.only()
+	}
+	free := func() int64 {
+		t.Helper()
+		n, err := b.records().Free()
+		must(t, err)
+		return n
+	}
+
+	keep()
+	// The least that does not fit beside it, and fits without it: the clue takes a
+	// page or two.
+	other := b.put(make([]byte, free()-minFree+1))
+	b.nothingKept()
+	if !b.cached(image) || !b.cached(other) {
+		t.Error("something was evicted")
+	}
+	checkLog(t, b.keptLog(), "the disk is short")
+	must(t, os.Remove(filepath.Join(b.cache, other)))
+
+	keep()
+	filled := filepath.Join(b.cache, "filled")
+	must(t, os.WriteFile(filled, make([]byte, free()-minFree/2), 0o600))
+	b.eventually("what is kept is removed", func() bool {
+		all, err := b.records().List()
+		must(t, err)
+		return len(all) == 0
+	})
+	must(t, os.Remove(filled))
 }

@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"log/syslog"
 	"os"
+	"os/signal"
 	"os/user"
 	"path/filepath"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -34,7 +36,7 @@ where it does not.`,
 		Args: cobra.NoArgs,
 		RunE: listKept,
 	}
-	addConfigFlags(cmd.PersistentFlags())
+	addOperatorFlags(cmd.PersistentFlags())
 	cmd.Flags().Bool("json", false, "print JSON")
 	cmd.AddCommand(
 		&cobra.Command{
@@ -76,7 +78,7 @@ The BUILD-ID may be left out when only one build is kept; "lpbuildd kept" lists
 them. Run this as root.`,
 		RunE: enter,
 	}
-	addConfigFlags(cmd.Flags())
+	addOperatorFlags(cmd.Flags())
 	return cmd
 }
 
@@ -102,7 +104,10 @@ func enter(cmd *cobra.Command, args []string) error {
 		}
 		names = []string{only}
 	}
-	return supervisor.Visit(cmd.Context(), state, names[0], whoAsks(), argv, systemLog())
+	// A visit ends with the connection that it came by.
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
+	defer stop()
+	return supervisor.Visit(ctx, state, names[0], whoAsks(), argv, systemLog())
 }
 
 // onlyKept is the one build that is kept. If there are several, it shows them.
@@ -181,7 +186,7 @@ func printKeptJSON(w io.Writer, store kept.Store, all []kept.Record) error {
 
 // stateFolder is where the daemon of the configuration keeps its state.
 func stateFolder(flags *pflag.FlagSet) (string, error) {
-	c, _, err := loadConfig(flags, os.LookupEnv)
+	c, _, err := loadConfig(flags, operatorEnviron)
 	if err != nil {
 		return "", fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)
 	}

@@ -52,6 +52,7 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(newServeCommand(), newConfigCommand(), newEnterCommand(), newKeptCommand())
+	root.AddCommand(newOperatorCommands()...)
 	root.AddCommand(newSupervisorCommands()...)
 	root.AddCommand(newHelperCommands()...)
 	root.AddCommand(newManualCommands()...)

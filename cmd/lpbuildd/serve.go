@@ -46,7 +46,7 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	if err := allowed(os.LookupEnv); err != nil {
 		return err
 	}
-	load := func() (config, []origin, error) { return loadConfig(flags, os.LookupEnv) }
+	load := func() (config, []origin, error) { return usableConfig(flags, os.LookupEnv) }
 	c, origins, err := load()
 	if err != nil {
 		return &misconfiguredError{fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)}
@@ -57,6 +57,7 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	}
 	log := own.Logger
 	warn(log, origins)
+	reportLimits(log, configPath(flags, os.LookupEnv), c)
 	// The daemon is there before anything is downloaded.
 	var daemon *buildd.Daemon
 	cache, err := openCache(c, log, func(ctx context.Context, need int64) { daemon.ReclaimKept(ctx, need) })
@@ -223,7 +224,8 @@ func jobSettings(c config, cacheDir string) (job.Settings, error) {
 		Container: containers(c),
 		Overlay:   c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, KeepRoots: c.CacheRoots,
 		WallLimit: c.WallLimit, SilenceLimit: c.SilenceLimit, LogLimit: c.LogLimit, AbortLimit: c.AbortLimit,
-		Keep: job.Keep{For: c.KeepFailed, Builds: c.KeepBuilds, MinFree: c.CacheMinFree},
+		Keep:   job.Keep{For: c.KeepFailed, Builds: c.KeepBuilds, MinFree: c.CacheMinFree},
+		Limits: limitsOf(c, thisMachine()),
 	}, nil
 }
 
@@ -259,11 +261,12 @@ func newLauncher() (buildd.Launcher, error) {
 	if err != nil {
 		return buildd.Launcher{}, err
 	}
-	command := func(role string) []string { return append(asRoot(self), role) }
+	command := func(role string) []string { return append(asRoot(self, os.Geteuid()), role) }
 	return buildd.Launcher{
 		Supervise: command(supervisor.RoleEnter),
 		Cleanup:   command(supervisor.RoleCleanup),
 		Trash:     command(supervisor.RoleTrash),
+		Stock:     command(supervisor.RoleStock),
 	}, nil
 }
 

@@ -62,6 +62,9 @@ func newSupervisorCommands() []*cobra.Command {
 		role(supervisor.RoleTrash, "Delete what builds have left for later", func(ctx context.Context) error {
 			return supervisor.EmptyTrash(ctx, wanted(os.Stdin), events)
 		}),
+		role(supervisor.RoleStock, "Look after what is kept for later builds", func(ctx context.Context) error {
+			return supervisor.Stock(ctx, os.Stdin, os.Stdout)
+		}),
 	}
 }
 

@@ -1,0 +1,143 @@
+// Package cgroup puts a build into a control group of its own, with limits.
+//
+// Where systemd runs, the group is a transient scope in lpbuildd.slice. It is
+// made even if there is nothing to limit: a build then is no part of the
+// daemon's service, and nothing that happens to the service touches it.
+// Elsewhere the group is a directory of each hierarchy that is needed (version 1
+// or 2), below the group of the process that asks, and made only for limits.
+//
+// Nothing has to be written down for a crash: a scope ends with its last process,
+// and the kernel refuses to remove a directory that still has one, so that Sweep
+// may try all of them at any time.
+package cgroup
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// Limits are what processes may use together; 0 is no limit.
+type Limits struct {
+	// CPUs is a number of processors, also parts of one.
+	CPUs float64
+	// Memory is in bytes.
+	Memory int64
+}
+
+// none says that nothing is limited.
+func (l Limits) none() bool { return l.CPUs <= 0 && l.Memory <= 0 }
+
+// Config describes the group of a build.
+type Config struct {
+	// Name tells the group from all others on this machine, now and later. It is
+	// made of letters, digits and dashes.
+	Name string
+	// Build are the limits of the group, Total those of all groups that this
+	// package makes on this machine together.
+	Build, Total Limits
+}
+
+// prefix is how the names of all groups begin.
+const prefix = "lpbuildd-"
+
+// Group is a group with processes in it.
+type Group struct {
+	pids  []int
+	dirs  []string // of the group, none for a scope
+	homes []string // where the processes were before, for each of dirs
+}
+
+// Enter makes a group and moves processes into it. Their later children are in
+// it too.
+func Enter(ctx context.Context, cfg Config, pids []int) (*Group, error) {
+	if managed() {
+		return &Group{}, enterScope(ctx, cfg, pids)
+	}
+	if cfg.Build.none() && cfg.Total.none() {
+		return &Group{}, nil
+	}
+	return enterDirectories(cfg, pids)
+}
+
+// managed says whether systemd is process 1, which then owns all groups.
+func managed() bool {
+	info, err := os.Lstat("/run/systemd/system")
+	return err == nil && info.IsDir()
+}
+
+// Check says whether limits can be enforced on this machine.
+func Check(l Limits) error {
+	var errs []error
+	for _, c := range controllers() {
+		if !c.wanted(l) {
+			continue
+		}
+		if _, err := find(c.name); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Memory is what happened to the memory of a group.
+type Memory struct {
+	// Kills is how many of its processes the kernel has killed for want of
+	// memory, because of the group's own limit if Exceeded.
+	Kills    int
+	Exceeded bool
+}
+
+// OwnMemory tells about the group of this process. It is the zero value if this
+// process is in no group that this package made.
+func OwnMemory() (Memory, error) {
+	h, err := find("memory")
+	if err != nil || !h.ours() {
+		return Memory{}, nil //nolint:nilerr // without the controller there is no such group
+	}
+	return h.memory(os.ReadFile)
+}
+
+// MemoryIn tells about the group of a container; read reads a file in it.
+func MemoryIn(read func(path string) ([]byte, error)) (Memory, error) {
+	m, err := hierarchy{dir: "/sys/fs/cgroup", unified: true}.memory(read)
+	if err != nil {
+		m, err = hierarchy{dir: "/sys/fs/cgroup/memory"}.memory(read)
+	}
+	return m, err
+}
+
+func (h hierarchy) memory(read func(path string) ([]byte, error)) (Memory, error) {
+	if h.unified {
+		events, err := read(h.dir + "/memory.events")
+		return Memory{Kills: counter(events, "oom_kill"), Exceeded: counter(events, "oom") > 0}, err
+	}
+	control, err := read(h.dir + "/memory.oom_control")
+	most, mostErr := read(h.dir + "/memory.max_usage_in_bytes")
+	limit, limitErr := read(h.dir + "/memory.limit_in_bytes")
+	// The kernel counts in batches. Its counters of failures say nothing if there
+	// is a limit for memory and swap space together.
+	const batch = 1 << 20
+	return Memory{
+		Kills: counter(control, "oom_kill"), Exceeded: number(most)+batch >= number(limit),
+	}, errors.Join(err, mostErr, limitErr)
+}
+
+// number reads a file that holds one; it is 0 if there is none.
+func number(data []byte) int64 {
+	n, _ := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+	return n
+}
+
+// counter finds a number in lines of a name and a number.
+func counter(data []byte, name string) int {
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Fields(line); len(fields) == 2 && fields[0] == name {
+			n, _ := strconv.Atoi(fields[1])
+			return n
+		}
+	}
+	return 0
+}

@@ -1,0 +1,125 @@
+package buildd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"lpbuildd/buildd/job"
+)
+
+// drainName is the file in the state folder that makes a builder a drained one.
+// It is a file, so that the builder is one after a restart too, and can become
+// one while no daemon runs.
+const drainName = "drained.json"
+
+// Drain is the wish of the operator that a builder takes no more builds. One
+// that runs goes on, and its results stay until clean().
+type Drain struct {
+	// Since is when the operator said so.
+	Since time.Time `json:"since"`
+	// Reason is one line for people, or "".
+	Reason string `json:"reason,omitempty"`
+}
+
+// DrainedText begins what a drained builder answers.
+const DrainedText = "this builder is drained by its operator"
+
+// String is what managers and people are told.
+func (d Drain) String() string {
+	text := DrainedText
+	if !d.Since.IsZero() {
+		text += " since " + d.Since.UTC().Format("2006-01-02 15:04 UTC")
+	}
+	if d.Reason != "" {
+		text += " (" + d.Reason + ")"
+	}
+	return text + "; it builds again after 'lpbuildd undrain'"
+}
+
+// SetDrain drains the builder with this state folder. A builder that is drained
+// already stays so for the new reason.
+func SetDrain(state string, d Drain) error {
+	if err := job.WriteFile(filepath.Join(state, drainName), d); err != nil {
+		return fmt.Errorf("cannot drain the builder: %w", err)
+	}
+	return nil
+}
+
+// Undrain lets the builder with this state folder build again. It is false if
+// the builder was not drained.
+func Undrain(state string) (bool, error) {
+	err := os.Remove(filepath.Join(state, drainName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err = errors.Join(err, job.SyncDir(state)); err != nil {
+		return false, fmt.Errorf("cannot let the builder build again: %w", err)
+	}
+	return true, nil
+}
+
+// ReadDrain returns the wish of the operator, nil without one. A file that
+// cannot be read is one: what it says may matter less than that it is there.
+func ReadDrain(state string) *Drain {
+	path := filepath.Join(state, drainName)
+	if _, err := os.Lstat(path); err != nil {
+		return nil
+	}
+	d := Drain{}
+	if err := job.ReadFile(path, &d); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return &d
+}
+
+// drained says why an idle builder takes no builds, "" if it does take them.
+func (d *Daemon) drained() string {
+	drain := ReadDrain(d.state)
+	before := d.drainSeen.Swap(drain != nil)
+	switch {
+	case drain == nil && before:
+		d.cfg.Log.Info("Builder takes builds again")
+	case drain != nil && !before:
+		d.cfg.Log.Info("Builder is drained by its operator", "since", drain.Since, "reason", drain.Reason)
+	}
+	if drain == nil {
+		return ""
+	}
+	return drain.String()
+}
+
+// defaultLossTime is for how long a drained builder says after a loss that it is idle,
+// from its first answer on. It is less than the 15 seconds between two questions
+// of a manager, which hears it once: a second time, it would give a build.
+const defaultLossTime = 14 * time.Second
+
+// loss remembers that a build was lost in a crash. Its manager takes the build
+// back only from an idle builder: a fault, again and again, would count against
+// the build.
+type loss struct {
+	// until is 0 without a loss, untold before the first answer after it, then
+	// the end of the time in nanoseconds.
+	until atomic.Int64
+	time  time.Duration
+}
+
+const untold = -1
+
+// happened notes a loss.
+func (l *loss) happened() { l.until.Store(untold) }
+
+// telling says that the loss is to be told now; it is called with each answer of
+// an idle builder.
+func (l *loss) telling() bool {
+	if l.until.Load() == 0 {
+		return false
+	}
+	now := time.Now()
+	l.until.CompareAndSwap(untold, now.Add(l.time).UnixNano())
+	return now.UnixNano() < l.until.Load()
+}

@@ -1,0 +1,54 @@
+package buildd
+
+import (
+	"fmt"
+	"time"
+)
+
+// Sight is what a builder does, as its state folder tells, whether its daemon
+// runs or not.
+type Sight struct {
+	State State
+	// BuildID is empty in Idle.
+	BuildID string
+	// InUse are the cache entries that must stay, and so must all that were used
+	// since InUseSince.
+	InUse      []string
+	InUseSince time.Time
+}
+
+// Look tells what the builder with this state folder does.
+func Look(state string) (Sight, error) {
+	j, err := readJournal(state)
+	if err != nil {
+		return Sight{}, fmt.Errorf("cannot tell what the builder does: %w", err)
+	}
+	s := Sight{State: j.State, InUse: j.inUse(), InUseSince: inUseSince(j.running())}
+	if j.State != Idle {
+		s.BuildID = j.BuildID
+	}
+	return s, nil
+}
+
+// recently is how long a file that was fetched or used stays in the cache in
+// any case: between ensurepresent() and build() nothing else speaks for it.
+const recently = 15 * time.Minute
+
+// inUseSince is from when on every use of a file keeps it in the cache; accepted
+// is when the build that runs was, the zero time without one.
+func inUseSince(accepted time.Time) time.Time {
+	since := time.Now()
+	if !accepted.IsZero() {
+		// Results are stored by the supervisor before their names are known here.
+		since = accepted
+	}
+	return since.Add(-recently)
+}
+
+// running is when the build that runs was accepted, the zero time without one.
+func (j *journal) running() time.Time {
+	if j.State == Building || j.State == Aborting {
+		return j.Accepted
+	}
+	return time.Time{}
+}

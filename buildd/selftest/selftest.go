@@ -1,0 +1,162 @@
+// Package selftest looks at an installed builder, builds a tiny package with it,
+// and says what is wrong and what to do about it.
+//
+// The checks are the table in Run: each looks at one thing, changes nothing that
+// stays, and goes on to the next whatever it finds. The last one is a real
+// build, of a source package that is made here, with an archive that is served
+// here, so that nothing outside of this machine is needed.
+package selftest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/user"
+	"strconv"
+	"time"
+
+	"lpbuildd/backends"
+	"lpbuildd/buildd"
+	"lpbuildd/buildd/job"
+	"lpbuildd/filecache"
+)
+
+// Result is what a check found.
+type Result string
+
+// All results.
+const (
+	OK      Result = "ok"
+	Warning Result = "warning" // builds are possible, but not all or not well
+	Failed  Result = "failed"
+	Skipped Result = "skipped" // could not, or need not, be looked at
+)
+
+// Finding is what there is to say about one thing.
+type Finding struct {
+	Name   string `json:"name"`
+	Result Result `json:"result"`
+	Detail string `json:"detail"`
+	// Advice says what to do, "" where there is nothing to do.
+	Advice string `json:"advice,omitempty"`
+	// Log is the end of the log of a build that failed.
+	Log string `json:"log,omitempty"`
+}
+
+// Builder is the builder to be tested.
+type Builder struct {
+	// Program is the path of the daemon's program; Config are the flags that give
+	// it the configuration of this builder.
+	Program string
+	Config  []string
+	// Verbs are the subcommands that its user starts through sudo.
+	Verbs []string
+	// Settings are what its supervisors get; Home is the daemon's HOME.
+	Settings job.Settings
+	Arch     string
+	// MinFree is how many bytes its downloads leave free.
+	MinFree int64
+	// Owner is who the daemon runs as.
+	Owner *user.User
+	Cache *filecache.Cache
+	// Launcher starts helpers, as whoever runs the test.
+	Launcher buildd.Launcher
+	// URL is where its daemon listens.
+	URL string
+	// Image is the path of the base image for the build, "" without one.
+	Image string
+	// UseDaemon has the build go through the daemon at URL.
+	UseDaemon bool
+	// Root says that whoever runs the test may do everything.
+	Root bool
+}
+
+// check is one row of the table of checks.
+type check struct {
+	name string
+	run  func(*tester, context.Context) Finding
+}
+
+// checks is the table.
+func checks() []check {
+	return []check{
+		{"build user", (*tester).buildUser},
+		{"home folder", (*tester).homeFolder},
+		{"sudo rule", (*tester).sudoRule},
+		{"sbuild", (*tester).sbuild},
+		{"shipped files", (*tester).shippedFiles},
+		{"disk", (*tester).disk},
+		{"clock", (*tester).clock},
+		{"overlay", (*tester).overlay},
+		{"container engine", (*tester).engine},
+		{"container network", (*tester).network},
+		{"daemon", (*tester).daemon},
+		{"build", (*tester).build},
+	}
+}
+
+// tester is one run of the test.
+type tester struct {
+	Builder
+	// owner and root run commands on this machine.
+	owner backends.Host
+	now   func() time.Time
+}
+
+// Run makes all checks and calls report with each finding as soon as it is there.
+// It is false when one of them failed.
+func Run(ctx context.Context, b Builder, report func(Finding)) bool {
+	t := &tester{Builder: b, now: time.Now}
+	t.owner = hostOf(b.Owner)
+	sound := true
+	for _, c := range checks() {
+		f := c.run(t, ctx)
+		if ctx.Err() != nil {
+			f = failed("interrupted", "Run it again.")
+		}
+		f.Name = c.name
+		report(f)
+		sound = sound && f.Result != Failed
+		if ctx.Err() != nil {
+			return false
+		}
+	}
+	return sound
+}
+
+// hostOf runs commands as a user.
+func hostOf(u *user.User) backends.Host {
+	h := backends.Host{Home: u.HomeDir, User: u.Username}
+	groups, _ := u.GroupIds() // whoever has none misses them in other checks
+	ids := make([]uint32, 0, len(groups)+2)
+	for _, text := range append([]string{u.Uid, u.Gid}, groups...) {
+		id, _ := strconv.ParseUint(text, 10, 32) // ids of Linux are numbers
+		ids = append(ids, uint32(id))
+	}
+	h.UID, h.GID, h.Groups = ids[0], ids[1], ids[2:]
+	return h
+}
+
+func ok(format string, args ...any) Finding {
+	return Finding{Result: OK, Detail: fmt.Sprintf(format, args...)}
+}
+
+func skipped(detail, advice string) Finding {
+	return Finding{Result: Skipped, Detail: detail, Advice: advice}
+}
+
+func warning(detail, advice string) Finding {
+	return Finding{Result: Warning, Detail: detail, Advice: advice}
+}
+
+func failed(detail, advice string) Finding {
+	return Finding{Result: Failed, Detail: detail, Advice: advice}
+}
+
+// failure is a failed check, with the advice of the error if it has some.
+func failure(err error, advice string) Finding {
+	if fault := (*backends.HostFault)(nil); errors.As(err, &fault) && fault.Advice != "" {
+		advice = fault.Advice
+	}
+	return failed(err.Error(), advice)
+}

@@ -1,0 +1,95 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lpbuildd/backends"
+	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/ledger"
+)
+
+// Several builders on a machine share HOME, and a manager may give a build that
+// it believes lost to another of them. So the supervisor holds a lock on the
+// folder of its build; it ends with the process.
+
+// errClaimed reports that another process holds the lock on a folder.
+var errClaimed = errors.New("another builder on this machine works on a build with this id")
+
+// claim locks a folder. The lock ends when the file is closed.
+func claim(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0) //nolint:gosec // a folder of the daemon's
+	if err != nil {
+		return nil, err
+	}
+	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		err = errClaimed
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// claimWait is how long another builder may be busy with making its folder.
+const claimWait = 10 * time.Second
+
+// claimHome claims the folder in which build directories are made, until it is
+// closed.
+func (b *build) claimHome(ctx context.Context) (*os.File, error) {
+	ctx, cancel := context.WithTimeout(ctx, claimWait)
+	defer cancel()
+	for {
+		f, err := claim(b.request.Settings.Home)
+		if !errors.Is(err, errClaimed) {
+			return f, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("cannot lock %s: %w", b.request.Settings.Home, context.Cause(ctx))
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// discardOldHome moves the rest of an earlier build with the same id away, but
+// never what somebody works in.
+func (b *build) discardOldHome() error {
+	old, err := claim(b.home)
+	if errors.Is(err, errClaimed) {
+		b.foreign = true
+		return &backends.HostFault{
+			Err:    fmt.Errorf("cannot make %s: %w", b.home, errClaimed),
+			Advice: "Wait until that build has ended, or abort it; then try again.",
+		}
+	}
+	if old != nil {
+		defer func() { _ = old.Close() }()
+	}
+	return discard(b.dir, b.home)
+}
+
+// takenOver says whether another builder works on the build whose ledger is in
+// dir. What has the names in it then is not this builder's any more.
+func takenOver(dir string) bool {
+	entries, _ := ledger.Read(filepath.Join(dir, job.LedgerName))
+	for _, e := range entries {
+		if e.Kind != ledger.Directory {
+			continue
+		}
+		f, err := claim(e.Name)
+		if errors.Is(err, errClaimed) {
+			return true
+		}
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+	return false
+}

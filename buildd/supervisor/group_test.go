@@ -1,0 +1,103 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"lpbuildd/backends"
+	"lpbuildd/buildd/cgroup"
+	"lpbuildd/buildd/job"
+	"lpbuildd/builders"
+)
+
+func TestWhatABuildOutOfMemoryEndsAs(t *testing.T) {
+	const limit = 4 << 30
+	failed := func(o builders.Outcome) error {
+		return &builders.BuildError{Outcome: o, Dependencies: "x", Err: errors.New("make: *** Killed")}
+	}
+	fault := &backends.HostFault{Err: errors.New("no network")}
+	tests := []struct {
+		name   string
+		limit  int64
+		memory cgroup.Memory
+		err    error
+		status string
+		cause  string
+	}{
+		{"nothing was killed", limit, cgroup.Memory{Exceeded: true}, failed(builders.PackageFail), "PACKAGEFAIL", "make: *** Killed"},
+		{
+			"it exceeded its limit", limit,
+			cgroup.Memory{Kills: 2, Exceeded: true},
+			failed(builders.PackageFail), "PACKAGEFAIL",
+			"the build was ended: it used more memory than it may, and the kernel killed 2 of its processes (limit [limits] memory = 4G)",
+		},
+		{
+			"what it says about dependencies then is not to be trusted", limit,
+			cgroup.Memory{Kills: 1, Exceeded: true},
+			failed(builders.DepFail), "PACKAGEFAIL",
+			"it used more memory than it may",
+		},
+		{
+			"the machine had no memory, and there is a limit", limit,
+			cgroup.Memory{Kills: 1},
+			failed(builders.PackageFail), "BUILDERFAIL",
+			"the machine had no memory left, and the kernel killed 1 processes of the build: make: *** Killed",
+		},
+		{"the machine had no memory, and there is no limit", 0, cgroup.Memory{Kills: 1, Exceeded: true}, failed(builders.PackageFail), "BUILDERFAIL", "the machine had no memory left"},
+		{"something was killed, but the build succeeded", limit, cgroup.Memory{Kills: 1, Exceeded: true}, nil, "OK", ""},
+		{"the builder's fault stays the builder's", limit, cgroup.Memory{Kills: 1, Exceeded: true}, fault, "BUILDERFAIL", "no network"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t)
+			r.request.Settings.Limits.Memory = tt.limit
+			r.memory = tt.memory
+			r.stub.build = func(context.Context, builders.Env) error { return tt.err }
+			o := r.run()
+			if o.Status != tt.status || !strings.Contains(o.Cause, tt.cause) || tt.cause == "" && o.Cause != "" {
+				t.Errorf("got %s, %s", o.Status, o.Cause)
+			}
+		})
+	}
+}
+
+func TestABuildWithoutTheLimitsThatItShouldHaveDoesNotBegin(t *testing.T) {
+	r := newRig(t)
+	r.parts.noGroup = "cannot ask systemd for a scope: no such file"
+	o := r.run()
+	if o.Status != "BUILDERFAIL" || !strings.Contains(o.Cause, "[limits] cpus, memory): cannot ask systemd") || r.calls() != "" {
+		t.Errorf("got %+v, the target was asked to %s", o, r.calls())
+	}
+	r.expectLog("lpbuildd config check")
+}
+
+func TestABuildIsToldOfItsProcessors(t *testing.T) {
+	r := newRig(t)
+	r.request.Settings.Limits.CPUs = 0.5
+	r.stub.build = func(_ context.Context, env builders.Env) error {
+		if env.CPUs != 1 {
+			t.Errorf("half a processor: it is told of %d", env.CPUs)
+		}
+		return nil
+	}
+	r.run()
+}
+
+func TestLimitsThatCannotBeReadAreNotPassedOver(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/"+job.LimitsName, []byte(`{"instance":"../x","cpus":1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := enterGroup(t.Context(), dir); err == nil {
+		t.Error("a build would begin without limits")
+	}
+}
+
+func TestSudo(t *testing.T) {
+	if got := sudo(os.Getpid()); len(got) != 0 {
+		t.Errorf("this test is no sudo, but got %v", got)
+	}
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"lpbuildd/buildd/kept"
+)
+
+// keepBuild keeps a build in a state folder, and returns its id.
+func keepBuild(t *testing.T, state, buildID string, failed time.Time) string {
+	t.Helper()
+	store := kept.In(state)
+	id, path := store.NewPath()
+	if err := store.Begin(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Commit(path, kept.Record{ID: id, BuildID: buildID, Tag: "snap", Status: "PACKAGEFAIL", Failed: failed}); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestWhichBuildIsEntered(t *testing.T) {
+	state := t.TempDir()
+	var out strings.Builder
+	if _, err := onlyKept(&out, state); err == nil || !strings.Contains(err.Error(), "[keep] failed") {
+		t.Errorf("without any: %v", err)
+	}
+	id := keepBuild(t, state, "B-1", time.Now())
+	if got, err := onlyKept(&out, state); got != id || err != nil || out.Len() > 0 {
+		t.Errorf("with one: %s, %v, %q", got, err, out.String())
+	}
+	keepBuild(t, state, "B-2", time.Now())
+	if _, err := onlyKept(&out, state); err == nil || !strings.Contains(out.String(), "B-1") || !strings.Contains(out.String(), "B-2") {
+		t.Errorf("with two: %v\n%s", err, out.String())
+	}
+}
+
+func TestKeptList(t *testing.T) {
+	cache := t.TempDir()
+	path := filepath.Join(t.TempDir(), "config")
+	text := strings.ReplaceAll(minimal, "@CACHE@", cache)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) string {
+		t.Helper()
+		var out strings.Builder
+		cmd := newCommand()
+		cmd.SetOut(&out)
+		cmd.SetArgs(append(args, "--config", path))
+		if err := cmd.ExecuteContext(t.Context()); err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+		return out.String()
+	}
+	if out := run("kept"); out != "Nothing is kept.\n" {
+		t.Errorf("nothing is %q", out)
+	}
+	if out := run("kept", "--json"); out != "[]\n" {
+		t.Errorf("nothing is %q", out)
+	}
+	id := keepBuild(t, filepath.Join(cache, ".lpbuildd"), "B-1", time.Now())
+	for _, args := range [][]string{{"kept"}, {"kept", "--json"}} {
+		if out := run(args...); !strings.Contains(out, id) || !strings.Contains(out, "B-1") || !strings.Contains(out, "PACKAGEFAIL") {
+			t.Errorf("%v: %s", args, out)
+		}
+	}
+	run("kept", "expire") // it has no end, so it is due
+	if out := run("kept"); out != "Nothing is kept.\n" {
+		t.Errorf("kept is %q", out)
+	}
+}
+
+func TestHowMuchRoomIsWanted(t *testing.T) {
+	for text, want := range map[string]int64{"": 0, "0": 0, "123\n": 123, "-5": 0, "much": 0, "99999999999999999999999": 0} {
+		if got := wanted(strings.NewReader(text)); got != want {
+			t.Errorf("%q: %d", text, got)
+		}
+	}
+}

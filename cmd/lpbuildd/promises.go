@@ -1,0 +1,222 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"lpbuildd/buildd/cgroup"
+	"lpbuildd/buildd/job"
+)
+
+// machine is what a machine has.
+type machine struct {
+	cpus   float64
+	memory int64
+}
+
+// promise is what an instance promises to its build; 0 is no limit, and so no
+// promise.
+type promise struct {
+	instance, path string
+	// cache is the folder of the file cache.
+	cache  string
+	cpus   float64
+	memory int64
+}
+
+// usableConfig reads the configuration and checks that this machine can keep
+// what it and its neighbours in the same folder promise.
+func usableConfig(flags *pflag.FlagSet, environ func(string) (string, bool)) (config, []origin, error) {
+	c, origins, err := loadConfig(flags, environ)
+	if err != nil {
+		return c, origins, err
+	}
+	all := promises(configPath(flags, environ), c)
+	problems := append(overbooked(thisMachine(), c, all), clashes(all)...)
+	if err := cgroup.Check(cgroup.Limits{CPUs: c.CPULimit, Memory: c.MemoryLimit}); err != nil {
+		problems = append(problems, fmt.Errorf("limits.cpus and limits.memory cannot be enforced on this machine: %w", err))
+	}
+	return c, origins, errors.Join(problems...)
+}
+
+// thisMachine is what builds may use at most: the processors that are not kept
+// from this process, and all memory.
+func thisMachine() machine {
+	m := machine{cpus: float64(runtime.NumCPU())}
+	data, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return m
+	}
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "MemTotal:" {
+			kib, _ := strconv.ParseInt(fields[1], 10, 64)
+			m.memory = kib << 10
+		}
+	}
+	return m
+}
+
+// capacity is what can be promised on a machine.
+func (c config) capacity(m machine) machine {
+	return machine{
+		cpus:   max(0, m.cpus-c.ReservedCPUs) * c.CPUOvercommit,
+		memory: int64(float64(max(0, m.memory-c.ReservedMemory)) * c.MemoryOvercommit),
+	}
+}
+
+// promises lists what the instance of this configuration promises, first, and
+// the others whose files are beside its own. A file that cannot be understood
+// promises nothing: its own daemon says why.
+func promises(path string, c config) []promise {
+	all := []promise{{instance: c.Instance, path: path, cache: c.FileCache, cpus: c.CPULimit, memory: c.MemoryLimit}}
+	own, err := os.Stat(path)
+	entries, dirErr := os.ReadDir(filepath.Dir(path))
+	if err != nil || dirErr != nil {
+		return all
+	}
+	for _, e := range entries {
+		other := filepath.Join(filepath.Dir(path), e.Name())
+		info, err := os.Stat(other)
+		if err != nil || !isConfiguration(e.Name(), info) || os.SameFile(own, info) {
+			continue
+		}
+		if p, ok := promiseIn(other); ok {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// isConfiguration says whether a file can be the configuration of an instance;
+// editors and package managers leave others.
+func isConfiguration(name string, info fs.FileInfo) bool {
+	const reasonable = 1 << 20
+	return info.Mode().IsRegular() && info.Size() <= reasonable &&
+		!strings.HasPrefix(name, ".") && !strings.HasSuffix(name, "~") && !strings.Contains(name, ".dpkg-")
+}
+
+// promiseIn reads what another instance promises.
+func promiseIn(path string) (promise, bool) {
+	l := newLoader()
+	l.readFile(path)
+	if l.unread || l.ini.file == nil || l.ini.file.section("builder") == nil {
+		return promise{}, false
+	}
+	var c config
+	for _, s := range settings() {
+		switch s.name() {
+		case "limits.cpus", "limits.memory", "backend.instance":
+			_ = s.store(&c, l.viper.GetString(s.name())) // what is wrong stays 0
+		}
+	}
+	if c.Instance == "" {
+		c.Instance = instanceOf(path)
+	}
+	return promise{
+		instance: c.Instance, path: path, cache: l.viper.GetString("builder.filecache"), cpus: c.CPULimit, memory: c.MemoryLimit,
+	}, true
+}
+
+// overbooked says what of the machine is promised more than once.
+func overbooked(m machine, c config, all []promise) []error {
+	var cpus float64
+	var memory int64
+	for _, p := range all {
+		cpus += p.cpus
+		memory += p.memory
+	}
+	var problems []error
+	can := c.capacity(m)
+	const rounding = 1e-6
+	if cpus > can.cpus+rounding {
+		problems = append(problems, fmt.Errorf("limits.cpus: the builders of this machine promise %s processors (%s), but builds can have %s: "+
+			"(%s - %s reserved) x %s; lower [limits] cpus of one of them, or raise cpu_overcommit",
+			formatCPUs(cpus), byWhom(all, promise.cpuText), formatCPUs(can.cpus),
+			formatCPUs(m.cpus), formatCPUs(c.ReservedCPUs), formatCPUs(c.CPUOvercommit)))
+	}
+	if memory > can.memory {
+		problems = append(problems, fmt.Errorf("limits.memory: the builders of this machine promise %s of memory (%s), but builds can have %s: "+
+			"(%s - %s reserved) x %s; lower [limits] memory of one of them, or raise memory_overcommit",
+			job.FormatSize(memory), byWhom(all, promise.memoryText), job.FormatSize(can.memory),
+			job.FormatSize(m.memory), job.FormatSize(c.ReservedMemory), formatCPUs(c.MemoryOvercommit)))
+	}
+	return problems
+}
+
+// clashes says what two instances must not share.
+func clashes(all []promise) []error {
+	var problems []error
+	for _, p := range all[1:] {
+		if p.instance == all[0].instance {
+			problems = append(problems, fmt.Errorf("backend.instance: %s is called %q too; give one of them another name", p.path, p.instance))
+		}
+		if filepath.Clean(p.cache) == filepath.Clean(all[0].cache) {
+			problems = append(problems, fmt.Errorf("builder.filecache: %s uses %s too; give each builder a cache of its own", p.path, p.cache))
+		}
+	}
+	return problems
+}
+
+func (p promise) cpuText() string    { return formatCPUs(p.cpus) }
+func (p promise) memoryText() string { return job.FormatSize(p.memory) }
+
+// byWhom lists who promises how much.
+func byWhom(all []promise, text func(promise) string) string {
+	var parts []string
+	for _, p := range all {
+		if amount := text(p); amount != "0" {
+			parts = append(parts, p.instance+": "+amount)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// limitsOf are the limits of the builds of this instance, and of all builds
+// together: what is reserved is reserved whatever was promised.
+func limitsOf(c config, m machine) job.Limits {
+	l := job.Limits{Instance: c.Instance, CPUs: c.CPULimit, Memory: c.MemoryLimit}
+	if c.ReservedCPUs > 0 {
+		l.TotalCPUs = max(leastCPUs, m.cpus-c.ReservedCPUs)
+	}
+	if c.ReservedMemory > 0 {
+		l.TotalMemory = max(leastMemory, m.memory-c.ReservedMemory)
+	}
+	return l
+}
+
+// leastCPUs and leastMemory are what builds get together even if everything is
+// reserved.
+const (
+	leastCPUs   = 0.1
+	leastMemory = 64 << 20
+)
+
+// reportLimits logs what a build may use, and how much of the machine the
+// builders on it promise.
+func reportLimits(log *slog.Logger, path string, c config) {
+	orNone := func(text string) string {
+		if text == "0" {
+			return "no limit"
+		}
+		return text
+	}
+	all, can := promises(path, c), c.capacity(thisMachine())
+	log.Info("Limits of a build",
+		"cpus", orNone(all[0].cpuText()), "memory", orNone(all[0].memoryText()),
+		"capacity_cpus", formatCPUs(can.cpus), "capacity_memory", job.FormatSize(can.memory),
+		"promised_cpus", byWhom(all, promise.cpuText), "promised_memory", byWhom(all, promise.memoryText))
+}
+
+// formatCPUs writes a number with three decimals at most.
+func formatCPUs(n float64) string {
+	return strings.TrimSuffix(strings.TrimRight(strconv.FormatFloat(n, 'f', 3, 64), "0"), ".")
+}
