@@ -249,12 +249,11 @@ func (m *machine) start(script string) *job {
 }
 
 // wait waits until it has succeeded.
-func (j *job) wait() string {
+func (j *job) wait() {
 	j.m.t.Helper()
 	if err := <-j.done; err != nil {
 		j.m.t.Fatalf("%s: %v\n%s\n%s", j.what, err, j.out.String(), j.m.journal())
 	}
-	return j.out.String()
 }
 
 // files lists everything on the machine that may outlive a package.
