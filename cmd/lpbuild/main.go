@@ -85,7 +85,20 @@ Exit codes:
 	})
 	root.AddCommand(a.statusCommand(), a.infoCommand(), a.ensureCommand(), a.buildCommand(), a.watchCommand(),
 		a.abortCommand(), a.cleanCommand(), a.fetchCommand(), a.runCommand())
+	for _, c := range root.Commands() {
+		c.Args = explained(c.Args)
+	}
 	return root
+}
+
+// explained adds to a complaint about the number of arguments what they are.
+func explained(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return fmt.Errorf("%w\nUsage: %s\nSee '%s --help'.", err, cmd.UseLine(), cmd.CommandPath()) //nolint:revive,staticcheck // a sentence for people
+		}
+		return nil
+	}
 }
 
 // client makes the client for the builder. It does not connect yet.
