@@ -23,6 +23,8 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 # Tests of cmd/lpbuildd that build in containers.
 CONTAINER_TESTS := ^TestContainers
+# And the one on a machine of its own.
+PACKAGE_TEST := ^TestPackage$$
 
 # Folders of the packages that have the given text in a test file.
 packages_with = $(addprefix ./,$(sort $(dir $(shell grep -rlE --include='*_test.go' '$(1)' *))))
@@ -43,7 +45,7 @@ demo: ## a fresh machine builds Debian's hello through the daemon (root)
 	@.ci/demo
 
 check: ## everything: install what is needed, format, vet, lint, tests, fuzzing, real builds (root)
-check: install build fmt-check vet lint test fuzz integration containers
+check: install build fmt-check vet lint test fuzz integration containers deb deb-test
 	@echo "== check: all passed"
 
 install: ## Debian packages and the user that demo, check and conformance need (root)
@@ -80,7 +82,7 @@ integration: ## tests that need root, sbuild or a base image (root)
 	@echo "== integration tests"
 	@.ci/base-image $(SERIES) $(LPBUILDD_TEST_IMAGE)
 	@.ci/source hello $(LPBUILDD_TEST_SOURCE) $(SERIES)
-	@.ci/gotest -tags integration -count=1 -timeout 40m -p 1 -skip '$(CONTAINER_TESTS)' \
+	@.ci/gotest -tags integration -count=1 -timeout 40m -p 1 -skip '$(CONTAINER_TESTS)|$(PACKAGE_TEST)' \
 		$(filter-out ./backends/incus/,$(call packages_with,^//go:build .*integration))
 
 containers: ## tests that need LXD and Incus, which it installs and starts (root)

@@ -59,6 +59,18 @@ func TestCommands(t *testing.T) {
 			stderr: "lpbuild: the builder has lost build B-1\n",
 		},
 		{name: "fetch from an idle builder", args: []string{"fetch"}, code: 1, stderr: "lpbuild: the builder is IDLE: there are results only after a build; 'lpbuild watch' waits for its end\n"},
+		{
+			name: "nothing to ensure", args: []string{"ensure"}, code: 1,
+			stderr: "lpbuild: requires at least 1 arg(s), only received 0\nUsage: lpbuild ensure FILE|URL... [flags]\nSee 'lpbuild ensure --help'.\n",
+		},
+		{
+			name: "a file that is not there", args: []string{"ensure", "/no/such/file"}, code: 1,
+			stderr: "lpbuild: cannot give the builder /no/such/file: stat /no/such/file: no such file or directory\n",
+		},
+		{
+			name: "a source that is not there", args: []string{"run", "--image", "x", "/no/such.dsc"}, code: 1,
+			stderr: "lpbuild: cannot read the source package: open /no/such.dsc: no such file or directory\n",
+		},
 		{name: "build with a bad file", args: []string{"build", "snap", "00", "x"}, code: 1, stderr: "lpbuild: \"x\" is no file: want NAME=SHA1\n"},
 		{name: "build without its image", args: []string{"build", "snap", "00"}, code: 1, stderr: "lpbuild: the base image 00 is not in the file cache; give it to the builder with 'lpbuild ensure'\n"},
 		{name: "build of an unknown type", args: []string{"build", "unknown", "00"}, code: 1, stderr: "lpbuild: unknown build type \"unknown\", known are binarypackage, "},
