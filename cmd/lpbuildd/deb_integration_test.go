@@ -105,7 +105,7 @@ func (m *machine) nothingLeft() {
 	m.t.Helper()
 	// What a build has thrown away is deleted after its end was told.
 	trace := "set +e; ls -d /home/buildd/build-* /etc/schroot/chroot.d/build-* /home/buildd/filecache-*/.lpbuildd/trash/* 2>/dev/null; " +
-		"grep -h chroot-autobuild /proc/[0-9]*/mountinfo 2>/dev/null; pgrep -af 'supervise|sbuild|schroot'; " +
+		"grep -h chroot-autobuild /proc/[0-9]*/mountinfo 2>/dev/null; pgrep -af '[l]pbuildd supervise|[s]build |[s]chroot '; " +
 		"systemctl list-units --plain --no-legend 'lpbuildd-*.scope'; true"
 	var found string
 	for range 100 {
