@@ -305,3 +305,19 @@ func TestWhatASupervisorLeavesThatDiesAfterItsOutcomeIsCleanedUp(t *testing.T) {
 		r.await("clean-up", func(buildd.Status) bool { return len(leftovers(t, r.config.Cache.StateDir())) == 0 })
 	})
 }
+
+func TestOneDaemonAtATimeUsesACache(t *testing.T) {
+	r := newRig(t)
+	r.build("wait")
+	if _, err := buildd.New(t.Context(), r.config); err == nil || !strings.Contains(err.Error(), "another lpbuildd uses the file cache "+r.config.Cache.Dir()) {
+		t.Errorf("the second daemon: %v", err)
+	}
+	if s := r.Status(); s.State != buildd.Building {
+		t.Errorf("the first daemon is %+v", s)
+	}
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitEnd()
+	r.restart()
+}
