@@ -15,55 +15,72 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"lpbuildd/backends"
 	"lpbuildd/backends/incus"
 )
 
-// private is an Incus of the test's own, which may be killed.
+// private is an engine of the test's own, which may be killed.
 type private struct {
 	*place
+	// admin is the command line of its administration.
+	admin []string
 	// address is where it listens for other machines.
 	address string
 	cmd     *exec.Cmd
 }
 
 // newPrivate starts one, in a folder whose path is short enough for sockets.
-func newPrivate(t *testing.T) *private {
+func newPrivate(t *testing.T, engine string) *private {
 	t.Helper()
-	const program = "/usr/libexec/incus/incusd"
+	program, variable, admin := "/usr/libexec/incus/incusd", "INCUS_DIR", []string{"incus", "admin"}
+	if engine == incus.LXD {
+		program, variable, admin = "/usr/bin/lxd", "LXD_DIR", []string{"lxd"}
+	}
 	if _, err := os.Stat(program); err != nil || os.Getuid() != 0 {
-		t.Skipf("needs root and Incus, which .ci/containers installs: %v", err)
+		t.Skipf("needs root and %s, which .ci/containers installs: %v", engine, err)
 	}
 	dir, err := os.MkdirTemp("/var/tmp", "incustest-")
 	check(t, err)
 	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
 	p := &private{
-		place:   &place{engine: incus.Incus, socket: dir + "/unix.socket", cli: "incus", pool: "default", dir: t.TempDir()},
-		address: l.Addr().String(),
+		place: &place{engine: engine, socket: dir + "/unix.socket", cli: engines()[engine][1], pool: "default", dir: t.TempDir()},
+		admin: admin, address: freeAddress(t),
 	}
-	check(t, l.Close())
-	p.env = []string{"INCUS_DIR=" + dir, "PATH=" + os.Getenv("PATH") + ":/usr/libexec/incus"}
+	p.env = []string{variable + "=" + dir, "PATH=" + os.Getenv("PATH") + ":/usr/libexec/incus"}
 	p.start(t, program)
 	t.Cleanup(func() {
 		p.forgetAll(t)
 		p.leftNothing(t)
 		_, _ = p.try(t, "storage", "delete", "default")
-		_, _ = p.try(t, "admin", "shutdown", "--timeout", "20")
+		_ = p.administer(t, "shutdown", "--timeout", "20")
 		p.kill(t)
-		// It keeps the folders of its own mounted.
-		for _, name := range []string{"devincus", "guestapi", "shmounts"} {
+		// It keeps folders of its own mounted.
+		for _, name := range []string{"devincus", "guestapi", "devlxd", "shmounts"} {
 			_ = syscall.Unmount(filepath.Join(dir, name), syscall.MNT_DETACH)
 		}
 	})
 	p.client(t, "storage", "create", "default", "dir")
-	p.client(t, "config", "set", "core.https_address", p.address)
 	return p
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	check(t, l.Close())
+	return l.Addr().String()
+}
+
+// administer runs the engine's own program.
+func (p *private) administer(t *testing.T, args ...string) error {
+	t.Helper()
+	return backends.Host{}.Run(context.WithoutCancel(t.Context()), backends.Command{Argv: slices.Concat(p.admin, args), Env: p.env})
 }
 
 // start starts the daemon, for the first time or again.
@@ -73,8 +90,7 @@ func (p *private) start(t *testing.T, program string) {
 	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	check(t, p.cmd.Start())
-	_, err := p.try(t, "admin", "waitready", "--timeout", "60")
-	check(t, err)
+	check(t, p.administer(t, "waitready", "--timeout", "60"))
 }
 
 // kill kills the daemon, and nothing that it started.
@@ -118,6 +134,7 @@ func identity(t *testing.T) (cert, key string) {
 func (p *private) remotely(t *testing.T) {
 	t.Helper()
 	cert, key := identity(t)
+	p.client(t, "config", "set", "core.https_address", p.address)
 	p.client(t, "config", "trust", "add-certificate", cert)
 	p.change = func(cfg *incus.Config) {
 		cfg.Engine, cfg.Socket = incus.Auto, ""

@@ -4,11 +4,15 @@ package incus_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/backendtest"
@@ -25,7 +29,7 @@ func withNetwork(cfg *incus.Config) {
 // TestAnEngineOnAnotherMachine uses an Incus over HTTPS, with a client
 // certificate that it trusts.
 func TestAnEngineOnAnotherMachine(t *testing.T) {
-	p := newPrivate(t)
+	p := newPrivate(t, incus.Incus)
 	p.remotely(t)
 	image := bootable(t, p.place)
 	t.Run("behaves like one on this machine", func(t *testing.T) {
@@ -98,7 +102,7 @@ func hello(l net.Listener) {
 }
 
 func TestAnEngineThatDoesNotTrustUs(t *testing.T) {
-	p := newPrivate(t)
+	p := newPrivate(t, incus.Incus)
 	p.remotely(t)
 	image := bootable(t, p.place)
 	trusted := p.change
@@ -121,7 +125,12 @@ func TestAnEngineThatDoesNotTrustUs(t *testing.T) {
 // TestAnEngineIsKilled kills the engine under a build. What it leaves is
 // cleaned when there is an engine again.
 func TestAnEngineIsKilled(t *testing.T) {
-	p := newPrivate(t)
+	for engine := range engines() {
+		t.Run(engine, func(t *testing.T) { newPrivate(t, engine).testKill(t) })
+	}
+}
+
+func (p *private) testKill(t *testing.T) {
 	image := bootable(t, p.place)
 	cfg := p.config(t)
 	c, err := incus.New(t.Context(), cfg)
@@ -137,10 +146,48 @@ func TestAnEngineIsKilled(t *testing.T) {
 	_, err = r.Read(make([]byte, 10))
 	check(t, err)
 	p.kill(t)
-	wantHostFault(t, <-result, "no use of Incus")
-	wantHostFault(t, c.CopyIn(t.Context(), bytes.NewReader(nil), "/f", 0o644), "Incus")
-	wantHostFault(t, c.Stop(t.Context()), "Incus")
+	wantHostFault(t, <-result, "no use of ")
+	wantHostFault(t, c.CopyIn(t.Context(), bytes.NewReader(nil), "/f", 0o644), "no use of ")
+	wantHostFault(t, c.Stop(t.Context()), "no use of ")
 	p.start(t, p.cmd.Path)
+	check(t, incus.Clean(t.Context(), cfg, incus.KindContainer, c.Name()))
+	check(t, incus.Clean(t.Context(), cfg, incus.KindProfile, c.Name()))
+	takeAway(t, c)
+}
+
+// TestAnEngineHangs stops the engine, which then answers nobody, under a build
+// that is aborted. All that is left to do must end before managers lose their
+// patience, which takes 180 s.
+func TestAnEngineHangs(t *testing.T) {
+	p := newPrivate(t, incus.Incus)
+	cfg := p.config(t)
+	c, err := incus.New(t.Context(), cfg)
+	check(t, err)
+	start(t, c, bootable(t, p.place))
+	r, w := io.Pipe()
+	result := make(chan error, 1)
+	enough := errors.New("enough")
+	ctx, abort := context.WithCancelCause(t.Context())
+	go func() {
+		err := c.Run(ctx, backends.Command{Argv: []string{"sh", "-c", "echo started; sleep 3600"}, Stdout: w})
+		_ = w.Close()
+		result <- err
+	}()
+	_, err = r.Read(make([]byte, 10))
+	check(t, err)
+	check(t, p.cmd.Process.Signal(syscall.SIGSTOP))
+	began := time.Now()
+	abort(enough)
+	if err := <-result; !errors.Is(err, enough) {
+		t.Errorf("got %v", err)
+	}
+	for _, step := range []func(context.Context) error{c.KillProcesses, c.Stop, c.Remove} {
+		wantHostFault(t, step(t.Context()), "Incus")
+	}
+	if took := time.Since(began); took > 120*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	check(t, p.cmd.Process.Signal(syscall.SIGCONT))
 	check(t, incus.Clean(t.Context(), cfg, incus.KindContainer, c.Name()))
 	check(t, incus.Clean(t.Context(), cfg, incus.KindProfile, c.Name()))
 	takeAway(t, c)
