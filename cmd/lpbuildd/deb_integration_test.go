@@ -254,7 +254,7 @@ func (m *machine) purge(before map[string]bool) {
 	if out, err := m.try("pgrep -a lpbuildd"); err == nil {
 		m.t.Errorf("removal leaves processes: %s", out)
 	}
-	m.run("apt-get purge -y -qq lpbuildd")
+	m.run("apt-get purge -y -qq --autoremove lpbuildd")
 	var left []string
 	for path := range m.files() {
 		if !before[path] && !mayStay.MatchString(path) {
