@@ -106,7 +106,7 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 		return nil, fmt.Errorf("cannot make the folder of builds: %w", err)
 	}
 	var err error
-	if d.lock, err = lockState(state, lockWait); err != nil {
+	if d.lock, err = lockState(ctx, state); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(job.RemoveTemporaries(state), d.removeUnsanitized()); err != nil {

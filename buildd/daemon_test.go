@@ -204,18 +204,25 @@ func TestAStuckAbortEndsAsTheBuildersFailure(t *testing.T) {
 }
 
 func TestASupervisorThatDiesIsReported(t *testing.T) {
-	r := newRig(t)
-	r.build("die")
-	s := r.awaitEnd()
-	if s.Outcome != "BUILDERFAIL" || s.BuildID != "B-1" {
-		t.Errorf("waiting: %+v", s)
-	}
-	if left := leftovers(t, r.config.Cache.StateDir()); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
-	log, err := os.ReadFile(filepath.Join(r.config.Cache.Dir(), "buildlog"))
-	if err != nil || !strings.Contains(string(log), "What to do:") {
-		t.Errorf("the log is %q, %v", log, err)
+	for script, cause := range map[string]string{
+		"die":            "the supervisor of the build ended before it began to work; usual reasons",
+		"die in a stage": "the supervisor of the build died\n",
+	} {
+		t.Run(script, func(t *testing.T) {
+			r := newRig(t)
+			r.build(script)
+			s := r.awaitEnd()
+			if s.Outcome != "BUILDERFAIL" || s.BuildID != "B-1" {
+				t.Errorf("waiting: %+v", s)
+			}
+			if left := leftovers(t, r.config.Cache.StateDir()); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+			log, err := os.ReadFile(filepath.Join(r.config.Cache.Dir(), "buildlog"))
+			if err != nil || !strings.Contains(string(log), cause) || !strings.Contains(string(log), "What to do:") {
+				t.Errorf("the log is %q, %v", log, err)
+			}
+		})
 	}
 }
 

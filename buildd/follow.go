@@ -36,10 +36,20 @@ func (d *Daemon) follow(ctx context.Context, l *link, buildID string, resumed bo
 	if d.closing() || !d.runs(buildID) || !lost && d.reconnect(ctx) {
 		return
 	}
-	if err := d.settle(ctx, lost); err != nil {
+	cause := diedBefore
+	if l.began {
+		cause = diedWithin
+	}
+	if err := d.settle(ctx, lost, cause); err != nil {
 		d.cfg.Log.Error("Cannot settle the build", "build_id", buildID, "error", err)
 	}
 }
+
+// Why a build ended without an outcome.
+const (
+	diedWithin = "the supervisor of the build died"
+	diedBefore = "the supervisor of the build ended before it began to work; usual reasons are a missing sudo rule, and a HOME or file cache that is not the daemon's own"
+)
 
 // listen shows what a supervisor tells until the connection ends.
 func (d *Daemon) listen(l *link, buildID string) {
@@ -48,6 +58,7 @@ func (d *Daemon) listen(l *link, buildID string) {
 		if err != nil || e.Done {
 			return
 		}
+		l.began = l.began || e.Stage != ""
 		d.note(buildID, e)
 	}
 }
@@ -92,7 +103,7 @@ func (d *Daemon) outcome() (job.Outcome, error) {
 // builder's failure. After a restart of the daemon a build that died is
 // forgotten instead, so that the manager queues it again at once and at no
 // cost. The caller holds mu.
-func (d *Daemon) settle(ctx context.Context, restarted bool) error {
+func (d *Daemon) settle(ctx context.Context, restarted bool, cause string) error {
 	if o, err := d.outcome(); err == nil {
 		d.conclude(o)
 		d.tidyUpAfterOutcome(ctx)
@@ -108,7 +119,7 @@ func (d *Daemon) settle(ctx context.Context, restarted bool) error {
 		d.sweep()
 		return nil
 	}
-	d.fail("the supervisor of the build died", cleanupErr)
+	d.fail(cause, cleanupErr)
 	return nil
 }
 

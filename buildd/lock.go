@@ -1,6 +1,7 @@
 package buildd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,25 +17,26 @@ const lockWait = 500 * time.Millisecond
 // lockState keeps a second daemon out of the state folder: each would take the
 // other one's build for the rest of a dead daemon, and remove it. The lock ends
 // when the file is closed or the process dies.
-func lockState(dir string, wait time.Duration) (*os.File, error) {
+func lockState(ctx context.Context, dir string) (*os.File, error) {
 	f, err := os.Open(dir) //nolint:gosec // the path is the daemon's own
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock the state of the builder: %w", err)
 	}
-	for end := time.Now().Add(wait); ; time.Sleep(10 * time.Millisecond) {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
-			break
+	ctx, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return f, nil
+		case !errors.Is(err, unix.EWOULDBLOCK):
+			return nil, errors.Join(fmt.Errorf("cannot lock %s: %w", dir, err), f.Close())
+		}
+		select {
+		case <-ctx.Done():
+			err = fmt.Errorf("another lpbuildd uses the file cache %s: stop it, or give this one a folder of its own (builder.filecache)", filepath.Dir(dir))
+			return nil, errors.Join(err, f.Close())
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	switch {
-	case errors.Is(err, unix.EWOULDBLOCK):
-		err = fmt.Errorf("another lpbuildd uses the file cache %s: stop it, or give this one a folder of its own (builder.filecache)", filepath.Dir(dir))
-	case err != nil:
-		err = fmt.Errorf("cannot lock %s: %w", dir, err)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
 }

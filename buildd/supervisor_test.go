@@ -77,6 +77,9 @@ func scriptedSupervisor() error {
 	case "succeed":
 		outcome.FileMap = map[string]string{"result": request.Args["result"].(string)}
 		outcome.Added = []string{request.Args["result"].(string)}
+	case "die in a stage":
+		s.tell(`{"ready":true,"stage":"prep"}`)
+		os.Exit(137)
 	case "die":
 		os.Exit(137)
 	case "wait", "extra":
