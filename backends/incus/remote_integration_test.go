@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -191,4 +192,37 @@ func TestAnEngineHangs(t *testing.T) {
 	check(t, incus.Clean(t.Context(), cfg, incus.KindContainer, c.Name()))
 	check(t, incus.Clean(t.Context(), cfg, incus.KindProfile, c.Name()))
 	takeAway(t, c)
+}
+
+// TestImagesAreEvicted keeps one image, and what is in use.
+func TestImagesAreEvicted(t *testing.T) {
+	p := newPrivate(t, incus.Incus)
+	p.change = func(cfg *incus.Config) { cfg.KeepImages = 1 }
+	var images []backends.Image
+	for _, name := range []string{"one", "two", "three"} {
+		images = append(images, bootable(t, p.place, backendtest.Entry{Name: "etc/which", Data: name}))
+	}
+	wantKept := func(want ...backends.Image) {
+		t.Helper()
+		list := p.client(t, "image", "alias", "list", "--format", "csv")
+		for _, image := range images {
+			if got := strings.Contains(list, image.SHA1); got != slices.Contains(want, image) {
+				t.Errorf("%s is kept: %v; all are\n%s", image.SHA1, got, list)
+			}
+		}
+	}
+	first, second, third := p.container(t), p.container(t), p.container(t)
+	start(t, first, images[0])
+	check(t, second.Create(t.Context(), images[1]))
+	wantKept(images[0], images[1]) // one is in use
+	takeAway(t, first)
+	check(t, third.Create(t.Context(), images[2]))
+	wantKept(images[2])
+	// It was prepared before its image went.
+	check(t, second.Start(t.Context()))
+	if got := output(t, second, "cat /etc/which"); got != "two" {
+		t.Errorf("the container is of the image %q", got)
+	}
+	takeAway(t, second)
+	takeAway(t, third)
 }
