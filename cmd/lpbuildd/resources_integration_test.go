@@ -3,6 +3,7 @@
 package main_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,12 +24,18 @@ func needGroups(t *testing.T, l cgroup.Limits) {
 	}
 }
 
-// groups lists the control groups of builds that exist.
+// instance tells the builder of a test from others on this machine.
+func instance() string { return fmt.Sprintf("e2e-%d", os.Getpid()) }
+
+// named is the section of the configuration that names it.
+func named() string { return "[backend]\ninstance = " + instance() + "\n" }
+
+// groups lists the control groups of its builds that exist.
 func groups(t *testing.T) []string {
 	t.Helper()
 	var found []string
 	must(t, filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), "lpbuildd") && d.Name() != "lpbuildd.slice" {
+		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), "lpbuildd-"+instance()+"-") {
 			found = append(found, path)
 		}
 		return nil // others come and go
@@ -46,7 +53,7 @@ func TestABuildThatUsesTooMuchMemoryIsKilled(t *testing.T) {
 	needGroups(t, cgroup.Limits{Memory: 1})
 	for _, user := range []string{"root", "buildd"} {
 		t.Run(user, func(t *testing.T) {
-			b := newBuilder(t, options{user: user, config: "[limits]\nmemory = 96M\n"})
+			b := newBuilder(t, options{user: user, config: named() + "[limits]\nmemory = 96M\n"})
 			b.useStandIn()
 			image := b.cheapImage(1 << 20)
 			daemon := b.cmd.Process.Pid
@@ -71,7 +78,7 @@ func TestABuildThatUsesTooMuchMemoryIsKilled(t *testing.T) {
 
 func TestTheSupervisorIsNotPreyOfTheOutOfMemoryKiller(t *testing.T) {
 	needGroups(t, cgroup.Limits{Memory: 1})
-	b := newBuilder(t, options{config: "[limits]\nmemory = 96M\n"})
+	b := newBuilder(t, options{config: named() + "[limits]\nmemory = 96M\n"})
 	b.useStandIn()
 	// Many small processes, each smaller than the supervisor.
 	script := "echo swarm\ni=0; while [ $i -lt 40 ]; do i=$((i+1)); perl -e '$x = \"x\" x (4 << 20); sleep 20' & done; wait; exit 3\n"
@@ -83,7 +90,7 @@ func TestTheSupervisorIsNotPreyOfTheOutOfMemoryKiller(t *testing.T) {
 
 func TestABuildGetsItsShareOfTheProcessors(t *testing.T) {
 	needGroups(t, cgroup.Limits{CPUs: 1})
-	b := newBuilder(t, options{config: "[limits]\ncpus = 0.4\n"})
+	b := newBuilder(t, options{config: named() + "[limits]\ncpus = 0.4\n"})
 	b.useStandIn()
 	// Two processes that would use two processors; bash counts what they used.
 	script := `cat >burn <<'END'
@@ -115,7 +122,7 @@ bash -c 'begin=${EPOCHREALTIME/./}; . ./burn; echo wall $(( (${EPOCHREALTIME/./}
 
 func TestAKilledSupervisorLeavesNoControlGroup(t *testing.T) {
 	needGroups(t, cgroup.Limits{Memory: 1})
-	b := newBuilder(t, options{config: "[limits]\nmemory = 200M\n"})
+	b := newBuilder(t, options{config: named() + "[limits]\nmemory = 200M\n"})
 	b.useStandIn()
 	b.build("doomed", b.cheap(b.cheapImage(1<<20), "sleep 60\n"))
 	b.eventually("the build is in its group", func() bool { return len(b.workers()) > 0 && len(groups(t)) > 0 })
