@@ -122,7 +122,7 @@ func ask[T any](ctx context.Context, s *server, what string, f func(engine) (T, 
 	timed, cancel := context.WithTimeoutCause(ctx, s.patience(), errDeadline)
 	defer cancel()
 	v, err := f(s.with(timed))
-	s.learn(ctx, timed)
+	s.learn(ctx, err)
 	return v, s.explain(ctx, what, err)
 }
 
@@ -134,12 +134,19 @@ func (s *server) patience() time.Duration {
 	return s.call
 }
 
-// learn notes whether a question that ended with timed was answered; one that
-// ended with ctx tells nothing.
-func (s *server) learn(ctx, timed context.Context) {
+// learn notes whether a question was answered in time; one that ended with ctx
+// tells nothing.
+func (s *server) learn(ctx context.Context, err error) {
 	if ctx.Err() == nil {
-		s.hung.Store(timed.Err() != nil)
+		s.hung.Store(isLate(err))
 	}
+}
+
+// isLate recognizes a deadline that has passed. That of a connection may do so a
+// moment before that of its context.
+func isLate(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.Is(err, errDeadline) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // tell is ask without an answer.
@@ -185,10 +192,10 @@ func (s *server) wait(ctx context.Context, what, id string, limit time.Duration)
 }
 
 // operation is an operation at its end, or as it is after a while.
-func (s *server) operation(ctx context.Context, id string) (*api.Operation, error) {
+func (s *server) operation(ctx context.Context, id string) (_ *api.Operation, err error) {
 	timed, cancel := context.WithTimeoutCause(ctx, s.poll+s.patience(), errDeadline)
 	defer cancel()
-	defer s.learn(ctx, timed)
+	defer func() { s.learn(ctx, err) }()
 	path := "/1.0/operations/" + url.PathEscape(id)
 	e := s.with(timed)
 	resp, _, err := e.RawQuery(http.MethodGet, fmt.Sprintf("%s/wait?timeout=%d", path, int(s.poll.Seconds())), nil, "")
@@ -215,7 +222,7 @@ func (s *server) explain(ctx context.Context, what string, err error) error {
 		return context.Cause(ctx)
 	case api.StatusErrorCheck(err):
 		return s.refusal(what, err)
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errDeadline):
+	case isLate(err):
 		err = errDeadline
 	}
 	return s.fault(what, err)
