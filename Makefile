@@ -23,6 +23,8 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
 # Tests of cmd/lpbuildd that build in containers.
 CONTAINER_TESTS := ^TestContainers
+# And the one on a machine of its own.
+PACKAGE_TEST := ^TestPackage$$
 
 # Folders of the packages that have the given text in a test file.
 packages_with = $(addprefix ./,$(sort $(dir $(shell grep -rlE --include='*_test.go' '$(1)' *))))
@@ -43,7 +45,7 @@ demo: ## a fresh machine builds Debian's hello through the daemon (root)
 	@.ci/demo
 
 check: ## everything: install what is needed, format, vet, lint, tests, fuzzing, real builds (root)
-check: install build fmt-check vet lint test fuzz integration
+check: install build fmt-check vet lint test fuzz integration containers deb deb-test
 	@echo "== check: all passed"
 
 install: ## Debian packages and the user that demo, check and conformance need (root)
@@ -80,7 +82,7 @@ integration: ## tests that need root, sbuild or a base image (root)
 	@echo "== integration tests"
 	@.ci/base-image $(SERIES) $(LPBUILDD_TEST_IMAGE)
 	@.ci/source hello $(LPBUILDD_TEST_SOURCE) $(SERIES)
-	@.ci/gotest -tags integration -count=1 -timeout 40m -p 1 -skip '$(CONTAINER_TESTS)' \
+	@.ci/gotest -tags integration -count=1 -timeout 40m -p 1 -skip '$(CONTAINER_TESTS)|$(PACKAGE_TEST)' \
 		$(filter-out ./backends/incus/,$(call packages_with,^//go:build .*integration))
 
 containers: ## tests that need LXD and Incus, which it installs and starts (root)
@@ -92,14 +94,17 @@ containers: ## tests that need LXD and Incus, which it installs and starts (root
 	@.ci/gotest -tags integration -count=1 -timeout 30m -run '$(CONTAINER_TESTS)' ./cmd/lpbuildd
 
 # On an idle machine: the benchmarks of the daemon share the processors with it.
-# Takes about five minutes. Prints what benchstat reads; compare ten runs before
-# and after a change:
+# Takes about a quarter of an hour. Prints what benchstat reads; compare ten runs
+# before and after a change:
 #   make -s bench COUNT=10 >before.txt; ...; make -s bench COUNT=10 >after.txt
 #   go run golang.org/x/perf/cmd/benchstat@latest before.txt after.txt
-# Without root it skips what needs a chroot or a daemon. Those of the daemon
-# alone: BENCH='StatusBuilding|StatusDuringDownload|DaemonMemory|WarmBuild'.
+# Without root it skips what needs a chroot, a container or a daemon. Those of
+# the daemon alone: BENCH='StatusBuilding|StatusDuringDownload|DaemonMemory|WarmBuild';
+# those of containers: BENCH='ColdBuild|WarmBuild|GatherLayers'.
 bench: ## benchmarks, COUNT times each (1), those matching BENCH (all); made for benchstat
 	@[ "$$(id -u)" -ne 0 ] || .ci/base-image $(SERIES) $(LPBUILDD_TEST_IMAGE) >&2
+	@[ "$$(id -u)" -ne 0 ] || { .ci/containers start && .ci/container-image $(LPBUILDD_TEST_CONTAINER_IMAGE); } >&2 || \
+		echo "bench: there are no containers to measure" >&2
 	@image=$(LPBUILDD_TEST_IMAGE); if [ -e "$$image" ]; then export BENCH_IMAGE="$$image"; fi; \
 	$(GO) test -tags integration -run '^$$' -bench '$(BENCH)' -benchmem -count=$(COUNT) -timeout 2h $(call packages_with,^func Benchmark)
 

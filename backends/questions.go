@@ -89,20 +89,6 @@ func List(ctx context.Context, r Runner, path string) ([]string, error) {
 	return Find(ctx, r, path, FindOptions{MaxDepth: 1})
 }
 
-// IsPackageAvailable tells whether apt in the target knows a package that is
-// not purely virtual. Package lists must be up to date.
-func IsPackageAvailable(ctx context.Context, r Runner, name string) (bool, error) {
-	out, err := Output(ctx, r, Command{Argv: []string{"apt-cache", "show", name}})
-	var exit *ExitError
-	if errors.As(err, &exit) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return slices.Contains(strings.Split(string(out), "\n"), "Package: "+name), nil
-}
-
 // ReadFile returns the content of a regular file in the target. Files larger
 // than limit bytes are an error. A missing file is fs.ErrNotExist.
 func ReadFile(ctx context.Context, t Target, path string, limit int64) (data []byte, err error) {

@@ -27,31 +27,6 @@ func (a answering) Run(_ context.Context, cmd Command) error {
 	return a.err
 }
 
-func TestIsPackageAvailable(t *testing.T) {
-	broken := errors.New("broken")
-	for name, tt := range map[string]struct {
-		answer answering
-		want   bool
-		err    error
-	}{
-		"real package":       {answering{out: "Package: hello\nVersion: 1\n"}, true, nil},
-		"virtual package":    {answering{out: ""}, false, nil},
-		"longer name":        {answering{out: "Package: hello-traditional\n"}, false, nil},
-		"in the middle":      {answering{out: "Description: x\n Package: hello\n"}, false, nil},
-		"later line":         {answering{out: "Package: other\n\nPackage: hello\n"}, true, nil},
-		"apt-cache fails":    {answering{out: "Package: hello\n", err: &ExitError{Code: 100}}, false, nil},
-		"cannot be run":      {answering{err: broken}, false, broken},
-		"last line unclosed": {answering{out: "Package: hello"}, true, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got, err := IsPackageAvailable(t.Context(), tt.answer, "hello")
-			if got != tt.want || !errors.Is(err, tt.err) {
-				t.Errorf("got %v, %v", got, err)
-			}
-		})
-	}
-}
-
 func TestFindArguments(t *testing.T) {
 	var argv []string
 	r := answering{out: "b\x00a/c\x00", argv: &argv}

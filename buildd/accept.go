@@ -25,6 +25,9 @@ func (d *Daemon) Build(ctx context.Context, r Request) error {
 	if err != nil {
 		return err
 	}
+	if r.Malformed != nil {
+		return &Fault{Reason: "build: " + r.Malformed.Error()}
+	}
 	if err := checkBuildID(r.BuildID); err != nil {
 		return err
 	}

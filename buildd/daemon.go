@@ -22,8 +22,8 @@ type Type struct {
 	Tag string
 	// Sanitize says that its log tail is always cut as for private builds.
 	Sanitize bool
-	// Proxy says that ProxyInfo answers for its builds.
-	Proxy bool
+	// NoProxyInfo says that ProxyInfo fails for its builds.
+	NoProxyInfo bool
 	// Check refuses arguments that can never build. Its error names the
 	// argument and what was expected.
 	Check func(args map[string]any, files []string) error
@@ -67,6 +67,7 @@ type Daemon struct {
 	dir   string // folder of the running build
 
 	now  atomic.Pointer[snapshot]
+	lock *os.File      // closed when another daemon may begin
 	done chan struct{} // closed by stop
 	stop func()
 	wg   sync.WaitGroup
@@ -104,6 +105,10 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the folder of builds: %w", err)
 	}
+	var err error
+	if d.lock, err = lockState(ctx, state); err != nil {
+		return nil, err
+	}
 	if err := errors.Join(job.RemoveTemporaries(state), d.removeUnsanitized()); err != nil {
 		cfg.Log.Warn("Cannot delete old files", "error", err)
 	}
@@ -136,6 +141,7 @@ func (d *Daemon) Close() {
 	}
 	d.mu.Unlock()
 	d.wg.Wait()
+	_ = d.lock.Close() // nothing was written to it
 }
 
 // buildFolder is the folder of the running build, in the state folder.

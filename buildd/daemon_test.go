@@ -40,13 +40,13 @@ func newRig(t *testing.T) *rig {
 	r := &rig{t: t, config: buildd.Config{
 		Arch: "amd64", Version: "1.2",
 		Types: []buildd.Type{
-			{Tag: "binarypackage", Check: func(args map[string]any, _ []string) error {
+			{Tag: "binarypackage", NoProxyInfo: true, Check: func(args map[string]any, _ []string) error {
 				if args["script"] == nil {
 					return errors.New("script is required")
 				}
 				return nil
 			}},
-			{Tag: "snap", Proxy: true, Sanitize: true, Check: func(map[string]any, []string) error { return nil }},
+			{Tag: "snap", Sanitize: true, Check: func(map[string]any, []string) error { return nil }},
 		},
 		Settings: job.Settings{AbortLimit: time.Minute},
 		Cache:    cache,
@@ -204,18 +204,25 @@ func TestAStuckAbortEndsAsTheBuildersFailure(t *testing.T) {
 }
 
 func TestASupervisorThatDiesIsReported(t *testing.T) {
-	r := newRig(t)
-	r.build("die")
-	s := r.awaitEnd()
-	if s.Outcome != "BUILDERFAIL" || s.BuildID != "B-1" {
-		t.Errorf("waiting: %+v", s)
-	}
-	if left := leftovers(t, r.config.Cache.StateDir()); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
-	log, err := os.ReadFile(filepath.Join(r.config.Cache.Dir(), "buildlog"))
-	if err != nil || !strings.Contains(string(log), "What to do:") {
-		t.Errorf("the log is %q, %v", log, err)
+	for script, cause := range map[string]string{
+		"die":            "the supervisor of the build ended before it began to work; usual reasons",
+		"die in a stage": "the supervisor of the build died\n",
+	} {
+		t.Run(script, func(t *testing.T) {
+			r := newRig(t)
+			r.build(script)
+			s := r.awaitEnd()
+			if s.Outcome != "BUILDERFAIL" || s.BuildID != "B-1" {
+				t.Errorf("waiting: %+v", s)
+			}
+			if left := leftovers(t, r.config.Cache.StateDir()); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+			log, err := os.ReadFile(filepath.Join(r.config.Cache.Dir(), "buildlog"))
+			if err != nil || !strings.Contains(string(log), cause) || !strings.Contains(string(log), "What to do:") {
+				t.Errorf("the log is %q, %v", log, err)
+			}
+		})
 	}
 }
 
@@ -281,13 +288,17 @@ func TestRefusedRequestsChangeNothing(t *testing.T) {
 		request buildd.Request
 		want    string
 	}{
-		"unknown type":      {change(func(r *buildd.Request) { r.Tag, r.Image, r.BuildID = "nosuch", "gone", "" }), `unknown build type "nosuch"`},
-		"unknown image":     {change(func(r *buildd.Request) { r.Image, r.BuildID = "gone", "" }), "the base image gone is not"},
-		"unknown file":      {change(func(r *buildd.Request) { r.Files, r.BuildID = map[string]string{"a.dsc": "gone"}, "" }), "the file a.dsc (gone) is not"},
-		"empty id":          {change(func(r *buildd.Request) { r.BuildID = "" }), "build id: expected a non-empty string"},
-		"id with a path":    {change(func(r *buildd.Request) { r.BuildID = "../x" }), "build id: expected a single path component"},
-		"id no XML has":     {change(func(r *buildd.Request) { r.BuildID = "a\x01" }), "no control characters"},
-		"overlong id":       {change(func(r *buildd.Request) { r.BuildID = strings.Repeat("x", 300) }), "at most 200 bytes"},
+		"unknown type":        {change(func(r *buildd.Request) { r.Tag, r.Image, r.BuildID = "nosuch", "gone", "" }), `unknown build type "nosuch"`},
+		"unknown image":       {change(func(r *buildd.Request) { r.Image, r.BuildID = "gone", "" }), "the base image gone is not"},
+		"unknown file":        {change(func(r *buildd.Request) { r.Files, r.BuildID = map[string]string{"a.dsc": "gone"}, "" }), "the file a.dsc (gone) is not"},
+		"empty id":            {change(func(r *buildd.Request) { r.BuildID = "" }), "build id: expected a non-empty string"},
+		"id with a path":      {change(func(r *buildd.Request) { r.BuildID = "../x" }), "build id: expected a single path component"},
+		"id no XML has":       {change(func(r *buildd.Request) { r.BuildID = "a\x01" }), "no control characters"},
+		"overlong id":         {change(func(r *buildd.Request) { r.BuildID = strings.Repeat("x", 300) }), "at most 200 bytes"},
+		"a malformed request": {change(func(r *buildd.Request) { r.Malformed = errors.New("args: expected a struct") }), "build: args: expected a struct"},
+		"a malformed request of an unknown type": {change(func(r *buildd.Request) {
+			r.Tag, r.Malformed = "nosuch", errors.New("args: expected a struct")
+		}), "unknown build type"},
 		"missing arguments": {change(func(r *buildd.Request) { r.Args = nil }), "build: args: script is required"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -330,7 +341,7 @@ func TestABusyBuilderRefusesWithoutSideEffects(t *testing.T) {
 	}
 }
 
-func TestProxyInfoAnswersForTypesWithAProxy(t *testing.T) {
+func TestProxyInfoAnswersForTheBuild(t *testing.T) {
 	r := newRig(t)
 	if _, err := r.ProxyInfo(); err == nil {
 		t.Error("an idle builder has proxy info")

@@ -36,10 +36,20 @@ func (d *Daemon) follow(ctx context.Context, l *link, buildID string, resumed bo
 	if d.closing() || !d.runs(buildID) || !lost && d.reconnect(ctx) {
 		return
 	}
-	if err := d.settle(ctx, lost); err != nil {
+	cause := diedBefore
+	if l.began {
+		cause = diedWithin
+	}
+	if err := d.settle(ctx, lost, cause); err != nil {
 		d.cfg.Log.Error("Cannot settle the build", "build_id", buildID, "error", err)
 	}
 }
+
+// Why a build ended without an outcome.
+const (
+	diedWithin = "the supervisor of the build died"
+	diedBefore = "the supervisor of the build ended before it began to work; usual reasons are a missing sudo rule, and a HOME or file cache that is not the daemon's own"
+)
 
 // listen shows what a supervisor tells until the connection ends.
 func (d *Daemon) listen(l *link, buildID string) {
@@ -48,6 +58,7 @@ func (d *Daemon) listen(l *link, buildID string) {
 		if err != nil || e.Done {
 			return
 		}
+		l.began = l.began || e.Stage != ""
 		d.note(buildID, e)
 	}
 }
@@ -92,9 +103,10 @@ func (d *Daemon) outcome() (job.Outcome, error) {
 // builder's failure. After a restart of the daemon a build that died is
 // forgotten instead, so that the manager queues it again at once and at no
 // cost. The caller holds mu.
-func (d *Daemon) settle(ctx context.Context, restarted bool) error {
+func (d *Daemon) settle(ctx context.Context, restarted bool, cause string) error {
 	if o, err := d.outcome(); err == nil {
 		d.conclude(o)
+		d.tidyUpAfterOutcome(ctx)
 		return nil
 	}
 	d.cfg.Log.Error("Supervisor died without an outcome", "build_id", d.j.BuildID, "restarted", restarted)
@@ -107,7 +119,7 @@ func (d *Daemon) settle(ctx context.Context, restarted bool) error {
 		d.sweep()
 		return nil
 	}
-	d.fail("the supervisor of the build died", cleanupErr)
+	d.fail(cause, cleanupErr)
 	return nil
 }
 
@@ -192,6 +204,21 @@ func (d *Daemon) tidy(ctx context.Context) error {
 	}
 	d.wg.Go(func() { d.sweepUp(context.WithoutCancel(ctx)) })
 	return err
+}
+
+// tidyUpAfterOutcome does what a supervisor did not come to do that died when its
+// outcome was written; one that still lives has time to do it. The caller holds
+// mu.
+func (d *Daemon) tidyUpAfterOutcome(ctx context.Context) {
+	if !d.left(job.LedgerName) || d.j.State == Building || d.j.State == Aborting {
+		return
+	}
+	if l, err := connect(ctx, d.dir); err == nil {
+		l.close()
+		d.later(d.cfg.RetryDelay, func() { d.tidyUpAfterOutcome(ctx) })
+		return
+	}
+	_ = d.tidy(ctx) // what it cannot undo, the next build tries again
 }
 
 // sweepUp deletes, however long that takes, what a dead build has thrown away

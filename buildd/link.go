@@ -24,6 +24,7 @@ var errNoSupervisor = errors.New("the supervisor of the build is gone")
 type link struct {
 	conn   net.Conn
 	events *bufio.Reader
+	began  bool       // a stage of the build was seen; used by follow only
 	mu     sync.Mutex // guards writes to conn
 }
 

@@ -62,11 +62,11 @@ func (d *Daemon) takeUp(ctx context.Context) error {
 // caller holds mu.
 func (d *Daemon) resume(ctx context.Context) error {
 	if _, err := d.outcome(); err == nil {
-		return d.settle(ctx, true)
+		return d.settle(ctx, true, diedWithin)
 	}
 	l, err := connect(ctx, d.dir)
 	if err != nil {
-		return d.settle(ctx, true)
+		return d.settle(ctx, true, diedWithin)
 	}
 	d.cfg.Log.Info("Build goes on after a restart", "build_id", d.j.BuildID)
 	d.attach(ctx, l, true)
@@ -91,6 +91,7 @@ func (d *Daemon) handedOver(l *link, buildID string) bool {
 		if err != nil {
 			return !said
 		}
+		l.began = l.began || e.Stage != ""
 		d.note(buildID, e)
 		if e.Ready {
 			return true

@@ -279,3 +279,45 @@ func TestInputsStayUntilTheyAreUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestWhatASupervisorLeavesThatDiesAfterItsOutcomeIsCleanedUp(t *testing.T) {
+	t.Run("while there was no daemon", func(t *testing.T) {
+		r := newRig(t)
+		r.found(func() {
+			r.write(r.inState("build", job.LedgerName), "")
+			if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
+				t.Fatal(err)
+			}
+		})
+		r.awaitEnd()
+		if left := leftovers(t, r.config.Cache.StateDir()); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	})
+	t.Run("under a restarted daemon", func(t *testing.T) {
+		r := newRig(t)
+		r.config.RetryDelay = 5 * time.Millisecond
+		r.build("succeed when told and die", "result", r.store("a result"))
+		r.awaitSupervisor()
+		r.restart()
+		r.write(r.inState("build", "go"), "")
+		r.awaitEnd()
+		r.await("clean-up", func(buildd.Status) bool { return len(leftovers(t, r.config.Cache.StateDir())) == 0 })
+	})
+}
+
+func TestOneDaemonAtATimeUsesACache(t *testing.T) {
+	r := newRig(t)
+	r.build("wait")
+	if _, err := buildd.New(t.Context(), r.config); err == nil || !strings.Contains(err.Error(), "another lpbuildd uses the file cache "+r.config.Cache.Dir()) {
+		t.Errorf("the second daemon: %v", err)
+	}
+	if s := r.Status(); s.State != buildd.Building {
+		t.Errorf("the first daemon is %+v", s)
+	}
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitEnd()
+	r.restart()
+}

@@ -1,6 +1,9 @@
 package buildd
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // State is what the builder is doing: the protocol's builder status without
 // its prefix "BuilderStatus." (spec: protocol.md section 5.1).
@@ -54,9 +57,31 @@ type StateError struct {
 	Event Event
 }
 
-// Error says what was asked for and in which state the builder is.
+// Error says what was asked for, in which state the builder is, and what to do.
 func (e *StateError) Error() string {
-	return fmt.Sprintf("cannot do %s while %s", e.Event, e.State)
+	call, _, _ := strings.Cut(string(e.Event), " ")
+	var from []string
+	for _, t := range Transitions() {
+		if t.Event == e.Event {
+			from = append(from, string(t.From))
+		}
+	}
+	return fmt.Sprintf("%s needs a builder that is %s, this one is %s: %s", call, strings.Join(from, " or "), e.State, e.State.wayOut())
+}
+
+// wayOut tells a person how a builder gets into another state.
+func (s State) wayOut() string {
+	switch s {
+	case Idle:
+		return "there is no build"
+	case Building:
+		return "wait for the end of the build, or abort() it"
+	case Aborting:
+		return "wait until the build has ended"
+	case Waiting:
+		return "the build has ended; fetch its results, then clean()"
+	}
+	return "see status()"
 }
 
 // next returns the state after an event.

@@ -35,3 +35,20 @@ func TestArchitectureShowsTheStates(t *testing.T) {
 		t.Errorf("ARCHITECTURE.md shows\n%s\nthe table is\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+func TestStateErrorsSayWhatToDo(t *testing.T) {
+	for _, test := range []struct {
+		state buildd.State
+		event buildd.Event
+		want  string
+	}{
+		{buildd.Building, buildd.Accept, "build() needs a builder that is IDLE, this one is BUILDING: wait for the end of the build, or abort() it"},
+		{buildd.Waiting, buildd.Accept, "build() needs a builder that is IDLE, this one is WAITING: the build has ended; fetch its results, then clean()"},
+		{buildd.Idle, buildd.Abort, "abort() needs a builder that is BUILDING or ABORTING, this one is IDLE: there is no build"},
+		{buildd.Aborting, buildd.Clean, "clean() needs a builder that is WAITING, this one is ABORTING: wait until the build has ended"},
+	} {
+		if got := (&buildd.StateError{State: test.state, Event: test.event}).Error(); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+}

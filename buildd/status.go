@@ -47,7 +47,7 @@ func (d *Daemon) ProxyInfo() (ProxyInfo, error) {
 	if err != nil {
 		return ProxyInfo{}, err
 	}
-	if !t.Proxy {
+	if t.NoProxyInfo {
 		return ProxyInfo{}, &Fault{Reason: "proxy_info: " + s.tag + " builds have no proxy"}
 	}
 	return s.proxy, nil

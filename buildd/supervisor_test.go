@@ -77,6 +77,9 @@ func scriptedSupervisor() error {
 	case "succeed":
 		outcome.FileMap = map[string]string{"result": request.Args["result"].(string)}
 		outcome.Added = []string{request.Args["result"].(string)}
+	case "die in a stage":
+		s.tell(`{"ready":true,"stage":"prep"}`)
+		os.Exit(137)
 	case "die":
 		os.Exit(137)
 	case "wait", "extra":
@@ -84,7 +87,7 @@ func scriptedSupervisor() error {
 		outcome.Status = "ABORTED"
 	case "ignore":
 		select {}
-	case "succeed when told":
+	case "succeed when told", "succeed when told and die":
 		for told := false; !told; <-time.After(2 * time.Millisecond) {
 			_, err := os.Lstat("go")
 			told = err == nil
@@ -96,12 +99,15 @@ func scriptedSupervisor() error {
 		<-s.aborted
 		outcome.Status = "BUILDERFAIL"
 	}
-	for _, name := range []string{"left-behind", job.LedgerName, job.SupervisorName} {
-		_ = os.Remove(name)
-	}
 	dir, err := os.Getwd()
 	if err != nil {
 		return err
+	}
+	if request.Args["script"] == "succeed when told and die" {
+		return job.WriteOutcome(dir, outcome)
+	}
+	for _, name := range []string{"left-behind", job.LedgerName, job.SupervisorName} {
+		_ = os.Remove(name)
 	}
 	return job.WriteOutcome(dir, outcome)
 }

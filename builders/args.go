@@ -196,7 +196,7 @@ func typeName(v any) string {
 func CheckFiles(names []string) error {
 	for _, name := range names {
 		if err := checkFileName(name); err != nil {
-			return fmt.Errorf("file name %q: %w", name, err)
+			return fmt.Errorf("filemap: %q: %w", name, err)
 		}
 	}
 	return nil

@@ -29,7 +29,6 @@ func newBinaryPackage(args Args, files []string) (Builder, error) {
 		archIndep:    r.boolean("arch_indep"),
 		debugSymbols: r.boolean("build_debug_symbols"),
 	}
-	r.note(CheckFiles(files))
 	dsc, err := findDsc(files)
 	r.note(err)
 	b.dsc = dsc

@@ -70,6 +70,17 @@ Description:
  not a file
 `
 
+func TestOnlySignalsAreCalledSignals(t *testing.T) {
+	for code, want := range map[int]string{
+		4: "sbuild ended with exit code 4", 128: "sbuild ended with exit code 128", 255: "sbuild ended with exit code 255",
+		128 + 9: "sbuild was killed by signal 9", 128 + 64: "sbuild was killed by signal 64",
+	} {
+		if got := builderTrouble(code).Error(); got != want {
+			t.Errorf("%d: got %q, want %q", code, got, want)
+		}
+	}
+}
+
 func TestGatherChanges(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -102,7 +113,7 @@ func TestGatherChanges(t *testing.T) {
 				}
 			},
 			[]string{"foo_1_i386.changes"},
-			"foo_1_i386.deb",
+			"cannot gather foo_1_i386.deb: it is a symbolic link",
 		},
 		{
 			"a folder", func(t *testing.T, dir string) {

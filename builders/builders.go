@@ -161,9 +161,12 @@ type Type struct {
 	// Sanitize says that logs of this type always lose their credentials; for
 	// others that depends on archive_private (spec: lifecycle.md section 10).
 	Sanitize bool
-	// Proxy says that builds of this type may get a proxy, so that proxy_info
-	// answers for them (spec: protocol.md section 4.3).
+	// Proxy says that builds of this type may get a proxy.
 	Proxy bool
+	// NoProxyInfo says that proxy_info fails for builds of this type; it answers
+	// for all others, whether they can have a proxy or not (spec: protocol.md
+	// section 4.3).
+	NoProxyInfo bool
 	// New checks the arguments and the names of the input files of one build.
 	// Its error names the argument and what was expected.
 	New func(args Args, files []string) (Builder, error)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"lpbuildd/backends"
@@ -115,7 +116,7 @@ func (i *savedImage) results(ctx context.Context, known knownLayers) (*ociResult
 		if err != nil {
 			return nil, err
 		}
-		renamed = renamed || flat.Config != section.Config || !equalLayers(flat.Layers, section.Layers)
+		renamed = renamed || flat.Config != section.Config || section.Layers == nil || !slices.Equal(flat.Layers, section.Layers)
 		sections[n] = flat
 		digests = append(digests, entry)
 	}
@@ -151,7 +152,8 @@ func (i *savedImage) section(ctx context.Context, s ociSection, known knownLayer
 	if len(diffs) != len(s.Layers) {
 		return s, nil, fmt.Errorf("%q names %d layers, the manifest %d", s.Config, len(diffs), len(s.Layers))
 	}
-	flat := ociSection{Config: configName(s.Config), RepoTags: s.RepoTags}
+	// Clients go through the layers of an image that has none, too.
+	flat := ociSection{Config: configName(s.Config), RepoTags: s.RepoTags, Layers: []string{}}
 	if err := results.add(ociResult{name: flat.Config, data: config}); err != nil {
 		return s, nil, err
 	}
@@ -180,10 +182,6 @@ func (i *savedImage) section(ctx context.Context, s ociSection, known knownLayer
 		}
 	}
 	return flat, digests, nil
-}
-
-func equalLayers(a, b []string) bool {
-	return strings.Join(a, "\n") == strings.Join(b, "\n")
 }
 
 // configName is the name under which a configuration is reported. The client

@@ -40,7 +40,7 @@ func newRecipeLab(t *testing.T) *lab {
 	t.Helper()
 	l := newLab(t)
 	tree := l.tmp + "/work/tree"
-	l.target.Script("apt-cache show", fake.Answer{Stdout: "Package: git-build-recipe\n\nPackage: bzr-builder\n"})
+	l.target.Script("apt-cache show", fake.Answer{Stdout: "Package: git-build-recipe\n\nPackage: pristine-tar\n\nPackage: bzr-builder\n"})
 	l.target.Script("lsb_release", fake.Answer{Stdout: "24.04\n"})
 	l.target.Script("git --version", fake.Answer{Stdout: "git version 2.43.0\n"})
 	l.target.Script("bzr version", fake.Answer{Stdout: "Bazaar (bzr) 2.8\n"})

@@ -4,7 +4,7 @@ package builders
 // them: one row and one file each.
 func Types() []Type {
 	return []Type{
-		{Tag: "binarypackage", Backend: "chroot", New: newBinaryPackage},
+		{Tag: "binarypackage", Backend: "chroot", NoProxyInfo: true, New: newBinaryPackage},
 		{Tag: "sourcepackagerecipe", Backend: "chroot", New: newRecipe},
 		{Tag: "translation-templates", Backend: "chroot", New: newTranslations},
 		{Tag: "livefs", Backend: "lxd", New: newLiveFS},

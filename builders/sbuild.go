@@ -99,6 +99,8 @@ func (b *binaryPackage) personality(ctx context.Context, env Env) ([]string, err
 const (
 	sbuildAttempted = 2
 	sbuildGivenBack = 3
+	signalled       = 128 // plus the number of the signal
+	lastSignal      = 64
 )
 
 // judge turns the end of sbuild into a verdict; pointers says that the pointer
@@ -135,8 +137,8 @@ func (b *binaryPackage) judge(ctx context.Context, env Env, err error, pointers 
 
 func builderTrouble(code int) error {
 	err := fmt.Errorf("sbuild ended with exit code %d", code)
-	if code > 128 {
-		err = fmt.Errorf("sbuild was killed by signal %d", code-128)
+	if code > signalled && code <= signalled+lastSignal {
+		err = fmt.Errorf("sbuild was killed by signal %d", code-signalled)
 	}
 	return &BuildError{
 		Outcome: BuilderFail,

@@ -1,16 +1,11 @@
 package builders_test
 
 import (
-	"context"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 
-	"lpbuildd/backends"
-	"lpbuildd/backends/fake"
 	"lpbuildd/builders"
 )
 
@@ -26,6 +21,7 @@ type contract struct {
 	// while it builds, and the outcomes.
 	install, build           string
 	installFails, buildFails builders.Outcome
+	killed                   builders.Outcome // if the build's death is not like its failure
 	prepare                  func(l *lab)
 }
 
@@ -50,6 +46,8 @@ func contracts() map[string]contract {
 			args:  builders.Args{"suite": "noble", "ogrecomponent": "main"},
 			files: []string{"foo_1.dsc"}, required: []string{"suite", "ogrecomponent"},
 			texts: []string{"archive_purpose"}, booleans: []string{"arch_indep", "build_debug_symbols"},
+			// Nothing is installed but by sbuild.
+			build: "host: linux64 sbuild", buildFails: builders.PackageFail, killed: builders.BuilderFail,
 		},
 		"sourcepackagerecipe": {
 			args:     recipeArgs(),
@@ -168,82 +166,6 @@ func TestWhatManagersSendIsAccepted(t *testing.T) {
 		}
 		if _, err := builders.ParseCommon(args, "amd64"); err != nil {
 			t.Error(err)
-		}
-	})
-}
-
-// labOf is a lab in which builds of the type succeed.
-func labOf(t *testing.T, tag string, c contract) *lab {
-	t.Helper()
-	var l *lab
-	switch tag {
-	case "sourcepackagerecipe":
-		l = newRecipeLab(t)
-	case "translation-templates":
-		l = newLab(t)
-	default:
-		l = newContainerLab(t)
-	}
-	if c.prepare != nil {
-		c.prepare(l)
-	}
-	return l
-}
-
-func TestHowEveryTypeFails(t *testing.T) {
-	eachType(t, func(t *testing.T, typ builders.Type, c contract) {
-		if c.install == "" {
-			t.Skip("the outcomes of binarypackage are those of sbuild; TestBinaryPackage has them")
-		}
-		run := func(t *testing.T, ctx context.Context, script func(*lab)) error {
-			t.Helper()
-			l := labOf(t, typ.Tag, c)
-			script(l)
-			b, err := typ.New(c.args, c.files)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return b.Build(ctx, l.env)
-		}
-		fault := &backends.HostFault{Err: errors.New("the disk is broken"), Advice: "Replace it."}
-		for _, tt := range []struct {
-			what    string
-			command string
-			answer  fake.Answer
-			want    builders.Outcome
-		}{
-			{"nothing fails", "nothing", fake.Answer{}, builders.OK},
-			{"the installation fails", c.install, fake.Answer{Code: 100}, c.installFails},
-			{"the build fails", c.build, fake.Answer{Code: 1}, c.buildFails},
-			{"the build is killed", c.build, fake.Answer{Code: 137}, c.buildFails},
-			{"the host fails during the installation", c.install, fake.Answer{Err: fault}, builders.BuilderFail},
-			{"the host fails during the build", c.build, fake.Answer{Err: fault}, builders.BuilderFail},
-		} {
-			t.Run(tt.what, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					err := run(t, t.Context(), func(l *lab) { l.target.Script(tt.command, tt.answer) })
-					if got := outcome(err); got != tt.want {
-						t.Errorf("got %s: %v", got, err)
-					}
-				})
-			})
-		}
-		for _, command := range []string{c.install, c.build} {
-			t.Run("an abort in "+command, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					aborted := errors.New("aborted")
-					ctx, cancel := context.WithCancelCause(t.Context())
-					err := run(t, ctx, func(l *lab) {
-						l.target.Script(command, fake.Answer{Hang: true, Do: func(context.Context, *fake.Target, backends.Command) error {
-							cancel(aborted)
-							return nil
-						}})
-					})
-					if !errors.Is(err, aborted) {
-						t.Errorf("got %v", err)
-					}
-				})
-			})
 		}
 	})
 }

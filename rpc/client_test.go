@@ -134,11 +134,11 @@ func TestClientFaults(t *testing.T) {
 	client := connect(t, handler(idle()))
 	err := client.Clean(t.Context())
 	var fault *rpc.Fault
-	want := rpc.Fault{Code: 8002, String: "error", Reason: "cannot do clean() while IDLE"}
+	want := rpc.Fault{Code: 8002, String: "error", Reason: "clean() needs a builder that is WAITING, this one is IDLE: there is no build"}
 	if !errors.As(err, &fault) || *fault != want {
 		t.Errorf("got %#v", err)
 	}
-	if got := err.Error(); got != "fault 8002: cannot do clean() while IDLE" {
+	if got := err.Error(); got != "fault 8002: clean() needs a builder that is WAITING, this one is IDLE: there is no build" {
 		t.Errorf("got %q", got)
 	}
 	if err := client.Abort(t.Context()); !errors.As(err, &fault) {

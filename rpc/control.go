@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -50,14 +51,12 @@ func (s *Server) build(ctx context.Context, params []any) (any, error) {
 	return []any{wireState(buildd.Building), request.BuildID}, nil
 }
 
-// buildRequest checks the types only. A build id that is nil or empty goes on
-// as "", because other errors are to be reported before that one.
+// buildRequest checks the types only. What is wrong with the build id and with
+// the arguments goes on as Malformed, because other errors are to be reported
+// before that one.
 func buildRequest(params []any) (buildd.Request, error) {
 	var r buildd.Request
 	var err error
-	if r.BuildID, err = textOrEmpty("build id", params[0]); err != nil {
-		return r, err
-	}
 	if r.Tag, err = text("build type", params[1]); err != nil {
 		return r, err
 	}
@@ -74,11 +73,13 @@ func buildRequest(params []any) (buildd.Request, error) {
 			return r, err
 		}
 	}
-	if r.Args, err = structure("args", params[4]); err != nil {
-		return r, err
+	var idErr, argsErr error
+	r.BuildID, idErr = textOrEmpty("build id", params[0])
+	if r.Args, argsErr = structure("args", params[4]); argsErr == nil {
+		_, argsErr = plain("args", r.Args)
 	}
-	_, err = plain("args", r.Args)
-	return r, err
+	r.Malformed = cmp.Or(idErr, argsErr)
+	return r, nil
 }
 
 func (s *Server) abort(ctx context.Context, _ []any) (any, error) {

@@ -51,5 +51,5 @@ func Example() {
 	// IDLE 255 <nil>
 	// true Cache <nil>
 	// offer the base image first: the base image 5149db891544176e8bb505f09c3f655849dba52c is not in the file cache
-	// 8002 cannot do clean() while IDLE
+	// 8002 clean() needs a builder that is WAITING, this one is IDLE: there is no build
 }

@@ -76,6 +76,9 @@ func (b *builder) Build(_ context.Context, r buildd.Request) error {
 			return &buildd.UnknownSumError{Name: name, Sum: sum}
 		}
 	}
+	if r.Malformed != nil {
+		return r.Malformed
+	}
 	b.request = r
 	if r.BuildID == "" {
 		return &buildd.Fault{Reason: "build id: expected a name, got nothing"}

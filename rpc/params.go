@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"fmt"
+	"math"
 
 	"lpbuildd/rpc/xmlrpc"
 )
@@ -58,6 +59,10 @@ func plain(name string, value any) (any, error) {
 		return string(v), nil
 	case xmlrpc.BigInt:
 		return nil, fmt.Errorf("%s: the integer does not fit 64 bits", name)
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, fmt.Errorf("%s: expected a finite number", name)
+		}
 	case []any:
 		for i := range v {
 			if v[i], err = plain(name, v[i]); err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -130,8 +131,8 @@ func TestFaults(t *testing.T) {
 		{"multicall", "system.multicall", []any{[]any{}}, 8001, "no such subHandler system", ""},
 		{"too many parameters", "status", []any{int64(1)}, 8002, "error", "status: expected 0 parameters, got 1"},
 		{"too few parameters", "ensurepresent", []any{sum}, 8002, "error", "ensurepresent: expected 4 parameters, got 1"},
-		{"abort while idle", "abort", nil, 8002, "error", "cannot do abort() while IDLE"},
-		{"clean while idle", "clean", nil, 8002, "error", "cannot do clean() while IDLE"},
+		{"abort while idle", "abort", nil, 8002, "error", "abort() needs a builder that is BUILDING or ABORTING, this one is IDLE: there is no build"},
+		{"clean while idle", "clean", nil, 8002, "error", "clean() needs a builder that is WAITING, this one is IDLE: there is no build"},
 		{"proxy_info without a build", "proxy_info", nil, 8002, "proxy_info: there is no build", ""},
 		{"a sum that is a number", "ensurepresent", []any{int64(5), nil, nil, nil}, 8002, "ensurepresent: sha1: expected a string, got int", ""},
 		{"a nil sum", "ensurepresent", []any{nil, "u", "", ""}, 8002, "ensurepresent: sha1: expected a string, got nil", ""},
@@ -144,12 +145,15 @@ func TestFaults(t *testing.T) {
 		{"files in an array", "build", []any{"X", "snap", sum, []any{}, none}, 8002, "build: filemap: expected a struct, got array", ""},
 		{"a file with a nil sum", "build", []any{"X", "snap", sum, map[string]any{"a": nil}, none}, 8002, "build: filemap: a: expected a string, got nil", ""},
 		{"arguments in a string", "build", []any{"X", "snap", sum, none, "nonsense"}, 8002, "build: args: expected a struct, got string", ""},
+		{"an argument that is no number", "build", []any{"X", "snap", sum, none, map[string]any{"a": []any{math.NaN()}}}, 8002, "build: args: a: expected a finite number", ""},
 		{"an argument of 70 bits", "build", []any{"X", "snap", sum, none, map[string]any{"a": []any{xmlrpc.BigInt("999999999999999999999")}}}, 8002, "build: args: a: the integer does not fit 64 bits", ""},
 		{"help for nothing", "system.methodHelp", []any{"x\ny"}, 8002, `system.methodHelp: there is no method "x\ny"`, ""},
 		{"a result beyond 32 bits", "echo", []any{int64(1) << 31}, 8002, "Can't serialize output: int exceeds XML-RPC limits", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			fault, reason := faultOf(t, handler(idle()), encode(t, test.method, test.params...))
+			b := idle()
+			b.cache = map[string]bool{sum: true}
+			fault, reason := faultOf(t, handler(b), encode(t, test.method, test.params...))
 			if fault.Code != test.code || fault.String != test.text {
 				t.Errorf("got %+v", fault)
 			}
@@ -163,11 +167,36 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// The order of the checks is part of the protocol.
+func TestMalformedRequestsAreReportedLast(t *testing.T) {
+	const sum = "0000000000000000000000000000000000000000"
+	b := idle()
+	b.cache = map[string]bool{sum: true}
+	none := map[string]any{}
+	for _, test := range []struct {
+		name   string
+		params []any
+		want   string
+	}{
+		{"an unknown type first", []any{int64(0), "nosuch", "", none, nil}, "BuilderStatus.UNKNOWNBUILDER"},
+		{"then an unknown image", []any{int64(0), "snap", "x", none, nil}, "BuilderStatus.UNKNOWNSUM"},
+		{"then an unknown file", []any{int64(0), "snap", sum, map[string]any{"a": "x"}, nil}, "BuilderStatus.UNKNOWNSUM"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := post(t, handler(b), encode(t, "build", test.params...))
+			got, err := xmlrpc.DecodeResponse(w.Body.Bytes())
+			if pair, ok := got.([]any); err != nil || !ok || pair[0] != test.want {
+				t.Errorf("got %v, %v", got, err)
+			}
+		})
+	}
+}
+
 func TestControllerErrors(t *testing.T) {
 	const image = "ff967be1fd16ea76c7096c9b041ad61490bd0f25"
 	b := &builder{cache: map[string]bool{image: true}, status: buildd.Status{State: buildd.Building}}
 	request := encode(t, "build", "X", "snap", image, map[string]any{}, map[string]any{})
-	if fault, _ := faultOf(t, handler(b), request); fault.String != "cannot do build() accepted while BUILDING" {
+	if fault, _ := faultOf(t, handler(b), request); fault.String != "build() needs a builder that is IDLE, this one is BUILDING: wait for the end of the build, or abort() it" {
 		t.Errorf("build while building: %q", fault.String)
 	}
 	b.err = errors.New("args: series is required:\n\tno \u2603")

@@ -29,7 +29,7 @@ type Entry struct {
 
 // tools of the machine that go into a small image.
 func tools() []string {
-	return strings.Fields("sh env test rm cat sleep ls mkdir touch cp mv chmod chown id true false head tail printf " +
+	return strings.Fields("sh bash env test rm cat sleep ls mkdir touch cp mv chmod chown id true false head tail printf " +
 		"echo setarch uname kill mount grep sed tee setsid dd stat readlink ln sort tr wc find cut seq")
 }
 

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,9 +29,12 @@ import (
 // realImage is the base image that .ci/container-image makes.
 func realImage(tb testing.TB) backends.Image {
 	tb.Helper()
-	cache, err := os.UserCacheDir()
-	check(tb, err)
-	path := filepath.Join(cache, "lpbuildd", "container-bookworm-amd64.tar.gz")
+	path := os.Getenv("LPBUILDD_TEST_CONTAINER_IMAGE")
+	if path == "" {
+		out, err := exec.CommandContext(tb.Context(), "../../.ci/container-image", "--path").Output()
+		check(tb, err)
+		path = strings.TrimSpace(string(out))
+	}
 	if _, err := os.Stat(path); err != nil {
 		tb.Skipf("needs the image that .ci/container-image makes: %v", err)
 	}

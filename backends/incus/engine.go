@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	client "github.com/lxc/incus/v6/client"
@@ -23,6 +24,9 @@ const (
 	// pollTime is how long one question for the end of an operation stays open.
 	// An engine that hangs is noticed after this and callTime.
 	pollTime = 5 * time.Second
+	// hungShare of that is what an engine gets that did not answer the last time:
+	// many questions are left at the end of a build, and a manager waits for it.
+	hungShare = 6
 )
 
 // noDeadline is for operations that take as long as they take: the commands of
@@ -37,7 +41,7 @@ type engine interface {
 	images
 	instances
 	access
-	profiles
+	settings
 }
 
 type operations interface {
@@ -80,6 +84,18 @@ type commands interface {
 	GetInstanceFileSFTPConn(name string) (net.Conn, error)
 }
 
+type settings interface {
+	profiles
+	networks
+}
+
+type networks interface {
+	CreateNetwork(network api.NetworksPost) error
+	DeleteNetwork(name string) error
+	GetClusterMembers() ([]api.ClusterMember, error)
+	UseTarget(name string) client.InstanceServer
+}
+
 type profiles interface {
 	GetStoragePool(name string) (*api.StoragePool, string, error)
 	CreateProfile(profile api.ProfilesPost) error
@@ -94,6 +110,8 @@ type server struct {
 	major int
 	// call and poll are callTime and pollTime.
 	call, poll time.Duration
+	// hung says that the last question was not answered in time.
+	hung atomic.Bool
 	// with gives a client whose requests end with ctx. They share everything
 	// but that.
 	with func(ctx context.Context) engine
@@ -101,10 +119,27 @@ type server struct {
 
 // ask makes one call, with a deadline. What completes "cannot ...".
 func ask[T any](ctx context.Context, s *server, what string, f func(engine) (T, error)) (T, error) {
-	timed, cancel := context.WithTimeoutCause(ctx, s.call, errDeadline)
+	timed, cancel := context.WithTimeoutCause(ctx, s.patience(), errDeadline)
 	defer cancel()
 	v, err := f(s.with(timed))
+	s.learn(ctx, timed)
 	return v, s.explain(ctx, what, err)
+}
+
+// patience is how long the engine may take to answer.
+func (s *server) patience() time.Duration {
+	if s.hung.Load() {
+		return s.call / hungShare
+	}
+	return s.call
+}
+
+// learn notes whether a question that ended with timed was answered; one that
+// ended with ctx tells nothing.
+func (s *server) learn(ctx, timed context.Context) {
+	if ctx.Err() == nil {
+		s.hung.Store(timed.Err() != nil)
+	}
 }
 
 // tell is ask without an answer.
@@ -151,10 +186,11 @@ func (s *server) wait(ctx context.Context, what, id string, limit time.Duration)
 
 // operation is an operation at its end, or as it is after a while.
 func (s *server) operation(ctx context.Context, id string) (*api.Operation, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.poll+s.call, errDeadline)
+	timed, cancel := context.WithTimeoutCause(ctx, s.poll+s.patience(), errDeadline)
 	defer cancel()
+	defer s.learn(ctx, timed)
 	path := "/1.0/operations/" + url.PathEscape(id)
-	e := s.with(ctx)
+	e := s.with(timed)
 	resp, _, err := e.RawQuery(http.MethodGet, fmt.Sprintf("%s/wait?timeout=%d", path, int(s.poll.Seconds())), nil, "")
 	if api.StatusErrorCheck(err) && strings.Contains(err.Error(), "deadline exceeded") {
 		// So Incus says, under whatever status, that the operation goes on. LXD

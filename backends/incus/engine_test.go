@@ -91,6 +91,11 @@ func TestAnEngineThatHangsIsTheHostsFault(t *testing.T) {
 		c := &Container{server: s, name: "c", made: []string{KindContainer}}
 		wantFault(t, c.CopyIn(t.Context(), strings.NewReader(""), "/f", 0o644), "no use of LXD")
 	})
+	t.Run("which then gets less time", func(t *testing.T) {
+		if got := s.patience(); got >= s.call {
+			t.Errorf("got %v", got)
+		}
+	})
 	t.Run("and an end of the build comes first", func(t *testing.T) {
 		want := errors.New("enough")
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -99,6 +104,25 @@ func TestAnEngineThatHangsIsTheHostsFault(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+func TestAnEngineThatAnswersAgainGetsItsTimeBack(t *testing.T) {
+	wait := hang(t)
+	var answers atomic.Bool
+	s := mustConnect(t, listen(t, Incus, func(w http.ResponseWriter, r *http.Request) {
+		if !answers.Load() {
+			wait(w, r)
+			return
+		}
+		_, _ = io.WriteString(w, `{"type": "sync", "metadata": {"status_code": 102}}`)
+	}))
+	s.call = 50 * time.Millisecond
+	wantFault(t, halt(t.Context(), s, "c"), "no answer in time")
+	answers.Store(true)
+	s.call = time.Minute
+	if err := halt(t.Context(), s, "c"); err != nil || s.patience() != s.call {
+		t.Errorf("got %v, and then %v for an answer", err, s.patience())
+	}
 }
 
 func TestAnEngineThatIsNotThereIsTheHostsFault(t *testing.T) {

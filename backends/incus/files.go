@@ -96,7 +96,7 @@ func (c *Container) openFiles(ctx context.Context) (*session, error) {
 		return nil, errors.New("the container was not started")
 	}
 	const what = "look into the container"
-	conn, err := ask(ctx, c.server, what, func(e engine) (net.Conn, error) { return dialFiles(ctx, e, c.name, c.server.call) })
+	conn, err := ask(ctx, c.server, what, func(e engine) (net.Conn, error) { return dialFiles(ctx, e, c.name, c.server.patience()) })
 	if err != nil {
 		return nil, err
 	}

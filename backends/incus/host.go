@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -38,15 +39,26 @@ func (c *Container) prepareSnap(ctx context.Context) error {
 	timed, cancel := context.WithTimeoutCause(ctx, seedTime, fmt.Errorf("snapd was not ready after %v", seedTime))
 	defer cancel()
 	err := c.onHost(timed, "snap", "wait", "system", "seed.loaded")
-	if err == nil && c.cfg.Engine == LXD {
-		if _, statErr := os.Stat(snapLXD + "/server.key"); errors.Is(statErr, fs.ErrNotExist) {
-			err = c.onHost(timed, "lxd", "init", "--auto")
-		}
+	if err == nil && isFresh(c.cfg.Engine, snapLXD, sockets(Incus)) {
+		err = c.onHost(timed, "lxd", "init", "--auto")
 	}
 	if err == nil || ctx.Err() != nil {
 		return endedOr(ctx, err)
 	}
 	return &backends.HostFault{Err: fmt.Errorf("cannot prepare LXD: %w", err), Advice: "Check the snaps of the builder (snap changes, snap list)."}
+}
+
+// isFresh tells whether the snap of LXD, whose state is in a folder, is what is
+// going to be used, and was never set up. Where Incus is, auto takes that.
+func isFresh(engine, state string, incus []string) bool {
+	exists := func(path string) bool {
+		_, err := os.Stat(path)
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	if engine == Auto && slices.ContainsFunc(incus, exists) {
+		return false
+	}
+	return !exists(filepath.Join(state, "server.key"))
 }
 
 func (c *Container) onHost(ctx context.Context, argv ...string) error {
@@ -77,6 +89,12 @@ func (c *Container) hostNames(ctx context.Context) (hostname, fqdn string, err e
 func (c *Container) graphicsFiles(ctx context.Context) ([]string, error) {
 	if !slices.Contains(c.cfg.Constraints, "gpu-nvidia") {
 		return nil, nil
+	}
+	if c.cfg.Remote != "" {
+		return nil, &backends.HostFault{
+			Err:    errors.New("cannot use the graphics processor: the containers of this builder are on another machine"),
+			Advice: "Take the constraint gpu-nvidia from the builder, or use the engine of its own machine.",
+		}
 	}
 	out, err := backends.Output(ctx, c.host, backends.Command{
 		Argv: []string{containerCLI, "list"}, Env: []string{"LD_LIBRARY_PATH=/snap/lxd/current/lib"},

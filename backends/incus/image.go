@@ -228,7 +228,9 @@ func (c *Container) recommendPool(ctx context.Context) {
 	if c.server.engine == "LXD" {
 		program = "lxc"
 	}
-	c.cfg.Notice(fmt.Sprintf("The storage pool %q has the driver dir and unpacks the base image again for each build. "+
-		"With a copy-on-write pool builds start and end several seconds sooner: \"%s storage create fast btrfs size=50GiB\", "+
-		"and name it in the builder's configuration.", c.cfg.Pool, program))
+	c.cfg.Log.Warn("Storage pool without copy-on-write", "pool", c.cfg.Pool, "driver", pool.Driver)
+	c.cfg.Notice(fmt.Sprintf("The storage pool %q has the driver dir, which unpacks the base image again for each build. "+
+		"With a copy-on-write pool builds start and end several seconds sooner: run %q on the builder, "+
+		"and set \"pool = fast\" in the section [backend] of its configuration.",
+		c.cfg.Pool, program+" storage create fast btrfs size=50GiB"))
 }

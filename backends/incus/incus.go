@@ -32,6 +32,7 @@ import (
 const (
 	KindContainer = "container"
 	KindProfile   = "profile"
+	KindNetwork   = "container-network"
 )
 
 // Config says which engine to use, and how to make a container.
@@ -64,8 +65,9 @@ type Config struct {
 	// Constraints are those of the builder; "gpu-nvidia" has a meaning here.
 	Constraints []string
 	// Bridge is the network bridge of the container's eth0, HostAddress and
-	// Address are the addresses of both ends on it. Without a bridge the network
-	// is what the engine's profile "default" says.
+	// Address are the addresses of both ends on it. With Remote, the engine makes
+	// it; otherwise it is there. Without a bridge the network is what the engine's
+	// profile "default" says.
 	Bridge               string
 	HostAddress, Address netip.Prefix
 	// KeepImages is how many imported images are kept, and KeepImagesAge how
@@ -129,8 +131,7 @@ type Container struct {
 	fingerprint string
 
 	mu sync.Mutex
-	// made lists what was begun to be made: KindContainer, KindProfile. Guarded
-	// by mu.
+	// made lists the kinds of what was begun to be made. Guarded by mu.
 	made []string
 	// pending is the operation that makes the container. Guarded by mu.
 	pending string
@@ -186,13 +187,21 @@ func endedOr(ctx context.Context, err error) error {
 
 // begin records that something is about to be made.
 func (c *Container) begin(kind string) error {
-	if err := c.cfg.Record(kind, c.name); err != nil {
+	if err := c.cfg.Record(kind, c.nameOf(kind)); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.made = append(c.made, kind)
 	return nil
+}
+
+// nameOf is the name of what a build has one of.
+func (c *Container) nameOf(kind string) string {
+	if kind == KindNetwork {
+		return c.cfg.Bridge
+	}
+	return c.name
 }
 
 // has tells whether something was begun to be made and is not known to be gone.
@@ -207,7 +216,7 @@ func (c *Container) gone(kind string) error {
 	c.mu.Lock()
 	c.made = slices.DeleteFunc(c.made, func(k string) bool { return k == kind })
 	c.mu.Unlock()
-	return c.cfg.Done(kind, c.name)
+	return c.cfg.Done(kind, c.nameOf(kind))
 }
 
 // KillProcesses stops the container with force, since nothing less is sure to
@@ -248,16 +257,18 @@ func (c *Container) Stop(ctx context.Context) error {
 	return c.gone(KindContainer)
 }
 
-// Remove deletes the profile and the build directory, and the container if Stop
-// did not. The image is kept.
+// Remove deletes the profile, the network and the build directory, and the
+// container if Stop did not. The image is kept.
 func (c *Container) Remove(ctx context.Context) error {
 	errs := []error{c.Stop(ctx)}
-	if errs[0] == nil && c.has(KindProfile) {
-		err := deleteProfile(ctx, c.server, c.name)
-		if err == nil {
-			err = c.gone(KindProfile)
+	for _, kind := range []string{KindProfile, KindNetwork} {
+		if errs[0] != nil || !c.has(kind) {
+			continue // what uses it is still there
 		}
-		errs = append(errs, err)
+		errs[0] = remove(ctx, c.server, kind, c.nameOf(kind))
+		if errs[0] == nil {
+			errs = append(errs, c.gone(kind))
+		}
 	}
 	if c.cfg.BuildDir != "" {
 		errs = append(errs, backends.MarkHostFault(os.RemoveAll(c.cfg.BuildDir)))
@@ -273,11 +284,18 @@ func Clean(ctx context.Context, cfg Config, kind, name string) error {
 	if err != nil {
 		return endedOr(ctx, err)
 	}
+	return remove(ctx, server, kind, name)
+}
+
+// remove deletes a thing of a kind. One that is missing is fine.
+func remove(ctx context.Context, s *server, kind, name string) error {
 	switch kind {
 	case KindContainer:
-		return deleteContainer(ctx, server, name)
+		return deleteContainer(ctx, s, name)
 	case KindProfile:
-		return deleteProfile(ctx, server, name)
+		return deleteProfile(ctx, s, name)
+	case KindNetwork:
+		return deleteNetwork(ctx, s, name)
 	}
 	return fmt.Errorf("cannot clean up %s %q: unknown kind", kind, name)
 }

@@ -35,6 +35,9 @@ func engines() map[string][2]string {
 type place struct {
 	engine, socket, cli, pool string
 	dir                       string
+	env                       []string // of cli
+	// change makes a configuration that of a special place; nil for the others.
+	change func(*incus.Config)
 
 	mu      sync.Mutex // guards the fields below
 	n       int
@@ -70,7 +73,7 @@ func newPlace(tb testing.TB, engine string) *place {
 func (p *place) try(tb testing.TB, args ...string) (string, error) {
 	tb.Helper()
 	out, err := backends.Output(context.WithoutCancel(tb.Context()), backends.Host{},
-		backends.Command{Argv: append([]string{p.cli}, args...), Stderr: io.Discard})
+		backends.Command{Argv: append([]string{p.cli}, args...), Env: p.env, Stderr: io.Discard})
 	return string(out), err
 }
 
@@ -89,8 +92,8 @@ func (p *place) leftNothing(tb testing.TB) {
 	if len(p.ledger) > 0 {
 		tb.Errorf("still in the ledger: %s", p.ledger)
 	}
-	for _, what := range []string{"list", "profile list"} {
-		if out := p.client(tb, append(strings.Fields(what), "--format", "csv")...); strings.Contains(out, "incustest") {
+	for _, what := range []string{"list", "profile list", "network list"} {
+		if out := p.client(tb, append(strings.Fields(what), "--format", "csv")...); strings.Contains(out, "incustest") || strings.Contains(out, "builds of lpbuildd") {
 			tb.Errorf("left behind (%s): %s", what, out)
 		}
 	}
@@ -104,7 +107,7 @@ func (p *place) config(tb testing.TB) incus.Config {
 	p.n++
 	dir := filepath.Join(p.dir, fmt.Sprintf("build-%d", p.n))
 	check(tb, os.Mkdir(dir, 0o750))
-	return incus.Config{
+	cfg := incus.Config{
 		Engine: p.engine, Socket: p.socket, Pool: p.pool, Instance: "incustest",
 		BuildID: fmt.Sprintf("%s-%d", tb.Name(), p.n), BuildDir: dir, Series: "noble", Arch: "amd64", KeepImages: 50,
 		Record: func(kind, name string) error {
@@ -125,6 +128,10 @@ func (p *place) config(tb testing.TB) incus.Config {
 			p.notices = append(p.notices, line)
 		},
 	}
+	if p.change != nil {
+		p.change(&cfg)
+	}
+	return cfg
 }
 
 func (p *place) container(tb testing.TB) *incus.Container {

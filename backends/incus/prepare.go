@@ -40,7 +40,7 @@ func (c *Container) prepareFiles(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	resolvers, err := hostResolvers(c.cfg.HostAddress)
+	resolvers, err := c.resolvers()
 	if err != nil {
 		return err
 	}
@@ -129,6 +129,15 @@ const (
 	stubResolver   = "/run/systemd/resolve/stub-resolv.conf"
 	directResolver = "/run/systemd/resolve/resolv.conf"
 )
+
+// resolvers is the container's resolv.conf. On another machine, those of this one
+// mean nothing.
+func (c *Container) resolvers() (string, error) {
+	if c.cfg.Remote != "" {
+		return resolvConf("", c.cfg.HostAddress), nil
+	}
+	return hostResolvers(c.cfg.HostAddress)
+}
 
 // hostResolvers is the host's resolv.conf for use in the container.
 func hostResolvers(bridge netip.Prefix) (string, error) {

@@ -33,6 +33,9 @@ func (c *Container) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := c.makeNetwork(ctx); err != nil {
+		return err
+	}
 	if err := c.makeProfile(ctx, graphics); err != nil {
 		return err
 	}

@@ -205,6 +205,30 @@ func TestUpstartOverride(t *testing.T) {
 	}
 }
 
+func TestTheSnapOfLXDIsSetUpOnce(t *testing.T) {
+	dir := t.TempDir()
+	used, socket := filepath.Join(dir, "used"), filepath.Join(dir, "socket")
+	for _, path := range []string{filepath.Join(used, "server.key"), socket} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o750), os.WriteFile(path, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		what, engine, state string
+		incus               []string
+		want                bool
+	}{
+		{"LXD is wanted", LXD, dir, []string{socket}, true},
+		{"LXD is wanted and set up", LXD, used, nil, false},
+		{"nothing else is there", Auto, dir, []string{filepath.Join(dir, "none")}, true},
+		{"Incus is there", Auto, dir, []string{filepath.Join(dir, "none"), socket}, false},
+	} {
+		if got := isFresh(tt.engine, tt.state, tt.incus); got != tt.want {
+			t.Errorf("%s: got %v", tt.what, got)
+		}
+	}
+}
+
 func TestResolvers(t *testing.T) {
 	host, _ := addresses()
 	for _, tt := range []struct {

@@ -103,7 +103,7 @@ func BenchmarkTail(b *testing.B) {
 		b.SetBytes(2048)
 		b.ReportAllocs()
 		for b.Loop() {
-			_ = buildlog.StatusTail(path, true)
+			_ = statusTail(path, true)
 		}
 	})
 }

@@ -92,13 +92,6 @@ func (t *Tailer) drop() {
 	t.file, t.tail, t.size = nil, nil, 0
 }
 
-// StatusTail is the Tail of a Tailer that is used once.
-func StatusTail(path string, private bool) []byte {
-	t := NewTailer(path, private)
-	defer t.Close()
-	return t.Tail()
-}
-
 // readTail is at most the last n bytes of the file.
 func readTail(f *os.File, n int64) ([]byte, error) {
 	info, err := f.Stat()

@@ -9,6 +9,13 @@ import (
 	"lpbuildd/buildd/buildlog"
 )
 
+// statusTail asks a Tailer once.
+func statusTail(path string, private bool) []byte {
+	t := buildlog.NewTailer(path, private)
+	defer t.Close()
+	return t.Tail()
+}
+
 func TestPublicTailIsTheLast2048Bytes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "buildlog")
 	log := strings.Repeat("abcdefghijklmno\n", 256)
@@ -16,7 +23,7 @@ func TestPublicTailIsTheLast2048Bytes(t *testing.T) {
 		if err := os.WriteFile(path, []byte(log[:size]), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := string(buildlog.StatusTail(path, false)); got != log[size-want:size] {
+		if got := string(statusTail(path, false)); got != log[size-want:size] {
 			t.Errorf("of %d bytes: got %d bytes, want the last %d", size, len(got), want)
 		}
 	}
@@ -40,7 +47,7 @@ func TestPrivateTail(t *testing.T) {
 			if err := os.WriteFile(path, []byte(c.log), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if got := string(buildlog.StatusTail(path, true)); got != c.want {
+			if got := string(statusTail(path, true)); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
@@ -87,11 +94,11 @@ func TestTailerFollowsTheFile(t *testing.T) {
 func TestTailIsEmptyWithoutAFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "none")
 	for _, private := range []bool{false, true} {
-		if got := buildlog.StatusTail(path, private); got == nil || len(got) != 0 {
+		if got := statusTail(path, private); got == nil || len(got) != 0 {
 			t.Errorf("got %q", got)
 		}
 	}
-	if got := buildlog.StatusTail(t.TempDir(), true); got == nil || len(got) != 0 {
+	if got := statusTail(t.TempDir(), true); got == nil || len(got) != 0 {
 		t.Errorf("of a folder: got %q", got)
 	}
 }

@@ -42,6 +42,8 @@ const (
 	Container Kind = "container"
 	// Profile is a profile of the engine.
 	Profile Kind = "profile"
+	// Network is a network that the engine of another machine made.
+	Network Kind = "container-network"
 	// Result is an entry of the file cache that belongs to a build without an
 	// outcome.
 	Result Kind = "result"

@@ -56,11 +56,32 @@ func (t *tester) homeFolder(context.Context) Finding {
 	return ok("%s belongs to %s", home, t.Owner.Username)
 }
 
+// helpers checks that the daemon's user can have root do what it needs.
+func (t *tester) helpers(ctx context.Context) Finding {
+	switch {
+	case t.Owner.Uid == "0":
+		return ok("not needed, as the daemon runs as root")
+	case t.Helper != "":
+		return t.helperSocket()
+	}
+	return t.sudoRule(ctx)
+}
+
+// helperSocket checks that the daemon's user may connect to the helper service.
+func (t *tester) helperSocket() Finding {
+	var st unix.Stat_t
+	if err := unix.Stat(t.Helper, &st); err != nil {
+		return failed(fmt.Sprintf("%s: %v", t.Helper, err), "Start the socket: systemctl start lpbuildd-helper.socket")
+	}
+	if fmt.Sprint(st.Uid) != t.Owner.Uid {
+		return failed(fmt.Sprintf("%s belongs to the uid %d", t.Helper, st.Uid),
+			fmt.Sprintf("Say in lpbuildd-helper.socket that it is for %s (SocketUser=), and restart it.", t.Owner.Username))
+	}
+	return ok("%s may ask at %s", t.Owner.Username, t.Helper)
+}
+
 // sudoRule asks sudo, as the daemon's user, for each of the helpers.
 func (t *tester) sudoRule(ctx context.Context) Finding {
-	if t.Owner.Uid == "0" {
-		return ok("not needed, as the daemon runs as root")
-	}
 	rule := fmt.Sprintf("%s ALL=(root) NOPASSWD: %s", t.Owner.Username, t.Program+" "+strings.Join(t.Verbs, ", "+t.Program+" "))
 	advice := "Write this into a file in /etc/sudoers.d: " + rule
 	for _, verb := range t.Verbs {

@@ -49,8 +49,12 @@ func (t *tester) newPrivate(ctx context.Context) (*private, error) {
 	ended := make(chan error, 1)
 	host := t.owner
 	host.Home, host.Dir = p.home(), p.home()
+	env := append(configuring(os.Environ()), "LANG=C.UTF-8")
+	if t.Helper != "" {
+		env = append(env, t.HelperVariable+"="+t.Helper)
+	}
 	go func() {
-		err := host.Run(ctx, backends.Command{Argv: p.command(), Env: append(configuring(os.Environ()), "LANG=C.UTF-8"), Stderr: w})
+		err := host.Run(ctx, backends.Command{Argv: p.command(), Env: env, Stderr: w})
 		ended <- err
 		_ = w.CloseWithError(io.EOF)
 	}()

@@ -49,8 +49,13 @@ type Builder struct {
 	// it the configuration of this builder.
 	Program string
 	Config  []string
-	// Verbs are the subcommands that its user starts through sudo.
-	Verbs []string
+	// Verbs are the subcommands that its user has root do: through the socket
+	// Helper, or through sudo where that is "".
+	Verbs  []string
+	Helper string
+	// HelperVariable is the variable of the environment that tells a daemon of the
+	// socket.
+	HelperVariable string
 	// Settings are what its supervisors get; Home is the daemon's HOME.
 	Settings job.Settings
 	Arch     string
@@ -82,7 +87,7 @@ func checks() []check {
 	return []check{
 		{"build user", (*tester).buildUser},
 		{"home folder", (*tester).homeFolder},
-		{"sudo rule", (*tester).sudoRule},
+		{"helpers", (*tester).helpers},
 		{"sbuild", (*tester).sbuild},
 		{"shipped files", (*tester).shippedFiles},
 		{"disk", (*tester).disk},

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -57,9 +58,18 @@ func TestChecks(t *testing.T) {
 			b.Settings.Home = link
 		}, Failed, "is no folder"},
 		{"home folder", "of somebody else", func(_ *testing.T, b *tester) { b.Owner = &user.User{Uid: "12345", Username: "else"} }, Failed, "chown else"},
-		{"sudo rule", "of root", func(_ *testing.T, b *tester) { b.Owner = &user.User{Uid: "0"} }, OK, "not needed"},
-		{"sudo rule", "without sudo", func(_ *testing.T, b *tester) { b.Owner, b.owner.Path = &user.User{Uid: "12345"}, "/nonexistent" }, Failed, "Install the package"},
-		{"sudo rule", "that is missing", func(t *testing.T, b *tester) {
+		{"helpers", "of root", func(_ *testing.T, b *tester) { b.Owner = &user.User{Uid: "0"} }, OK, "not needed"},
+		{"helpers", "without sudo", func(_ *testing.T, b *tester) { b.Owner, b.owner.Path = &user.User{Uid: "12345"}, "/nonexistent" }, Failed, "Install the package"},
+		{"helpers", "whose socket is missing", func(_ *testing.T, b *tester) {
+			b.Owner, b.Helper = &user.User{Uid: "12345"}, "/nonexistent"
+		}, Failed, "systemctl start lpbuildd-helper.socket"},
+		{"helpers", "whose socket is somebody else's", func(_ *testing.T, b *tester) {
+			b.Owner, b.Helper = &user.User{Uid: "12345", Username: "builder"}, "/dev/null"
+		}, Failed, "SocketUser="},
+		{"helpers", "behind a socket", func(t *testing.T, b *tester) {
+			b.Owner, b.Helper = &user.User{Uid: ownedFile(t, b.Settings.FileCache+"/socket")}, b.Settings.FileCache+"/socket"
+		}, OK, "may ask at"},
+		{"helpers", "that is missing", func(t *testing.T, b *tester) {
 			b.Owner, b.owner.Path = &user.User{Uid: "12345", Username: "builder"}, refusing(t)
 		}, Failed, "Write this into a file in /etc/sudoers.d: builder ALL=(root) NOPASSWD: /bin/false supervise, /bin/false stock"},
 		{"sbuild", "that is missing", func(_ *testing.T, b *tester) { b.owner.Path = "/nonexistent" }, Failed, "sbuild"},
@@ -226,4 +236,19 @@ func TestTheShelfServesWhatIsOnIt(t *testing.T) {
 			t.Errorf("%s: %d, want %d", path, w.Code, want)
 		}
 	}
+}
+
+// ownedFile makes a file, and returns the uid of its owner, who is not root in any
+// case.
+func ownedFile(t *testing.T, path string) string {
+	t.Helper()
+	touch(t, path)
+	if os.Geteuid() != 0 {
+		return strconv.Itoa(os.Geteuid())
+	}
+	const nobody = 65534
+	if err := os.Chown(path, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	return strconv.Itoa(nobody)
 }

@@ -43,7 +43,10 @@ func (b *build) openArchives(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	listen, allow := b.archivesAddress()
+	listen, allow, err := b.archivesAddress(ctx)
+	if err != nil {
+		return err
+	}
 	b.archives, err = proxy.StartArchives(context.WithoutCancel(ctx), proxy.ArchivesConfig{
 		Credentials: b.credentials, Sources: b.common.Archives, Upstream: upstream, Listen: listen, Allow: allow, Log: b.log,
 	})
@@ -66,13 +69,13 @@ func (b *build) openArchives(ctx context.Context) error {
 }
 
 // archivesAddress is where the proxy for archives listens, and who may use it.
-func (b *build) archivesAddress() (listen netip.AddrPort, allow []netip.Prefix) {
+func (b *build) archivesAddress(ctx context.Context) (listen netip.AddrPort, allow []netip.Prefix, err error) {
 	if c, ok := b.target.(*container); ok {
-		address, allow := c.addresses()
-		return netip.AddrPortFrom(address, archivesPort(b.request.Settings)), allow
+		address, allow, err := c.addresses(ctx)
+		return netip.AddrPortFrom(address, archivesPort(b.request.Settings)), allow, err
 	}
 	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	return netip.AddrPortFrom(loopback, 0), []netip.Prefix{netip.PrefixFrom(loopback, loopback.BitLen())}
+	return netip.AddrPortFrom(loopback, 0), []netip.Prefix{netip.PrefixFrom(loopback, loopback.BitLen())}, nil
 }
 
 // closeArchives ends the proxy for archives, if there is one.

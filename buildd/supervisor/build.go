@@ -190,7 +190,11 @@ func (b *build) parse() error {
 	if b.common.BuildURL != "" {
 		b.say("%s", b.common.BuildURL)
 	}
-	if b.builder, err = b.typ.New(args, keys(b.request.Files)); err != nil {
+	files := keys(b.request.Files)
+	if err = builders.CheckFiles(files); err != nil {
+		return err
+	}
+	if b.builder, err = b.typ.New(args, files); err != nil {
 		return err
 	}
 	if b.typ.Proxy {
@@ -218,7 +222,7 @@ func (b *build) openCache() (err error) {
 // directory) and opens the ledger of this one.
 func (b *build) openLedger(ctx context.Context) (err error) {
 	path := filepath.Join(b.dir, job.LedgerName)
-	undo := undo(ctx, b.dir)
+	undo := undo(ctx, b.dir, b.daemon)
 	// That build had an outcome, or they were removed long ago: what has such a
 	// name now may be an input of this one.
 	undo[ledger.Result] = func(string) error { return nil }

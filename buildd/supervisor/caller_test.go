@@ -70,7 +70,7 @@ func TestOnlyTheCallersOwnFoldersAndUser(t *testing.T) {
 		if _, err := workingFolder(); err == nil {
 			t.Error("another's folder was accepted")
 		}
-		if err := Cleanup(t.Context()); err == nil {
+		if err := Cleanup(t.Context(), slog.New(slog.DiscardHandler)); err == nil {
 			t.Error("another's folder was cleaned")
 		}
 		if err := EmptyTrash(t.Context(), 0, slog.New(slog.DiscardHandler)); err == nil {
@@ -96,7 +96,7 @@ func TestCleanupUndoesAndForgets(t *testing.T) {
 	}
 	t.Chdir(r.dir)
 	for range 2 {
-		if err := Cleanup(t.Context()); err != nil {
+		if err := Cleanup(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,7 +80,7 @@ func TestCleanupLeavesWhatAnotherBuilderHasTakenOver(t *testing.T) {
 			t.Cleanup(func() { _ = other.Close() })
 		}
 		t.Chdir(r.dir)
-		if err := Cleanup(t.Context()); err != nil {
+		if err := Cleanup(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
 			t.Fatal(err)
 		}
 		for _, path := range []string{r.home, file} {

@@ -23,13 +23,13 @@ import (
 // Cleanup kills the supervisor whose folder is the working directory, if it
 // still runs, and undoes what stands in its ledger. It may be called at any
 // time and any number of times.
-func Cleanup(ctx context.Context) error {
+func Cleanup(ctx context.Context, log *slog.Logger) error {
 	dir, err := workingFolder()
 	if err != nil {
 		return err
 	}
 	path := filepath.Join(dir, job.LedgerName)
-	if err := errors.Join(killSupervisor(ctx), ledger.Clean(path, undo(ctx, dir))); err != nil {
+	if err := errors.Join(killSupervisor(ctx), ledger.Clean(path, undo(ctx, dir, log))); err != nil {
 		return err
 	}
 	cgroup.Sweep()
@@ -65,7 +65,7 @@ func EmptyTrash(ctx context.Context, need int64, log *slog.Logger) error {
 }
 
 // undo says, by kind, how an entry of the ledger is undone.
-func undo(ctx context.Context, dir string) map[ledger.Kind]func(string) error {
+func undo(ctx context.Context, dir string, log *slog.Logger) map[ledger.Kind]func(string) error {
 	discarded := func(path string) error { return discard(dir, path) }
 	removed := removeFile
 	if takenOver(dir) {
@@ -75,10 +75,11 @@ func undo(ctx context.Context, dir string) map[ledger.Kind]func(string) error {
 	return map[ledger.Kind]func(string) error{
 		ledger.Directory: discarded,
 		ledger.File:      removed,
-		ledger.Token:     func(id string) error { return undoToken(ctx, id) },
+		ledger.Token:     func(id string) error { return undoToken(ctx, id, log) },
 		ledger.Bridge:    func(name string) error { return undoBridge(ctx, name) },
 		ledger.Container: undoContainer(ctx, dir, incus.KindContainer),
 		ledger.Profile:   undoContainer(ctx, dir, incus.KindProfile),
+		ledger.Network:   undoContainer(ctx, dir, incus.KindNetwork),
 		ledger.Result:    func(sum string) error { return undoResult(dir, sum) },
 	}
 }

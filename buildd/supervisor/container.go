@@ -20,6 +20,8 @@ type container struct {
 	*incus.Container
 	network bridge.Config
 	link    *bridge.Bridge // from Start to Stop
+	// remote says that the engine is on another machine, and makes the network.
+	remote bool
 }
 
 // newContainer makes a container target, without touching anything yet.
@@ -28,7 +30,7 @@ func newContainer(b *build) (target, error) {
 	if err := job.WriteFile(filepath.Join(b.dir, containerName), b.request.Settings.Container); err != nil {
 		return nil, err
 	}
-	c := &container{network: network(b)}
+	c := &container{network: network(b), remote: b.request.Settings.Container.Remote != ""}
 	cfg := engine(b.request.Settings.Container)
 	cfg.BuildID, cfg.BuildDir = b.request.BuildID, b.home
 	cfg.Series, cfg.Arch, cfg.Constraints = b.common.Series, b.common.ArchTag, b.common.Constraints
@@ -75,6 +77,9 @@ func (c *container) Root() string { return "" }
 
 // Start makes the network, then starts the container.
 func (c *container) Start(ctx context.Context) (err error) {
+	if c.remote {
+		return c.Container.Start(ctx)
+	}
 	if c.link, err = bridge.Start(ctx, c.network); err != nil {
 		return err
 	}
@@ -91,9 +96,12 @@ func (c *container) Stop(ctx context.Context) error {
 }
 
 // addresses are where the local proxy of a build listens, and who may use it.
-func (c *container) addresses() (listen netip.Addr, allow []netip.Prefix) {
+func (c *container) addresses(ctx context.Context) (listen netip.Addr, allow []netip.Prefix, err error) {
+	if c.remote {
+		return c.Way(ctx)
+	}
 	build := c.network.ContainerAddress().Addr()
-	return c.network.HostAddress().Addr(), []netip.Prefix{netip.PrefixFrom(build, build.BitLen())}
+	return c.network.HostAddress().Addr(), []netip.Prefix{netip.PrefixFrom(build, build.BitLen())}, nil
 }
 
 // containerName is the file in the build's folder that tells Cleanup how the

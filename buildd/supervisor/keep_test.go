@@ -197,7 +197,7 @@ func TestADeathWhileATargetIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Chdir(r.dir)
-	if err := Cleanup(t.Context()); err != nil {
+	if err := Cleanup(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	if entries, err := os.ReadDir(r.records().Dir()); err != nil || len(entries) != 0 {

@@ -3,8 +3,10 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"lpbuildd/buildd/ledger"
@@ -56,17 +58,21 @@ func (b *build) revoke(ctx context.Context) {
 	}
 }
 
-// undoToken revokes a token that a dead build left behind.
-func undoToken(ctx context.Context, id string) error {
+// undoToken revokes a token that a dead build left behind. As at the end of every
+// build, one attempt is all there is; what goes wrong is told.
+func undoToken(ctx context.Context, id string, log *slog.Logger) error {
+	build := id[:max(0, strings.LastIndexByte(id, '/'))] // the rest is the key
 	token, err := proxy.Unpark(id)
 	if err != nil {
-		// Gone with a reboot; tokens end by themselves.
+		// Gone with a restart of the machine: it is on no disk.
+		log.Warn("Cannot revoke the proxy token of a dead build, which stays valid until it expires", "build_id", build, "error", err)
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, undoLimit)
 	defer cancel()
-	// As at the end of every build, one attempt is all there is.
-	_ = token.Revoke(ctx, nil)
+	if err := token.Revoke(ctx, nil); err != nil {
+		log.Warn("Cannot revoke the proxy token of a dead build", "build_id", build, "user", token.User(), "error", err)
+	}
 	return proxy.Forget(id)
 }
 
@@ -81,7 +87,10 @@ func (b *build) withProxy(ctx context.Context, f func(builders.Env) error) error
 	if err != nil {
 		return fmt.Errorf("proxy_url: %w", err)
 	}
-	address, allow := c.addresses()
+	address, allow, err := c.addresses(ctx)
+	if err != nil {
+		return err
+	}
 	port := proxyPort(b.request.Settings)
 	p, err := proxy.Start(ctx, proxy.Config{
 		Upstream: upstream, Listen: netip.AddrPortFrom(address, port), Allow: allow, Log: b.log,
@@ -96,7 +105,6 @@ func (b *build) withProxy(ctx context.Context, f func(builders.Env) error) error
 			b.daemon.Warn("Cannot close the proxy of the build", "error", err)
 		}
 	}()
-	host, portText := address.String(), strconv.Itoa(int(port))
-	env.Proxy = &builders.Proxy{URL: "http://" + host + ":" + portText + "/", Host: host, Port: portText}
+	env.Proxy = &builders.Proxy{URL: "http://" + p.Addr().String() + "/", Host: address.String(), Port: strconv.Itoa(int(port))}
 	return f(env)
 }

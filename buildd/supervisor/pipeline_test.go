@@ -486,3 +486,20 @@ func TestAFailedGatherKeepsWhatItHas(t *testing.T) {
 type broken struct{ err error }
 
 func (b broken) Read([]byte) (int, error) { return 0, b.err }
+
+func TestOnlyAnImageThatIsThereCanBeBroken(t *testing.T) {
+	for want, there := range map[string]bool{"CHROOTFAIL": true, "BUILDERFAIL": false} {
+		t.Run(want, func(t *testing.T) {
+			r := newRig(t)
+			r.target.Fail("create", errors.New("cannot unpack it"))
+			if there {
+				if err := os.WriteFile(filepath.Join(r.request.Settings.FileCache, r.request.Image), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if o := r.run(); o.Status != want || o.Stage != "unpack" || strings.Contains(o.Cause, "has vanished") == there {
+				t.Errorf("the outcome is %+v", o)
+			}
+		})
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -122,8 +123,20 @@ func prep(ctx context.Context, b *build) error {
 	return b.reportHost(ctx)
 }
 
+// unpack makes the target. An image that has vanished since the request was
+// accepted is not the image's fault.
 func unpack(ctx context.Context, b *build) error {
-	return b.target.Create(ctx, backends.Image{Path: b.imagePath(), SHA1: b.request.Image, Type: b.common.ImageType})
+	err := b.target.Create(ctx, backends.Image{Path: b.imagePath(), SHA1: b.request.Image, Type: b.common.ImageType})
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if _, statErr := os.Lstat(b.imagePath()); errors.Is(statErr, fs.ErrNotExist) {
+		return &backends.HostFault{
+			Err:    fmt.Errorf("the base image has vanished from the file cache: %w", err),
+			Advice: "Let nothing but the builder delete files in its file cache; the build can be tried again.",
+		}
+	}
+	return err
 }
 
 func start(ctx context.Context, b *build) error { return b.target.Start(ctx) }

@@ -31,7 +31,7 @@ func (b *build) teardown(ctx context.Context, failure error) error {
 	b.closeArchives(ctx)
 	errs = append(errs, b.undoFiles())
 	switch {
-	case b.common.FastCleanup, b.foreign:
+	case b.common.FastCleanup && b.resets(), b.foreign:
 		return errors.Join(errs...)
 	case b.stuckIn == "unpack" || b.stuckIn == "start":
 		// The target is still in the hands of that stage. Its mounts end with the
@@ -52,6 +52,13 @@ func (b *build) teardown(ctx context.Context, failure error) error {
 	}
 	b.timings = append(b.timings, timing{stage: "cleanup", took: time.Since(began)})
 	return errors.Join(append(errs, err)...)
+}
+
+// resets says whether the target goes with the reset of this machine, on which
+// fast clean-up relies.
+func (b *build) resets() bool {
+	c, inContainer := b.target.(*container)
+	return !inContainer || !c.remote
 }
 
 // reached says whether a stage began.

@@ -39,14 +39,14 @@ func TestCommands(t *testing.T) {
 		{name: "status for programs", status: waiting, args: []string{"status", "--json"}, stdout: `{"state":"WAITING","build_id":"B-1","outcome":"DEPFAIL","dependencies":"a (\u003e= 1)"}` + "\n"},
 		{name: "abort", status: building, args: []string{"abort"}, stderr: "The builder aborts the build; 'lpbuild watch' shows when that is done.\n"},
 		{name: "abort and wait", status: building, args: []string{"abort", "--wait"}, stderr: "ABORTED: the build was aborted\n"},
-		{name: "abort of nothing", args: []string{"abort"}, code: 1, stderr: "lpbuild: the builder refused: cannot do abort() while IDLE\n"},
-		{name: "abort of nothing, with patience", args: []string{"abort", "--wait"}, code: 1, stderr: "lpbuild: the builder refused: cannot do abort() while IDLE\n"},
+		{name: "abort of nothing", args: []string{"abort"}, code: 1, stderr: "lpbuild: the builder refused: abort() needs a builder that is BUILDING or ABORTING, this one is IDLE: there is no build\n"},
+		{name: "abort of nothing, with patience", args: []string{"abort", "--wait"}, code: 1, stderr: "lpbuild: the builder refused: abort() needs a builder that is BUILDING or ABORTING, this one is IDLE: there is no build\n"},
 		{name: "clean", status: waiting, args: []string{"clean"}, stderr: "The builder is idle.\n"},
 		{name: "clean for programs", status: waiting, args: []string{"clean", "--json"}, stdout: `{"event":"cleaned"}` + "\n"},
 		{
 			name: "errors for programs", args: []string{"clean", "--json"}, code: 1,
-			stdout: `{"event":"error","error":"the builder refused: cannot do clean() while IDLE","exit_code":1}` + "\n",
-			stderr: "lpbuild: the builder refused: cannot do clean() while IDLE\n",
+			stdout: `{"event":"error","error":"the builder refused: clean() needs a builder that is WAITING, this one is IDLE: there is no build","exit_code":1}` + "\n",
+			stderr: "lpbuild: the builder refused: clean() needs a builder that is WAITING, this one is IDLE: there is no build\n",
 		},
 		{name: "watch of nothing", args: []string{"watch"}, code: 1, stderr: "lpbuild: the builder is idle, there is nothing to watch\n"},
 		{
@@ -59,6 +59,18 @@ func TestCommands(t *testing.T) {
 			stderr: "lpbuild: the builder has lost build B-1\n",
 		},
 		{name: "fetch from an idle builder", args: []string{"fetch"}, code: 1, stderr: "lpbuild: the builder is IDLE: there are results only after a build; 'lpbuild watch' waits for its end\n"},
+		{
+			name: "nothing to ensure", args: []string{"ensure"}, code: 1,
+			stderr: "lpbuild: requires at least 1 arg(s), only received 0\nUsage: lpbuild ensure FILE|URL... [flags]\nSee 'lpbuild ensure --help'.\n",
+		},
+		{
+			name: "a file that is not there", args: []string{"ensure", "/no/such/file"}, code: 1,
+			stderr: "lpbuild: cannot give the builder /no/such/file: stat /no/such/file: no such file or directory\n",
+		},
+		{
+			name: "a source that is not there", args: []string{"run", "--image", "x", "/no/such.dsc"}, code: 1,
+			stderr: "lpbuild: cannot read the source package: open /no/such.dsc: no such file or directory\n",
+		},
 		{name: "build with a bad file", args: []string{"build", "snap", "00", "x"}, code: 1, stderr: "lpbuild: \"x\" is no file: want NAME=SHA1\n"},
 		{name: "build without its image", args: []string{"build", "snap", "00"}, code: 1, stderr: "lpbuild: the base image 00 is not in the file cache; give it to the builder with 'lpbuild ensure'\n"},
 		{name: "build of an unknown type", args: []string{"build", "unknown", "00"}, code: 1, stderr: "lpbuild: unknown build type \"unknown\", known are binarypackage, "},

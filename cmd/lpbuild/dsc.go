@@ -18,7 +18,7 @@ const largestDSC = 4 << 20
 func readSource(ctx context.Context, path string) ([]localFile, error) {
 	dsc, err := hashFile(ctx, path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot read the source package: %w", err)
 	}
 	if !strings.HasSuffix(dsc.name, ".dsc") || dsc.size > largestDSC {
 		return nil, fmt.Errorf("cannot build %s: want a Debian source package, a file that ends in .dsc", path)

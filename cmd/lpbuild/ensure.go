@@ -91,7 +91,7 @@ func (a *app) ensureFiles(ctx context.Context, c *rpc.Client, args []string, o e
 	for _, arg := range args {
 		f, err := cache.hash(ctx, arg)
 		if err != nil {
-			return err
+			return fmt.Errorf("cannot give the builder %s: %w", arg, err)
 		}
 		files = append(files, f)
 	}

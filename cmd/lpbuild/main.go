@@ -92,7 +92,20 @@ Exit codes:
 		a.abortCommand(), a.cleanCommand(), a.fetchCommand(), a.runCommand())
 	root.AddCommand(manpages.Book{Section: 1, SeeAlso: []string{"lpbuildd(8)"}}.NewCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true // the package has them
+	for _, c := range root.Commands() {
+		c.Args = explained(c.Args)
+	}
 	return root
+}
+
+// explained adds to a complaint about the number of arguments what they are.
+func explained(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return fmt.Errorf("%w\nUsage: %s\nSee '%s --help'.", err, cmd.UseLine(), cmd.CommandPath()) //nolint:revive,staticcheck // a sentence for people
+		}
+		return nil
+	}
 }
 
 // client makes the client for the builder. It does not connect yet.

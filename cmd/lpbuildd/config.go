@@ -168,6 +168,10 @@ func loadConfig(flags *pflag.FlagSet, environ func(string) (string, bool)) (conf
 	}
 	if c.Instance == "" {
 		c.Instance = instanceOf(l.path)
+		if host, err := os.Hostname(); err == nil && c.ContainerRemote != "" {
+			// Builders of several machines meet there.
+			c.Instance = instanceOf(l.path + "-" + host)
+		}
 	}
 	if l.noFile != nil && len(l.problems) > 0 {
 		l.fail(fmt.Errorf("there is no configuration file: %w", l.noFile))

@@ -207,6 +207,23 @@ allow = 10.1.2.3/8, 192.0.2.7
 	}
 }
 
+func TestBuildersThatShareAnEngineHaveTheNamesOfTheirMachines(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Skip(err)
+	}
+	const here, there = "[builder]\narchitecturetag = i386\nfilecache = /\nbindport = 1\n", "[backend]\nremote = https://engine.example\n"
+	for text, want := range map[string]string{
+		here:                            "buildd-conf",
+		here + there:                    instanceOf("buildd-conf-" + host),
+		here + there + "instance = x\n": "x",
+	} {
+		if c, _, err := load(t, text, nil); err != nil || c.Instance != want {
+			t.Errorf("%s: got %q, %v; want %q", text, c.Instance, err, want)
+		}
+	}
+}
+
 func TestLoadConfigReportsAllErrorsAtOnce(t *testing.T) {
 	_, origins, err := load(t, `[builder]
 filecache = /nonexistent/cache

@@ -27,18 +27,16 @@ func TestContainers(t *testing.T) {
 		t.Run(engine.name, func(t *testing.T) {
 			r := newRig(t, f, engine.name, engine.cli)
 			r.adopt()
-			for _, part := range []struct {
-				name string
-				run  func(*rig)
-			}{
+			for _, part := range append([]part{
 				{"the session of the documentation builds an image", (*rig).ociSession},
 				{"the session of the documentation builds a snap", (*rig).snapSession},
 				{"an image through the proxy", (*rig).ociThroughProxy},
 				{"an abort", (*rig).abortBuild},
+				{"a build that uses too much memory", (*rig).outOfMemory},
 				{"a container that is killed", (*rig).containerKilled},
 				{"a daemon that is killed", (*rig).daemonKilled},
 				{"a supervisor that is killed", (*rig).supervisorKilled},
-			} {
+			}, typeParts(engine.name)...) {
 				t.Run(part.name, func(t *testing.T) {
 					began := time.Now()
 					part.run(r.within(t))
@@ -221,6 +219,28 @@ func (r *rig) containerKilled() {
 	r.checkNoContainer()
 	r.rests()
 	r.checkRevoked(r.t(), tk)
+}
+
+// outOfMemory uses up the memory of a container beside the build in it.
+func (r *rig) outOfMemory() {
+	r.configure(r.config + "[limits]\nmemory = 700M\n")
+	r.reload("limits.memory")
+	r.slow("greedy", "snap", r.token(r.t(), r.id("greedy")))
+	names := r.containers(r.t())
+	if len(names) != 1 {
+		r.t().Fatalf("the containers are %q", names)
+	}
+	hog := exec.CommandContext(r.t().Context(), r.cli, "exec", names[0], "--", "python3", "-c", "x = b'x' * (1 << 30)")
+	if out, err := hog.CombinedOutput(); err == nil {
+		r.t().Errorf("there is no limit: %s", out)
+	}
+	end := "for p in /proc/[0-9]*; do if grep -q 'snapc[r]aft' $p/cmdline; then kill -9 ${p#/proc/}; fi; done"
+	r.engine(r.t(), "exec", names[0], "--", "sh", "-c", end)
+	r.finish("PACKAGEFAIL")
+	checkLog(r.t(), r.log(), "Build summary\n", "Result:     PACKAGEFAIL\n", "[limits] memory = 700M")
+	r.rests()
+	r.configure(r.config)
+	r.reload("limits.memory")
 }
 
 func (r *rig) daemonKilled() {

@@ -35,29 +35,36 @@ type token struct{ user, password, proxyURL, endpoint string }
 
 func newFixtures(t *testing.T) *fixtures {
 	t.Helper()
-	needPrograms(t, "git", "python3", "squid", "openssl", "dpkg-scanpackages", "apt-ftparchive", "unsquashfs")
+	needPrograms(t, "squid", "openssl", "dpkg-scanpackages", "apt-ftparchive", "unsquashfs")
+	image := containerImage(t)
+	f := newWeb(t)
+	f.image = image
+	f.proxy = "127.0.0.1:" + f.serve("fixture-squid", filepath.Join(f.dir, "squid"), fmt.Sprint(freePort(t)), "nobody", "nothing")
+	f.run("fixture-apt-archive", filepath.Join(f.dir, "www/apt"))
+	must(t, os.WriteFile(filepath.Join(f.dir, "www/fetched"), []byte("fetched by a build\n"), 0o644))
+	must(t, os.Mkdir(filepath.Join(f.dir, "www/images"), 0o755))
+	f.lines = append(f.lines, "deb [trusted=yes] "+f.url+"/apt ./")
+	return f
+}
+
+// newWeb serves the fixture repositories that are named, or all of them.
+func newWeb(t *testing.T, repositories ...string) *fixtures {
+	t.Helper()
+	needPrograms(t, "git", "python3")
 	dir, err := os.MkdirTemp("/var/tmp", "lpbuildd-fixtures-")
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	must(t, os.Chmod(dir, 0o755)) // squid gives up root
-	f := &fixtures{t: t, dir: dir, image: containerImage(t)}
-	passwd := filepath.Join(dir, "squid", "passwd")
-	port := f.serve("fixture-server", filepath.Join(dir, "www"), "--private", "admin:admin", "--passwd", passwd)
+	f := &fixtures{t: t, dir: dir}
+	port := f.serve("fixture-server", filepath.Join(dir, "www"), "--private", "admin:admin", "--passwd", filepath.Join(dir, "squid/passwd"))
 	f.url = fmt.Sprintf("http://%s:%s", ownAddress(t), port)
-	f.proxy = "127.0.0.1:" + f.serve("fixture-squid", filepath.Dir(passwd), fmt.Sprint(freePort(t)), "nobody", "nothing")
-	f.run("fixture-repositories", filepath.Join(dir, "www"), f.url+"/fetched")
-	f.run("fixture-apt-archive", filepath.Join(dir, "www/apt"))
-	must(t, os.WriteFile(filepath.Join(dir, "www/fetched"), []byte("fetched by a build\n"), 0o644))
-	must(t, os.Mkdir(filepath.Join(dir, "www/images"), 0o755))
+	f.run("fixture-repositories", append([]string{filepath.Join(dir, "www"), f.url + "/fetched"}, repositories...)...)
 	mirror, _ := exec.CommandContext(t.Context(), "../../.ci/mirror", "bookworm").Output()
 	uri, components, found := strings.Cut(strings.TrimSpace(string(mirror)), " ")
 	if !found {
 		t.Skip("needs an archive of bookworm, which .ci/mirror does not find")
 	}
-	f.lines = []any{
-		"deb " + uri + " bookworm " + components,
-		"deb [trusted=yes] " + f.url + "/apt ./",
-	}
+	f.lines = []any{"deb " + uri + " bookworm " + components}
 	return f
 }
 

@@ -35,6 +35,9 @@ type rig struct {
 	instance string
 	bridge   string
 	image    string // the SHA-1 of the base image
+	config   string // what the configuration has more than others
+	// parked are the tokens that a test which was killed has left in the kernel.
+	parked []string
 }
 
 // newRig starts a builder, with more configuration. Its containers and network
@@ -49,11 +52,12 @@ func newRig(t *testing.T, f *fixtures, engine, cli string, more ...string) *rig 
 	needPrograms(t, cli)
 	r := &rig{fixtures: f, cli: cli, instance: "e2e-" + engine}
 	r.bridge = bridge.NameFor(r.instance)
+	r.parked = r.parkedTokens()
 	// Before that of the builder, which ends later.
 	t.Cleanup(func() { r.remove(t) })
 	subnet := map[string]string{"lxd": "10.211.61.0/24", "incus": "10.211.62.0/24"}[engine]
-	r.builder = newBuilder(t, options{config: fmt.Sprintf(
-		"[backend]\ncontainer = %s\npool = btrfs\ninstance = %s\nsubnet = %s\n%s", engine, r.instance, subnet, strings.Join(more, ""))})
+	r.config = fmt.Sprintf("[backend]\ncontainer = %s\npool = btrfs\ninstance = %s\nsubnet = %s\n%s", engine, r.instance, subnet, strings.Join(more, ""))
+	r.builder = newBuilder(t, options{config: r.config})
 	return r
 }
 
@@ -124,9 +128,23 @@ func (r *rig) containerLeaks(t *testing.T) []string {
 			found = append(found, path+": "+strings.ReplaceAll(string(data), "\x00", " "))
 		}
 	}
+	for _, key := range r.parkedTokens() {
+		if !slices.Contains(r.parked, key) {
+			found = append(found, "a parked token: "+key)
+		}
+	}
+	return found
+}
+
+// parkedTokens are the keys of this builder in the kernel.
+func (r *rig) parkedTokens() []string {
+	var found []string
 	keys, _ := os.ReadFile("/proc/keys")
-	if strings.Contains(string(keys), "lpbuildd:"+r.instance) {
-		found = append(found, "a parked token")
+	for line := range strings.Lines(string(keys)) {
+		if strings.Contains(line, "lpbuildd:"+r.instance+"-") {
+			serial, _, _ := strings.Cut(line, " ")
+			found = append(found, serial)
+		}
 	}
 	return found
 }
@@ -163,6 +181,7 @@ func (r *rig) job(id, tag string, more map[string]any) {
 	args := map[string]any{
 		"name": "test-build", "series": "bookworm", "arch_tag": hostArch(r.t()), "image_type": "chroot",
 		"git_repository": r.url + "/git/" + tag + ".git", "archives": r.lines[1:],
+		"jobs": []any{[]any{[]any{"build", int64(1)}}},
 	}
 	maps.Copy(args, more)
 	must(r.t(), r.client.Build(r.t().Context(), buildd.Request{BuildID: r.id(id), Tag: tag, Image: r.image, Args: args}))
@@ -174,7 +193,9 @@ func (r *rig) slow(id, tag string, tk token) {
 	args := tk.args()
 	args["git_path"] = "slow"
 	r.job(id, tag, args)
-	r.saying(map[string]string{"oci": "RUN sleep 600", "snap": "Building (fixture)"}[tag])
+	r.saying(map[string]string{
+		"oci": "RUN sleep 600", "snap": "Building (fixture)", "craft": "Packing (fixture)", "ci": "Running the job build:1 (fixture)",
+	}[tag])
 }
 
 // saying waits until the log of the build that runs has a text.

@@ -66,11 +66,13 @@ func (b *builder) inspect(pid int) (proc, bool) {
 	return p, p.inside || named || p.exe == b.program
 }
 
-// supervisors lists the processes of the supervisor by their role.
+// supervisors lists the processes of the supervisor by their role. A command that
+// one of them is starting looks like it until it is there, and is younger.
 func (b *builder) supervisors() map[string]int {
 	roles := map[string]int{}
 	for _, p := range b.processes() {
-		if role := p.role(b.program); strings.HasPrefix(role, "supervise") {
+		role := p.role(b.program)
+		if older := roles[role]; strings.HasPrefix(role, "supervise") && (older == 0 || p.pid < older) {
 			roles[role] = p.pid
 		}
 		if p.isSudo() {

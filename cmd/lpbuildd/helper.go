@@ -17,6 +17,21 @@ import (
 // it; without it an unprivileged daemon uses sudo.
 const helperVariable = "LPBUILDD_HELPER"
 
+// installedHelper is that socket where the package is installed.
+const installedHelper = "/run/lpbuildd/helper"
+
+// helperSocket is the socket that a daemon on this machine would use, "" if it
+// would use sudo.
+func helperSocket() string {
+	if socket := os.Getenv(helperVariable); socket != "" {
+		return socket
+	}
+	if _, err := os.Lstat(installedHelper); err != nil {
+		return ""
+	}
+	return installedHelper
+}
+
 const (
 	roleHelper = "helper"
 	roleAsk    = "ask-helper"

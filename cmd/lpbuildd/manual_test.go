@@ -84,7 +84,7 @@ func TestManFindsNoFaultInTheManual(t *testing.T) {
 func TestSudoRuleNamesThePrivilegedRoles(t *testing.T) {
 	var allowed []string
 	rule := shippedFile(t, "debian/lpbuildd.sudoers")
-	for _, m := range regexp.MustCompile(`/usr/bin/lpbuildd (\S+) ""`).FindAllStringSubmatch(rule, -1) {
+	for _, m := range regexp.MustCompile(`/usr/bin/lpbuildd ([^\s,]+)[,\n]`).FindAllStringSubmatch(rule, -1) {
 		allowed = append(allowed, m[1])
 	}
 	if !slices.Equal(allowed, supervisor.SudoRoles()) {

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"lpbuildd/backends/bridge"
 	"lpbuildd/buildd/cgroup"
 	"lpbuildd/buildd/job"
 )
@@ -27,8 +30,9 @@ type machine struct {
 // promise.
 type promise struct {
 	instance, path string
-	// cache is the folder of the file cache.
+	// cache is the folder of the file cache, subnet the network of containers.
 	cache  string
+	subnet netip.Prefix
 	cpus   float64
 	memory int64
 }
@@ -41,11 +45,11 @@ func usableConfig(flags *pflag.FlagSet, environ func(string) (string, bool)) (co
 		return c, origins, err
 	}
 	all := promises(configPath(flags, environ), c)
-	problems := append(overbooked(thisMachine(), c, all), clashes(all)...)
+	problems := overbooked(thisMachine(), c, all)
 	if err := cgroup.Check(cgroup.Limits{CPUs: c.CPULimit, Memory: c.MemoryLimit}); err != nil {
 		problems = append(problems, fmt.Errorf("limits.cpus and limits.memory cannot be enforced on this machine: %w", err))
 	}
-	return c, origins, errors.Join(problems...)
+	return c, append(origins, clashes(all)...), errors.Join(problems...)
 }
 
 // thisMachine is what builds may use at most: the processors that are not kept
@@ -77,7 +81,7 @@ func (c config) capacity(m machine) machine {
 // the others whose files are beside its own. A file that cannot be understood
 // promises nothing: its own daemon says why.
 func promises(path string, c config) []promise {
-	all := []promise{{instance: c.Instance, path: path, cache: c.FileCache, cpus: c.CPULimit, memory: c.MemoryLimit}}
+	all := []promise{promiseOf(path, c)}
 	own, err := os.Stat(path)
 	entries, dirErr := os.ReadDir(filepath.Dir(path))
 	if err != nil || dirErr != nil {
@@ -114,16 +118,22 @@ func promiseIn(path string) (promise, bool) {
 	var c config
 	for _, s := range settings() {
 		switch s.name() {
-		case "limits.cpus", "limits.memory", "backend.instance":
+		case "limits.cpus", "limits.memory", "backend.instance", "backend.subnet":
 			_ = s.store(&c, l.viper.GetString(s.name())) // what is wrong stays 0
 		}
 	}
-	if c.Instance == "" {
-		c.Instance = instanceOf(path)
+	c.FileCache = l.viper.GetString("builder.filecache")
+	return promiseOf(path, c), true
+}
+
+// promiseOf is what the configuration of a file promises.
+func promiseOf(path string, c config) promise {
+	name := cmp.Or(c.Instance, instanceOf(path))
+	subnet := c.ContainerSubnet
+	if !subnet.IsValid() {
+		subnet = bridge.SubnetFor(name)
 	}
-	return promise{
-		instance: c.Instance, path: path, cache: l.viper.GetString("builder.filecache"), cpus: c.CPULimit, memory: c.MemoryLimit,
-	}, true
+	return promise{instance: name, path: path, cache: c.FileCache, subnet: subnet, cpus: c.CPULimit, memory: c.MemoryLimit}
 }
 
 // overbooked says what of the machine is promised more than once.
@@ -152,18 +162,26 @@ func overbooked(m machine, c config, all []promise) []error {
 	return problems
 }
 
-// clashes says what two instances must not share.
-func clashes(all []promise) []error {
-	var problems []error
+// clashes warns of what two instances that run at the same time must not share.
+// It is no error, because the other may be somebody's old copy.
+func clashes(all []promise) []origin {
+	var warnings []origin
+	warn := func(p promise, key, value, advice string) {
+		warnings = append(warnings, origin{
+			Key: key, Value: value, From: p.path, Warning: fmt.Sprintf("%q is that of this builder too; %s", value, advice),
+		})
+	}
 	for _, p := range all[1:] {
 		if p.instance == all[0].instance {
-			problems = append(problems, fmt.Errorf("backend.instance: %s is called %q too; give one of them another name", p.path, p.instance))
+			warn(p, "backend.instance", p.instance, "give one of them another name")
+		} else if p.subnet.Overlaps(all[0].subnet) {
+			warn(p, "backend.subnet", p.subnet.String(), "give the containers of one of them another network")
 		}
 		if filepath.Clean(p.cache) == filepath.Clean(all[0].cache) {
-			problems = append(problems, fmt.Errorf("builder.filecache: %s uses %s too; give each builder a cache of its own", p.path, p.cache))
+			warn(p, "builder.filecache", p.cache, "give each builder a cache of its own")
 		}
 	}
-	return problems
+	return warnings
 }
 
 func (p promise) cpuText() string    { return formatCPUs(p.cpus) }

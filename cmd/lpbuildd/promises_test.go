@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -122,7 +123,7 @@ func TestAFileThatIsNoConfigurationIsNoNeighbour(t *testing.T) {
 }
 
 func TestNeighboursMustNotShareNamesOrCaches(t *testing.T) {
-	path, c, err := instances(t, map[string]string{"default": "", "two": "[backend]\ninstance = default\n"})
+	path, c, err := instances(t, map[string]string{"default": "", "two": "[backend]\ninstance = default\n", "four": "[backend]\nsubnet = 10.10.10.128/25\n"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,11 +131,21 @@ func TestNeighboursMustNotShareNamesOrCaches(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "three"), []byte(third), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got := errors.Join(clashes(promises(path, c))...)
-	for _, want := range []string{`/two is called "default" too`, "/three uses " + c.FileCache} {
-		if got == nil || !strings.Contains(got.Error(), want) {
-			t.Errorf("got %v, want %s", got, want)
+	dir := filepath.Dir(path)
+	want := []origin{
+		{Key: "backend.subnet", Value: "10.10.10.128/25", From: dir + "/four"},
+		{Key: "builder.filecache", Value: c.FileCache + "/.", From: dir + "/three"},
+		{Key: "backend.instance", Value: "default", From: dir + "/two"},
+	}
+	got := clashes(promises(path, c))
+	for i := range got {
+		if !strings.Contains(got[i].Warning, "is that of this builder too; give") {
+			t.Errorf("the warning is %s", got[i].Warning)
 		}
+		got[i].Warning = ""
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }
 

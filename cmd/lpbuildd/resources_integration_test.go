@@ -3,6 +3,7 @@
 package main_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,12 +24,18 @@ func needGroups(t *testing.T, l cgroup.Limits) {
 	}
 }
 
-// groups lists the control groups of builds that exist.
+// instance tells the builder of a test from others on this machine.
+func instance() string { return fmt.Sprintf("e2e-%d", os.Getpid()) }
+
+// named is the section of the configuration that names it.
+func named() string { return "[backend]\ninstance = " + instance() + "\n" }
+
+// groups lists the control groups of its builds that exist.
 func groups(t *testing.T) []string {
 	t.Helper()
 	var found []string
 	must(t, filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), "lpbuildd") && d.Name() != "lpbuildd.slice" {
+		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), "lpbuildd-"+instance()+"-") {
 			found = append(found, path)
 		}
 		return nil // others come and go
@@ -46,7 +53,7 @@ func TestABuildThatUsesTooMuchMemoryIsKilled(t *testing.T) {
 	needGroups(t, cgroup.Limits{Memory: 1})
 	for _, user := range []string{"root", "buildd"} {
 		t.Run(user, func(t *testing.T) {
-			b := newBuilder(t, options{user: user, config: "[limits]\nmemory = 96M\n"})
+			b := newBuilder(t, options{user: user, config: named() + "[limits]\nmemory = 96M\n"})
 			b.useStandIn()
 			image := b.cheapImage(1 << 20)
 			daemon := b.cmd.Process.Pid
@@ -71,7 +78,7 @@ func TestABuildThatUsesTooMuchMemoryIsKilled(t *testing.T) {
 
 func TestTheSupervisorIsNotPreyOfTheOutOfMemoryKiller(t *testing.T) {
 	needGroups(t, cgroup.Limits{Memory: 1})
-	b := newBuilder(t, options{config: "[limits]\nmemory = 96M\n"})
+	b := newBuilder(t, options{config: named() + "[limits]\nmemory = 96M\n"})
 	b.useStandIn()
 	// Many small processes, each smaller than the supervisor.
 	script := "echo swarm\ni=0; while [ $i -lt 40 ]; do i=$((i+1)); perl -e '$x = \"x\" x (4 << 20); sleep 20' & done; wait; exit 3\n"
@@ -83,7 +90,7 @@ func TestTheSupervisorIsNotPreyOfTheOutOfMemoryKiller(t *testing.T) {
 
 func TestABuildGetsItsShareOfTheProcessors(t *testing.T) {
 	needGroups(t, cgroup.Limits{CPUs: 1})
-	b := newBuilder(t, options{config: "[limits]\ncpus = 0.4\n"})
+	b := newBuilder(t, options{config: named() + "[limits]\ncpus = 0.4\n"})
 	b.useStandIn()
 	// Two processes that would use two processors; bash counts what they used.
 	script := `cat >burn <<'END'
@@ -115,7 +122,7 @@ bash -c 'begin=${EPOCHREALTIME/./}; . ./burn; echo wall $(( (${EPOCHREALTIME/./}
 
 func TestAKilledSupervisorLeavesNoControlGroup(t *testing.T) {
 	needGroups(t, cgroup.Limits{Memory: 1})
-	b := newBuilder(t, options{config: "[limits]\nmemory = 200M\n"})
+	b := newBuilder(t, options{config: named() + "[limits]\nmemory = 200M\n"})
 	b.useStandIn()
 	b.build("doomed", b.cheap(b.cheapImage(1<<20), "sleep 60\n"))
 	b.eventually("the build is in its group", func() bool { return len(b.workers()) > 0 && len(groups(t)) > 0 })
@@ -127,6 +134,19 @@ func TestAKilledSupervisorLeavesNoControlGroup(t *testing.T) {
 	b.checkGroups()
 }
 
+// reload makes the daemon read its configuration, in which a key has changed.
+func (b *builder) reload(key string) {
+	b.t.Helper()
+	read := func() int {
+		log, err := os.ReadFile(filepath.Join(b.dir, "daemon.log"))
+		must(b.t, err)
+		return strings.Count(string(log), `msg="Configuration reloaded" changed=[`+key+`]`)
+	}
+	before := read()
+	must(b.t, syscall.Kill(b.cmd.Process.Pid, syscall.SIGHUP))
+	b.eventually("the configuration is read", func() bool { return read() > before })
+}
+
 func TestHangUpChangesTheNextBuildOnly(t *testing.T) {
 	b := newBuilder(t, options{})
 	b.useStandIn()
@@ -135,14 +155,10 @@ func TestHangUpChangesTheNextBuildOnly(t *testing.T) {
 	b.eventually("the build runs", func() bool { return len(b.workers()) > 0 })
 	pids := b.supervisors()
 	b.configure("[limits]\nwall = 1s\n")
-	must(t, syscall.Kill(b.cmd.Process.Pid, syscall.SIGHUP))
+	b.reload("limits.wall")
 	for _, pid := range pids {
 		must(t, syscall.Kill(pid, syscall.SIGHUP))
 	}
-	b.eventually("the configuration is read", func() bool {
-		log, err := os.ReadFile(filepath.Join(b.dir, "daemon.log"))
-		return err == nil && strings.Contains(string(log), `msg="Configuration reloaded" changed=[limits.wall]`)
-	})
 	must(t, os.WriteFile(filepath.Join(b.home, "build-first", "go"), nil, 0o644))
 	b.finish("OK")
 	b.clean()

@@ -27,14 +27,14 @@ func newSelftestCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "selftest",
 		Short: "Check this builder and build a tiny package with it",
-		Long: `Check this builder and build a tiny package with it: configuration, user, sudo
-rule, sbuild, disks, clock, overlays, container engine and its network, the daemon,
+		Long: `Check this builder and build a tiny package with it: configuration, user, the
+helpers that are root, sbuild, disks, clock, overlays, container engine and its network, the daemon,
 and a real binarypackage build in the base image of --image, or in the one of the
 cache that was used last. Nothing stays behind. The exit code is 1 if something
 failed, and 0 if there are only warnings.
 
 The build goes through a private daemon: same program, configuration, user and
-sudo rule, in a folder below the daemon's HOME and on a loopback port. With --daemon
+helpers, in a folder below the daemon's HOME and on a loopback port. With --daemon
 it goes through the daemon that runs, which must be idle; do that only while no
 manager polls it, since a manager disables a builder that builds for nobody.
 
@@ -116,7 +116,7 @@ func (o selftestOptions) builder(cmd *cobra.Command, s *site) (selftest.Builder,
 		return selftest.Builder{}, err
 	}
 	return selftest.Builder{
-		Program: program, Config: serveFlags(cmd), Verbs: supervisor.SudoRoles(),
+		Program: program, Config: serveFlags(cmd), Verbs: supervisor.SudoRoles(), Helper: helperSocket(), HelperVariable: helperVariable,
 		Settings: job.Settings{
 			Home: o.homeOf(s), FileCache: s.cache.Dir(), SharePath: share, User: s.buildUser(), AptProxy: c.AptProxy,
 			NTPHost: c.NTPHost, Container: containers(c), Overlay: c.ChrootOverlay,

@@ -41,7 +41,7 @@ func TestSelftest(t *testing.T) {
 	image := b.baseImage()
 	for _, user := range []string{"root", "buildd"} {
 		found, err := b.selftest(user, "--image", image)
-		for _, name := range []string{"configuration", "build user", "home folder", "sudo rule", "sbuild", "shipped files", "daemon", "build"} {
+		for _, name := range []string{"configuration", "build user", "home folder", "helpers", "sbuild", "shipped files", "daemon", "build"} {
 			if found[name].Result != selftest.OK {
 				t.Errorf("as %s: %+v", user, found[name])
 			}

@@ -57,7 +57,7 @@ func newSupervisorCommands() []*cobra.Command {
 			RunE: func(cmd *cobra.Command, args []string) error { return supervisor.VisitRun(cmd.Context(), args[0]) },
 		},
 		role(supervisor.RoleCleanup, "Undo what a dead build left behind", func(ctx context.Context) error {
-			return supervisor.Cleanup(ctx)
+			return supervisor.Cleanup(ctx, events)
 		}),
 		role(supervisor.RoleTrash, "Delete what builds have left for later", func(ctx context.Context) error {
 			return supervisor.EmptyTrash(ctx, wanted(os.Stdin), events)

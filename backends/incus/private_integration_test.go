@@ -1,0 +1,144 @@
+//go:build integration
+
+package incus_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"lpbuildd/backends"
+	"lpbuildd/backends/incus"
+)
+
+// private is an engine of the test's own, which may be killed.
+type private struct {
+	*place
+	// admin is the command line of its administration.
+	admin []string
+	// address is where it listens for other machines.
+	address string
+	cmd     *exec.Cmd
+}
+
+// newPrivate starts one, in a folder whose path is short enough for sockets.
+func newPrivate(t *testing.T, engine string) *private {
+	t.Helper()
+	program, variable, admin := "/usr/libexec/incus/incusd", "INCUS_DIR", []string{"incus", "admin"}
+	if engine == incus.LXD {
+		program, variable, admin = "/usr/bin/lxd", "LXD_DIR", []string{"lxd"}
+	}
+	if _, err := os.Stat(program); err != nil || os.Getuid() != 0 {
+		t.Skipf("needs root and %s, which .ci/containers installs: %v", engine, err)
+	}
+	dir, err := os.MkdirTemp("/var/tmp", "incustest-")
+	check(t, err)
+	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
+	p := &private{
+		place: &place{engine: engine, socket: dir + "/unix.socket", cli: engines()[engine][1], pool: "default", dir: t.TempDir()},
+		admin: admin, address: freeAddress(t),
+	}
+	p.env = []string{variable + "=" + dir, "PATH=" + os.Getenv("PATH") + ":/usr/libexec/incus"}
+	p.start(t, program)
+	t.Cleanup(func() {
+		p.forgetAll(t)
+		p.leftNothing(t)
+		_, _ = p.try(t, "storage", "delete", "default")
+		_ = p.administer(t, "shutdown", "--timeout", "20")
+		p.kill(t)
+		// It keeps folders of its own mounted.
+		for _, name := range []string{"devincus", "guestapi", "devlxd", "shmounts"} {
+			_ = syscall.Unmount(filepath.Join(dir, name), syscall.MNT_DETACH)
+		}
+	})
+	p.client(t, "storage", "create", "default", "dir")
+	return p
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	check(t, l.Close())
+	return l.Addr().String()
+}
+
+// administer runs the engine's own program.
+func (p *private) administer(t *testing.T, args ...string) error {
+	t.Helper()
+	return backends.Host{}.Run(context.WithoutCancel(t.Context()), backends.Command{Argv: slices.Concat(p.admin, args), Env: p.env})
+}
+
+// start starts the daemon, for the first time or again.
+func (p *private) start(t *testing.T, program string) {
+	t.Helper()
+	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), program)
+	p.cmd.Env = append(os.Environ(), p.env...)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	check(t, p.cmd.Start())
+	check(t, p.administer(t, "waitready", "--timeout", "60"))
+}
+
+// kill kills the daemon, and nothing that it started.
+func (p *private) kill(t *testing.T) {
+	t.Helper()
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+}
+
+// forgetAll deletes the images of the engine.
+func (p *private) forgetAll(t *testing.T) {
+	t.Helper()
+	for fingerprint := range strings.Lines(p.client(t, "image", "list", "--format", "csv", "--columns", "f")) {
+		p.client(t, "image", "delete", strings.TrimSpace(fingerprint))
+	}
+}
+
+// identity makes a client certificate and its key, as files.
+func identity(t *testing.T) (cert, key string) {
+	t.Helper()
+	secret, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	check(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "builder"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, secret.Public(), secret)
+	check(t, err)
+	raw, err := x509.MarshalPKCS8PrivateKey(secret)
+	check(t, err)
+	write := func(name, kind string, data []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		check(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}), 0o600))
+		return path
+	}
+	return write("client.crt", "CERTIFICATE", der), write("client.key", "PRIVATE KEY", raw)
+}
+
+// remotely makes the builds of a place use the engine as another machine does.
+func (p *private) remotely(t *testing.T) {
+	t.Helper()
+	cert, key := identity(t)
+	p.client(t, "config", "set", "core.https_address", p.address)
+	p.client(t, "config", "trust", "add-certificate", cert)
+	p.change = func(cfg *incus.Config) {
+		cfg.Engine, cfg.Socket = incus.Auto, ""
+		cfg.Remote, cfg.ClientCert, cfg.ClientKey = "https://"+p.address, cert, key
+		cfg.ServerCert = filepath.Join(filepath.Dir(p.socket), "server.crt")
+	}
+}

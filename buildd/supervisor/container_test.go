@@ -1,0 +1,78 @@
+package supervisor
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"lpbuildd/buildd/proxy"
+)
+
+// The token of a dead build is revoked once, and what goes wrong is no secret,
+// but the token is.
+func TestTheTokenOfADeadBuild(t *testing.T) {
+	if _, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_USER_KEYRING, true); err != nil {
+		t.Skipf("needs a kernel with keyrings: %v", err)
+	}
+	var asked, answer atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user == "user" && password == "s3cr3t" && r.Method == http.MethodDelete {
+			asked.Add(1)
+		}
+		w.WriteHeader(int(answer.Load()))
+	}))
+	defer server.Close()
+	for _, tt := range []struct {
+		what   string
+		parked bool
+		answer int32
+		asked  int32
+		log    string
+	}{
+		{"is revoked", true, http.StatusNoContent, 1, ""},
+		{"is not, when the service is broken", true, http.StatusInternalServerError, 1, "user=user"},
+		{"cannot be, after a restart of the machine", false, http.StatusNoContent, 0, "no token is parked"},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			asked.Store(0)
+			answer.Store(tt.answer)
+			id := proxy.ParkingID("TEST-" + t.Name())
+			token := proxy.Token{UpstreamURL: "http://user:s3cr3t@proxy.test:3128", Endpoint: server.URL}
+			if tt.parked {
+				if err := token.Park(id); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var log bytes.Buffer
+			// Twice: a clean-up may be interrupted and begin again.
+			for range 2 {
+				if err := undoToken(t.Context(), id, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+					t.Error(err)
+				}
+			}
+			said := log.String()
+			if asked.Load() != tt.asked || !strings.Contains(said, tt.log) {
+				t.Errorf("asked %d times, saying %s", asked.Load(), said)
+			}
+			_, key, _ := strings.Cut(id[strings.LastIndexByte(id, '/'):], "/")
+			if strings.Contains(said, "s3cr3t") || strings.Contains(said, key) {
+				t.Errorf("the log has a secret: %s", said)
+			}
+		})
+	}
+}
+
+// What is on another machine does not go with the reset of this one.
+func TestFastCleanupIsForWhatIsOnThisMachine(t *testing.T) {
+	for target, want := range map[target]bool{nil: true, &container{}: true, &container{remote: true}: false} {
+		if b := (&build{target: target}); b.resets() != want {
+			t.Errorf("%+v: got %v", target, !want)
+		}
+	}
+}
