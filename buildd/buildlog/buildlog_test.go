@@ -258,7 +258,7 @@ func TestConcurrentWritesStayWhole(t *testing.T) {
 
 func TestTheLogBelongsToItsOwnerFromTheBeginning(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can make files of others")
+		t.Skip("needs root to make files of others")
 	}
 	const uid, gid = 1234, 4321
 	for _, open := range []bool{true, false} {

@@ -20,7 +20,7 @@ func TestDirectories(t *testing.T) {
 	}
 	limits := cgroup.Limits{CPUs: 0.5, Memory: 64 << 20}
 	if err := cgroup.Check(limits); err != nil {
-		t.Skip(err)
+		t.Skipf("needs control groups with limits: %v", err)
 	}
 	sleeper := exec.CommandContext(t.Context(), "sleep", "600")
 	must(t, sleeper.Start())
@@ -54,7 +54,7 @@ func TestSweep(t *testing.T) {
 		t.Skip("needs root, and no systemd")
 	}
 	if err := cgroup.Check(cgroup.Limits{CPUs: 1, Memory: 1}); err != nil {
-		t.Skip(err)
+		t.Skipf("needs control groups with limits: %v", err)
 	}
 	sleeper := exec.CommandContext(t.Context(), "sleep", "600")
 	must(t, sleeper.Start())
