@@ -106,7 +106,9 @@ func (d *Daemon) outcome() (job.Outcome, error) {
 func (d *Daemon) settle(ctx context.Context, restarted bool, cause string) error {
 	if o, err := d.outcome(); err == nil {
 		d.conclude(o)
-		d.tidyUpAfterOutcome(ctx)
+		if !o.LeftForReset {
+			d.tidyUpAfterOutcome(ctx)
+		}
 		return nil
 	}
 	d.cfg.Log.Error("Supervisor died without an outcome", "build_id", d.j.BuildID, "restarted", restarted)

@@ -294,6 +294,19 @@ func TestWhatASupervisorLeavesThatDiesAfterItsOutcomeIsCleanedUp(t *testing.T) {
 			t.Errorf("left behind: %v", left)
 		}
 	})
+	t.Run("unless it was left for the reset of the machine", func(t *testing.T) {
+		r := newRig(t)
+		r.found(func() {
+			r.write(r.inState("build", job.LedgerName), "")
+			if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-1", Status: "OK", LeftForReset: true}); err != nil {
+				t.Fatal(err)
+			}
+		})
+		r.awaitEnd()
+		if left := leftovers(t, r.config.Cache.StateDir()); len(left) != 1 {
+			t.Errorf("left: %v, and not the ledger alone", left)
+		}
+	})
 	t.Run("under a restarted daemon", func(t *testing.T) {
 		r := newRig(t)
 		r.config.RetryDelay = 5 * time.Millisecond

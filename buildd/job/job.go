@@ -158,6 +158,9 @@ type Outcome struct {
 	// Stage and Cause say where and why a build failed.
 	Stage string `json:"stage,omitempty"`
 	Cause string `json:"cause,omitempty"`
+	// LeftForReset says that the target was left on purpose, because the manager
+	// asked for fast clean-up (spec: lifecycle.md section 9).
+	LeftForReset bool `json:"left_for_reset,omitempty"`
 }
 
 // WriteOutcome makes the outcome durable in the directory of the build.

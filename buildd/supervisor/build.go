@@ -91,6 +91,8 @@ type build struct {
 	// builder has one with this name.
 	claimed *os.File
 	foreign bool
+	// leftForReset says that fast clean-up left the target.
+	leftForReset bool
 	// stuckIn is the stage that was abandoned, "" if none was.
 	stuckIn string
 	// unwritten is why there is no outcome file after run.

@@ -23,6 +23,7 @@ func (b *build) outcomeOf(err error) job.Outcome {
 	o := job.Outcome{
 		BuildID: b.request.BuildID, Status: string(v.Outcome), Dependencies: v.Dependencies,
 		FileMap: maps.Clone(b.results), Added: slices.Clone(b.added), Extra: b.extra,
+		LeftForReset: b.leftForReset,
 	}
 	var failed *stageError
 	if errors.As(err, &failed) {

@@ -31,7 +31,10 @@ func (b *build) teardown(ctx context.Context, failure error) error {
 	b.closeArchives(ctx)
 	errs = append(errs, b.undoFiles())
 	switch {
-	case b.common.FastCleanup && b.resets(), b.foreign:
+	case b.common.FastCleanup && b.resets():
+		b.leftForReset = true
+		return errors.Join(errs...)
+	case b.foreign:
 		return errors.Join(errs...)
 	case b.stuckIn == "unpack" || b.stuckIn == "start":
 		// The target is still in the hands of that stage. Its mounts end with the

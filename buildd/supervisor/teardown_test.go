@@ -74,7 +74,7 @@ func TestFastCleanup(t *testing.T) {
 	r.stub.build = func(_ context.Context, env builders.Env) error {
 		return errors.Join(env.Undo(undone), os.WriteFile(undone, nil, 0o600))
 	}
-	if o := r.run(); o.Status != "OK" {
+	if o := r.run(); o.Status != "OK" || !o.LeftForReset {
 		t.Errorf("the outcome is %+v", o)
 	}
 	if calls := r.calls(); calls != "create start kill" {
@@ -93,7 +93,7 @@ func TestFastCleanup(t *testing.T) {
 	r.request.BuildID = "B-2"
 	delete(r.request.Args, "fast_cleanup")
 	r.stub.build = func(context.Context, builders.Env) error { return nil }
-	if o := r.run(); o.Status != "OK" || r.ledger() != "none" {
+	if o := r.run(); o.Status != "OK" || o.LeftForReset || r.ledger() != "none" {
 		t.Errorf("the next build: %+v, the ledger is %s", o, r.ledger())
 	}
 	if _, err := os.Lstat(r.home); !errors.Is(err, os.ErrNotExist) {
