@@ -487,6 +487,26 @@ type broken struct{ err error }
 
 func (b broken) Read([]byte) (int, error) { return 0, b.err }
 
+func TestOnlyAnInputThatIsThereCanBeBroken(t *testing.T) {
+	for want, there := range map[string]bool{"PACKAGEFAIL": true, "BUILDERFAIL": false} {
+		t.Run(want, func(t *testing.T) {
+			r := newRig(t)
+			r.stub.build = func(context.Context, builders.Env) error {
+				if !there {
+					if err := os.Remove(filepath.Join(r.request.Settings.FileCache, "source")); err != nil {
+						t.Error(err)
+					}
+				}
+				return &builders.BuildError{Outcome: builders.PackageFail, Err: errors.New("no such file hello.dsc")}
+			}
+			o := r.run()
+			if o.Status != want || o.Stage != "build" || strings.Contains(o.Cause, "the input file hello.dsc has vanished") == there {
+				t.Errorf("the outcome is %+v", o)
+			}
+		})
+	}
+}
+
 func TestOnlyAnImageThatIsThereCanBeBroken(t *testing.T) {
 	for want, there := range map[string]bool{"CHROOTFAIL": true, "BUILDERFAIL": false} {
 		t.Run(want, func(t *testing.T) {

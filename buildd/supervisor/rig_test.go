@@ -121,6 +121,9 @@ func newRig(t *testing.T) *rig {
 			t.Fatal(err)
 		}
 	}
+	if err := os.WriteFile(filepath.Join(tmp, "cache", "source"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	self, err := user.Current()
 	if err != nil {
 		t.Fatal(err)

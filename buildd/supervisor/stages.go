@@ -77,11 +77,7 @@ func stages() []stage {
 		},
 		{
 			name: "build", wire: "BUILD", failure: builders.BuilderFail,
-			run: func(ctx context.Context, b *build) error {
-				err := b.withProxy(ctx, func(env builders.Env) error { return b.builder.Build(ctx, env) })
-				b.revoke(context.WithoutCancel(ctx))
-				return err
-			},
+			run: compile,
 		},
 		{name: "gather", wire: "GATHER", failure: builders.PackageFail, run: gather},
 	}
@@ -123,23 +119,39 @@ func prep(ctx context.Context, b *build) error {
 	return b.reportHost(ctx)
 }
 
-// unpack makes the target. An image that has vanished since the request was
-// accepted is not the image's fault.
+// unpack makes the target.
 func unpack(ctx context.Context, b *build) error {
 	err := b.target.Create(ctx, backends.Image{Path: b.imagePath(), SHA1: b.request.Image, Type: b.common.ImageType})
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	if _, statErr := os.Lstat(b.imagePath()); errors.Is(statErr, fs.ErrNotExist) {
-		return &backends.HostFault{
-			Err:    fmt.Errorf("the base image has vanished from the file cache: %w", err),
-			Advice: "Let nothing but the builder delete files in its file cache; the build can be tried again.",
-		}
+	return blameVanished(ctx, err, "base image", b.imagePath())
+}
+
+func start(ctx context.Context, b *build) error { return b.target.Start(ctx) }
+
+// compile is the stage that differs between the types of build.
+func compile(ctx context.Context, b *build) error {
+	err := b.withProxy(ctx, func(env builders.Env) error { return b.builder.Build(ctx, env) })
+	b.revoke(context.WithoutCancel(ctx))
+	for _, name := range keys(b.request.Files) {
+		err = blameVanished(ctx, err, "input file "+name, b.cached(b.request.Files[name]))
 	}
 	return err
 }
 
-func start(ctx context.Context, b *build) error { return b.target.Start(ctx) }
+// blameVanished makes a failure the host's when a file that was there when the
+// request was accepted is no longer in the cache; then neither image nor package
+// is at fault.
+func blameVanished(ctx context.Context, err error, what, path string) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if _, statErr := os.Stat(path); !errors.Is(statErr, fs.ErrNotExist) {
+		return err
+	}
+	return &backends.HostFault{
+		Err:    fmt.Errorf("the %s has vanished from the file cache: %w", what, err),
+		Advice: "Let nothing but the builder delete files in its file cache; the build can be tried again.",
+	}
+}
 
 // gather stores every result in the file cache.
 func gather(ctx context.Context, b *build) error {
@@ -165,8 +177,11 @@ func (b *build) store(ctx context.Context, name string, content io.ReadCloser) (
 }
 
 // imagePath is where the base image is in the cache.
-func (b *build) imagePath() string {
-	return filepath.Join(b.request.Settings.FileCache, b.request.Image)
+func (b *build) imagePath() string { return b.cached(b.request.Image) }
+
+// cached is where an entry of the cache is, whose name the daemon has checked.
+func (b *build) cached(name string) string {
+	return filepath.Join(b.request.Settings.FileCache, name)
 }
 
 // inputPaths maps the names of the input files to the links to them.
