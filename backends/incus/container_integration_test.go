@@ -339,8 +339,12 @@ func TestManyBuildersOnOneMachine(t *testing.T) {
 	})
 }
 
-func TestAPoolThatCopiesIsMentioned(t *testing.T) {
+func TestAPoolThatCopiesIsMentionedWithTheFirstImage(t *testing.T) {
 	onEach(t, func(t *testing.T, p *place) {
+		want := 1
+		if strings.Contains(p.client(t, "image", "alias", "list", "--format", "csv"), "lpbuildd-") {
+			want = 0 // a daemon has used this engine before
+		}
 		p.pool = "default"
 		image := bootable(t, p)
 		for range 2 {
@@ -350,8 +354,8 @@ func TestAPoolThatCopiesIsMentioned(t *testing.T) {
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if n := len(slices.DeleteFunc(p.notices, func(s string) bool { return !strings.Contains(s, "driver dir") })); n != 1 {
-			t.Errorf("it was said %d times", n)
+		if n := len(slices.DeleteFunc(p.notices, func(s string) bool { return !strings.Contains(s, "driver dir") })); n != want {
+			t.Errorf("it was said %d times and not %d times", n, want)
 		}
 	})
 }

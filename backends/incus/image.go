@@ -49,7 +49,9 @@ func (c *Container) findOrImport(ctx context.Context, image backends.Image) (str
 		if fingerprint, err = c.importImage(ctx, image, alias); err != nil {
 			return "", err
 		}
-		c.recommendPool(ctx)
+		if !slices.ContainsFunc(list, isOurs) {
+			c.recommendPool(ctx) // once is enough
+		}
 		list = append(list, api.Image{Fingerprint: fingerprint, Aliases: []api.ImageAlias{{Name: alias}}})
 	}
 	c.evict(ctx, list, fingerprint)
@@ -188,7 +190,7 @@ func evictable(list []api.Image, used map[string]bool, number int, age time.Dura
 	var ours []api.Image
 	var gone []string
 	for _, image := range list {
-		named := slices.ContainsFunc(image.Aliases, func(a api.ImageAlias) bool { return strings.HasPrefix(a.Name, aliasPrefix) })
+		named := isOurs(image)
 		switch {
 		case named && used[image.Fingerprint]:
 			number--
@@ -206,6 +208,11 @@ func evictable(list []api.Image, used map[string]bool, number int, age time.Dura
 		}
 	}
 	return gone
+}
+
+// isOurs says whether an image is a base image that we keep.
+func isOurs(image api.Image) bool {
+	return slices.ContainsFunc(image.Aliases, func(a api.ImageAlias) bool { return strings.HasPrefix(a.Name, aliasPrefix) })
 }
 
 func lastUse(image api.Image) time.Time {

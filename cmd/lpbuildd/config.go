@@ -271,7 +271,7 @@ func (l *loader) located(err error) []error {
 // readEnviron puts the environment's values over those of the file.
 func (l *loader) readEnviron(environ func(string) (string, bool)) {
 	for _, s := range settings() {
-		name := "LPBUILDD_" + strings.ToUpper(s.section+"_"+s.key)
+		name := s.variable()
 		value, ok := environ(name)
 		if !ok {
 			continue

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -382,6 +383,26 @@ func TestLoadConfigPath(t *testing.T) {
 				t.Errorf("got %v, want it to end with %s", err, want)
 			}
 		})
+	}
+}
+
+func TestEnvironmentVariablesThatStandForNoKeyAreNoticed(t *testing.T) {
+	got := strayVariables([]string{
+		"LPBUILDD_CACHE_MAXSIZE=1G", "LPBUILDD_CACHE_MAXSIZ=1G", "LPBUILDD_BULDER_BINDPORT=8221", "LPBUILDD_PROXY_APTT=http://me:secret@proxy.test/",
+		"LPBUILDD_LIMITS_EVERYTHING=1", "LPBUILDD_HELPER=/run/socket", "PATH=/bin", "LPBUILDD",
+	})
+	var lines []string
+	for _, o := range got {
+		lines = append(lines, fmt.Sprintf("%s: %s=%s: %s", o.From, o.Key, o.Value, o.Warning))
+	}
+	want := []string{
+		"environment: LPBUILDD_CACHE_MAXSIZ=1G: stands for no key (did you mean LPBUILDD_CACHE_MAXSIZE?); it is ignored",
+		"environment: LPBUILDD_BULDER_BINDPORT=8221: stands for no key (did you mean LPBUILDD_BUILDER_BINDPORT?); it is ignored",
+		"environment: LPBUILDD_PROXY_APTT=http://[redacted]@proxy.test/: stands for no key (did you mean LPBUILDD_PROXY_APT?); it is ignored",
+		"environment: LPBUILDD_LIMITS_EVERYTHING=1: stands for no key; it is ignored",
+	}
+	if !slices.Equal(lines, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
 	}
 }
 

@@ -32,6 +32,38 @@ func (l *loader) warnings() []origin {
 	return all
 }
 
+// variablePrefix is how environment variables begin that stand for a key.
+const variablePrefix = "LPBUILDD_"
+
+// variable is the environment variable that stands for a key.
+func (s setting) variable() string {
+	return variablePrefix + strings.ToUpper(s.section+"_"+s.key)
+}
+
+// strayVariables lists the environment variables that look as if they stood for
+// a key, and have no effect.
+func strayVariables(environ []string) []origin {
+	var stray []origin
+	for _, text := range environ {
+		name, value, _ := strings.Cut(text, "=")
+		if !strings.HasPrefix(name, variablePrefix) {
+			continue
+		}
+		meant, stands := false, false
+		var known []string
+		for _, s := range settings() {
+			known = append(known, s.variable())
+			meant = meant || strings.HasPrefix(name, variablePrefix+strings.ToUpper(s.section)+"_")
+			stands = stands || name == s.variable()
+		}
+		near := didYouMean(name, known)
+		if !stands && (meant || near != "") {
+			stray = append(stray, origin{Key: name, Value: redact(value), From: "environment", Warning: "stands for no key" + near + "; it is ignored"})
+		}
+	}
+	return stray
+}
+
 // sectionWarning says what is wrong with the name of a section, "" if nothing.
 func sectionWarning(name string) string {
 	switch name {
@@ -54,7 +86,7 @@ func sectionWarning(name string) string {
 func didYouMean(wrong string, known []string) string {
 	best, nearest := "", 3
 	for _, name := range known {
-		if d := editDistance(strings.ToLower(wrong), name); d < nearest {
+		if d := editDistance(strings.ToLower(wrong), strings.ToLower(name)); d < nearest {
 			best, nearest = name, d
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,7 +50,7 @@ func usableConfig(flags *pflag.FlagSet, environ func(string) (string, bool)) (co
 	if err := cgroup.Check(cgroup.Limits{CPUs: c.CPULimit, Memory: c.MemoryLimit}); err != nil {
 		problems = append(problems, fmt.Errorf("limits.cpus and limits.memory cannot be enforced on this machine: %w", err))
 	}
-	return c, append(origins, clashes(all)...), errors.Join(problems...)
+	return c, slices.Concat(origins, clashes(all), strayVariables(os.Environ())), errors.Join(problems...)
 }
 
 // thisMachine is what builds may use at most: the processors that are not kept
