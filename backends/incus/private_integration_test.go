@@ -4,13 +4,6 @@ package incus_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -19,7 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"github.com/lxc/incus/v6/shared/tls"
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/incus"
@@ -111,23 +105,10 @@ func (p *private) forgetAll(t *testing.T) {
 // identity makes a client certificate and its key, as files.
 func identity(t *testing.T) (cert, key string) {
 	t.Helper()
-	secret, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	check(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "builder"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, secret.Public(), secret)
-	check(t, err)
-	raw, err := x509.MarshalPKCS8PrivateKey(secret)
-	check(t, err)
-	write := func(name, kind string, data []byte) string {
-		path := filepath.Join(t.TempDir(), name)
-		check(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}), 0o600))
-		return path
-	}
-	return write("client.crt", "CERTIFICATE", der), write("client.key", "PRIVATE KEY", raw)
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "client.crt"), filepath.Join(dir, "client.key")
+	check(t, tls.GenCert(cert, key, true, false))
+	return cert, key
 }
 
 // remotely makes the builds of a place use the engine as another machine does.

@@ -3,20 +3,13 @@
 package main_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/lxc/incus/v6/shared/tls"
 
 	"lpbuildd/backends/bridge"
 )
@@ -101,19 +94,7 @@ func (r *rig) distrust(t *testing.T) {
 // identity makes a client certificate and its key, as files.
 func identity(t *testing.T, dir string) (cert, key string) {
 	t.Helper()
-	secret, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	must(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "builder"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, secret.Public(), secret)
-	must(t, err)
-	raw, err := x509.MarshalPKCS8PrivateKey(secret)
-	must(t, err)
 	cert, key = filepath.Join(dir, "client.crt"), filepath.Join(dir, "client.key")
-	must(t, os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	must(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), 0o600))
+	must(t, tls.GenCert(cert, key, true, false))
 	return cert, key
 }
