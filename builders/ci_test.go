@@ -171,6 +171,19 @@ func TestCIEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// What the builder calls its own files is no name that others cannot use.
+func TestCIJobsAndFilesMayBeCalledLikeTheBuildersOwn(t *testing.T) {
+	l := newContainerLab(t)
+	jobLeaves(l, "status:0", 0, "files/status")
+	b, err := newBuilder(t, "ci", ciArgs(), builders.Args{"jobs": []any{[]any{[]any{"status", int64(0)}}}})
+	if err == nil {
+		err = b.Build(t.Context(), l.env)
+	}
+	if err != nil || !strings.Contains(l.log.String(), `(store status:0/status: "content of files/status")`) {
+		t.Errorf("got %v\n%s", err, l.log.String())
+	}
+}
+
 func TestCIStoreFails(t *testing.T) {
 	l := newContainerLab(t)
 	jobLeaves(l, "build:0", 0)

@@ -158,6 +158,15 @@ func TestWrongArgumentsOfEveryType(t *testing.T) {
 	})
 }
 
+// Only an input file could be taken for a file of the builder's own.
+func TestNamesOfTheBuildersOwnFilesAreNames(t *testing.T) {
+	for _, tag := range []string{"snap", "oci", "charm", "rock", "craft"} {
+		if _, err := newBuilder(t, tag, contracts()[tag].args, builders.Args{"name": "status"}); err != nil {
+			t.Errorf("%s: %v", tag, err)
+		}
+	}
+}
+
 func TestWhatManagersSendIsAccepted(t *testing.T) {
 	eachType(t, func(t *testing.T, typ builders.Type, c contract) {
 		args := sampleArgs(t, typ.Tag)
