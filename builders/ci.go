@@ -61,12 +61,11 @@ func newCI(args Args, _ []string) (Builder, error) {
 		results:     map[string]any{},
 	}
 	secrets, err := args.members("secrets")
-	r.note(err)
 	if args["secrets"] != nil && err == nil {
 		c.secrets, err = yamlMapping(secrets)
 		r.note(err)
 	}
-	c.proxy, err = ParseProxy(args)
+	c.proxy, err = ParseProxy(args) // which also tells of secrets of a wrong type
 	r.note(err)
 	c.proxy.UseFetchService = false // which these builds cannot use
 	return c, errors.Join(r.errs...)
