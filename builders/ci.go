@@ -43,6 +43,9 @@ const (
 	ciTree    = "/build/tree"
 	ciOutput  = "/build/output"
 	ciSecrets = "/build/.launchpad-secrets.yaml" //nolint:gosec // a path
+	// ciUser is the user of the container, whatever that of the builder is called.
+	ciUser  = "buildd"
+	ciOwner = ciUser + ":" + ciUser
 )
 
 // dir is where lpci puts what a job has made.
@@ -273,7 +276,7 @@ func (c *ci) repo(ctx context.Context, env Env) error {
 	if err := c.source.checkOutAndReport(ctx, env, ciTree, proxyEnvironment(env, c.proxy), false); err != nil {
 		return err
 	}
-	return env.inTarget(ctx, "chown", "-R", env.User+":"+env.User, ciTree)
+	return env.inTarget(ctx, "chown", "-R", ciOwner, ciTree)
 }
 
 // Gather has nothing to do: the results of every job are stored at its end.

@@ -184,6 +184,20 @@ func TestCIJobsAndFilesMayBeCalledLikeTheBuildersOwn(t *testing.T) {
 	}
 }
 
+// Images of containers have the user buildd, not that of every builder.
+func TestCIRunsAsTheUserOfTheContainer(t *testing.T) {
+	l := newContainerLab(t)
+	jobLeaves(l, "build:0", 0)
+	l.env.User = "somebody"
+	b, err := newBuilder(t, "ci", ciArgs(), ciSecretArgs())
+	if err == nil {
+		err = b.Build(t.Context(), l.env)
+	}
+	if err != nil || strings.Contains(l.target.Transcript(), "somebody") {
+		t.Errorf("got %v\n%s", err, l.target.Transcript())
+	}
+}
+
 func TestCIStoreFails(t *testing.T) {
 	l := newContainerLab(t)
 	jobLeaves(l, "build:0", 0)
