@@ -184,6 +184,20 @@ func TestCIJobsAndFilesMayBeCalledLikeTheBuildersOwn(t *testing.T) {
 	}
 }
 
+// A path that is too long for a name does not make the job fail.
+func TestCIFilesOfTheSameNameFarDown(t *testing.T) {
+	l := newContainerLab(t)
+	deep := "files/b/" + strings.Repeat("long/", 60) + "x.whl"
+	jobLeaves(l, "build:0", 0, "files/a/x.whl", deep)
+	b, err := newBuilder(t, "ci", ciArgs(), nil)
+	if err == nil {
+		err = b.Build(t.Context(), l.env)
+	}
+	if err != nil || !strings.Contains(l.log.String(), `(store build:0/x.whl: "content of `+deep) {
+		t.Errorf("got %v\n%s", err, l.log.String())
+	}
+}
+
 // Images of containers have the user buildd, not that of every builder.
 func TestCIRunsAsTheUserOfTheContainer(t *testing.T) {
 	l := newContainerLab(t)

@@ -216,9 +216,8 @@ func (c *ci) gatherFiles(ctx context.Context, env Env, job ciJob) (map[string]an
 	slices.Sort(files)
 	output := map[string]any{}
 	for _, file := range files {
-		name := path.Base(file)
-		if output[name] != nil {
-			name = strings.ReplaceAll(file, "/", "-")
+		name := resultName(file, output)
+		if name != path.Base(file) {
 			env.say("The job %s has several files called %s; %s is kept as %s.", job, path.Base(file), file, name)
 		}
 		if err := checkFileName(name); err != nil {
@@ -235,4 +234,14 @@ func (c *ci) gatherFiles(ctx context.Context, env Env, job ciJob) (map[string]an
 		output[name] = sum
 	}
 	return output, nil
+}
+
+// resultName is the base name of a file. If that is taken, it is the path, as
+// far as this can be a name; otherwise the later file counts.
+func resultName(file string, taken map[string]any) string {
+	name, flat := path.Base(file), strings.ReplaceAll(file, "/", "-")
+	if taken[name] != nil && taken[flat] == nil && checkFileName(flat) == nil {
+		return flat
+	}
+	return name
 }
