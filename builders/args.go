@@ -195,13 +195,18 @@ func typeName(v any) string {
 // XML and is not used by the builder itself (weakness A13).
 func CheckFiles(names []string) error {
 	for _, name := range names {
-		if err := checkFileName(name); err != nil {
+		err := checkFileName(name)
+		if name == "chroot-autobuild" || name == "status" || name == "status.tmp" {
+			err = errors.New("the builder uses this name itself")
+		}
+		if err != nil {
 			return fmt.Errorf("filemap: %q: %w", name, err)
 		}
 	}
 	return nil
 }
 
+// checkFileName checks a single path component that can be shown in XML.
 func checkFileName(name string) error {
 	switch {
 	case name == "":
@@ -212,8 +217,6 @@ func checkFileName(name string) error {
 		return errors.New("expected at most 255 bytes")
 	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
 		return errors.New("expected printable UTF-8")
-	case name == "chroot-autobuild" || name == "status" || name == "status.tmp":
-		return errors.New("the builder uses this name itself")
 	}
 	return nil
 }

@@ -43,6 +43,9 @@ const (
 	ciTree    = "/build/tree"
 	ciOutput  = "/build/output"
 	ciSecrets = "/build/.launchpad-secrets.yaml" //nolint:gosec // a path
+	// ciUser is the user of the container, whatever that of the builder is called.
+	ciUser  = "buildd"
+	ciOwner = ciUser + ":" + ciUser
 )
 
 // dir is where lpci puts what a job has made.
@@ -61,12 +64,11 @@ func newCI(args Args, _ []string) (Builder, error) {
 		results:     map[string]any{},
 	}
 	secrets, err := args.members("secrets")
-	r.note(err)
 	if args["secrets"] != nil && err == nil {
 		c.secrets, err = yamlMapping(secrets)
 		r.note(err)
 	}
-	c.proxy, err = ParseProxy(args)
+	c.proxy, err = ParseProxy(args) // which also tells of secrets of a wrong type
 	r.note(err)
 	c.proxy.UseFetchService = false // which these builds cannot use
 	return c, errors.Join(r.errs...)
@@ -274,7 +276,7 @@ func (c *ci) repo(ctx context.Context, env Env) error {
 	if err := c.source.checkOutAndReport(ctx, env, ciTree, proxyEnvironment(env, c.proxy), false); err != nil {
 		return err
 	}
-	return env.inTarget(ctx, "chown", "-R", env.User+":"+env.User, ciTree)
+	return env.inTarget(ctx, "chown", "-R", ciOwner, ciTree)
 }
 
 // Gather has nothing to do: the results of every job are stored at its end.

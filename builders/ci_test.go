@@ -171,6 +171,47 @@ func TestCIEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// What the builder calls its own files is no name that others cannot use.
+func TestCIJobsAndFilesMayBeCalledLikeTheBuildersOwn(t *testing.T) {
+	l := newContainerLab(t)
+	jobLeaves(l, "status:0", 0, "files/status")
+	b, err := newBuilder(t, "ci", ciArgs(), builders.Args{"jobs": []any{[]any{[]any{"status", int64(0)}}}})
+	if err == nil {
+		err = b.Build(t.Context(), l.env)
+	}
+	if err != nil || !strings.Contains(l.log.String(), `(store status:0/status: "content of files/status")`) {
+		t.Errorf("got %v\n%s", err, l.log.String())
+	}
+}
+
+// A path that is too long for a name does not make the job fail.
+func TestCIFilesOfTheSameNameFarDown(t *testing.T) {
+	l := newContainerLab(t)
+	deep := "files/b/" + strings.Repeat("long/", 60) + "x.whl"
+	jobLeaves(l, "build:0", 0, "files/a/x.whl", deep)
+	b, err := newBuilder(t, "ci", ciArgs(), nil)
+	if err == nil {
+		err = b.Build(t.Context(), l.env)
+	}
+	if err != nil || !strings.Contains(l.log.String(), `(store build:0/x.whl: "content of `+deep) {
+		t.Errorf("got %v\n%s", err, l.log.String())
+	}
+}
+
+// Images of containers have the user buildd, not that of every builder.
+func TestCIRunsAsTheUserOfTheContainer(t *testing.T) {
+	l := newContainerLab(t)
+	jobLeaves(l, "build:0", 0)
+	l.env.User = "somebody"
+	b, err := newBuilder(t, "ci", ciArgs(), ciSecretArgs())
+	if err == nil {
+		err = b.Build(t.Context(), l.env)
+	}
+	if err != nil || strings.Contains(l.target.Transcript(), "somebody") {
+		t.Errorf("got %v\n%s", err, l.target.Transcript())
+	}
+}
+
 func TestCIStoreFails(t *testing.T) {
 	l := newContainerLab(t)
 	jobLeaves(l, "build:0", 0)

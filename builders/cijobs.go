@@ -120,7 +120,7 @@ func (c *ci) execute(ctx context.Context, env Env, job ciJob) (err error) {
 	if err := env.inTarget(ctx, "mkdir", "-p", job.dir()); err != nil {
 		return err
 	}
-	if err := env.inTarget(ctx, "chown", "-R", env.User+":"+env.User, ciOutput); err != nil {
+	if err := env.inTarget(ctx, "chown", "-R", ciOwner, ciOutput); err != nil {
 		return err
 	}
 	script := backends.Quote(c.lpci(env, job)...) + " 2>&1 | tee " + backends.Quote(job.dir()+"/log")
@@ -133,9 +133,9 @@ func (c *ci) execute(ctx context.Context, env Env, job ciJob) (err error) {
 	return c.asJob(ctx, env, "clamscan", "--recursive", job.dir())
 }
 
-// asJob runs a command of a job, as the build user.
+// asJob runs a command of a job, as the user of the container.
 func (c *ci) asJob(ctx context.Context, env Env, argv ...string) error {
-	prefix := []string{"runuser", "-u", env.User, "-g", env.User, "-G", "lxd", "--"}
+	prefix := []string{"runuser", "-u", ciUser, "-g", ciUser, "-G", "lxd", "--"}
 	return env.buildCommand(ctx, ciTree, proxyEnvironment(env, c.proxy), append(prefix, argv...)...)
 }
 
@@ -143,7 +143,7 @@ func (c *ci) writeSecrets(ctx context.Context, env Env) error {
 	env.secretsIn(ciSecrets)
 	err := backends.WriteFile(ctx, env.Target, ciSecrets, c.secrets, 0o600)
 	if err == nil {
-		err = env.inTarget(ctx, "chown", env.User+":"+env.User, ciSecrets)
+		err = env.inTarget(ctx, "chown", ciOwner, ciSecrets)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write the secrets of the job: %w", err)
@@ -216,9 +216,8 @@ func (c *ci) gatherFiles(ctx context.Context, env Env, job ciJob) (map[string]an
 	slices.Sort(files)
 	output := map[string]any{}
 	for _, file := range files {
-		name := path.Base(file)
-		if output[name] != nil {
-			name = strings.ReplaceAll(file, "/", "-")
+		name := resultName(file, output)
+		if name != path.Base(file) {
 			env.say("The job %s has several files called %s; %s is kept as %s.", job, path.Base(file), file, name)
 		}
 		if err := checkFileName(name); err != nil {
@@ -235,4 +234,14 @@ func (c *ci) gatherFiles(ctx context.Context, env Env, job ciJob) (map[string]an
 		output[name] = sum
 	}
 	return output, nil
+}
+
+// resultName is the base name of a file. If that is taken, it is the path, as
+// far as this can be a name; otherwise the later file counts.
+func resultName(file string, taken map[string]any) string {
+	name, flat := path.Base(file), strings.ReplaceAll(file, "/", "-")
+	if taken[name] != nil && taken[flat] == nil && checkFileName(flat) == nil {
+		return flat
+	}
+	return name
 }

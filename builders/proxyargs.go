@@ -40,10 +40,11 @@ func ParseProxy(args Args) (ProxyArgs, error) {
 		UseFetchService:    r.boolean("use_fetch_service"),
 		DisableAfterPull:   r.boolean("disable_proxy_after_pull"),
 	}
-	if p.UseFetchService {
-		cert, err := fetchServiceCertificate(args)
+	secrets, err := args.members("secrets")
+	r.note(err)
+	if p.UseFetchService && err == nil {
+		p.Certificate, err = fetchServiceCertificate(secrets)
 		r.note(err)
-		p.Certificate = cert
 	}
 	p.DisableAfterPull = p.DisableAfterPull && p.UpstreamURL != "" && p.RevocationEndpoint != ""
 	return p, errors.Join(r.errs...)
@@ -59,11 +60,7 @@ func (r *reader) httpURL(key string) string {
 	return s
 }
 
-func fetchServiceCertificate(args Args) ([]byte, error) {
-	secrets, err := args.members("secrets")
-	if err != nil {
-		return nil, err
-	}
+func fetchServiceCertificate(secrets map[string]any) ([]byte, error) {
 	v := secrets["fetch_service_mitm_certificate"]
 	if unset(v) {
 		return nil, nil

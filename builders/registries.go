@@ -35,12 +35,12 @@ func (r *reader) registries(key string) registries {
 	variables := r.stringMap(key)
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		value := variables[name]
-		r.note(checkLine(key+"."+name, value))
 		found.wantsMaven = found.wantsMaven || strings.HasPrefix(name, "MAVEN_")
 		parts := registryKey.FindStringSubmatch(name)
 		if parts == nil {
 			continue
 		}
+		r.note(checkLine(key+"."+name, value))
 		into, id := found.cargo, parts[2]
 		if parts[1] == "MAVEN" {
 			into, id = found.maven, strings.ToLower(id)

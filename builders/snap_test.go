@@ -328,7 +328,7 @@ func TestParseProxy(t *testing.T) {
 		string(p.Certificate) != "CERTIFICATE\n" || !p.DisableAfterPull {
 		t.Errorf("got %+v, %v", p, err)
 	}
-	p, err = builders.ParseProxy(builders.Args{"use_fetch_service": nil, "secrets": "of another kind", "disable_proxy_after_pull": true})
+	p, err = builders.ParseProxy(builders.Args{"use_fetch_service": nil, "secrets": map[string]any{"of": "another kind"}, "disable_proxy_after_pull": true})
 	if err != nil || p.UseFetchService || p.UpstreamURL != "" || p.DisableAfterPull {
 		t.Errorf("without a proxy: %+v, %v", p, err)
 	}

@@ -36,7 +36,7 @@ func contracts() map[string]contract {
 		return contract{
 			args: git(builders.Args{"name": "test-craft"}), required: []string{"name"},
 			texts:    slices.Concat(sources, network, []string{"build_path", "launchpad_instance", "launchpad_server_url"}),
-			booleans: []string{"use_fetch_service"}, structs: []string{"channels"},
+			booleans: []string{"use_fetch_service"}, structs: []string{"channels", "secrets"},
 			install: "apt-get", build: tool[0] + " pack", installFails: builders.PackageFail, buildFails: builders.PackageFail,
 			prepare: func(l *lab) { packs(l, tool[0], "/home/buildd/test-craft", "a"+tool[1]) },
 		}
@@ -77,7 +77,7 @@ func contracts() map[string]contract {
 				"launchpad_server_url", "craft_platform",
 			}),
 			booleans: []string{"build_source_tarball", "private", "use_fetch_service", "disable_proxy_after_pull"},
-			lists:    []string{"target_architectures"}, structs: []string{"channels"},
+			lists:    []string{"target_architectures"}, structs: []string{"channels", "secrets"},
 			install: "apt-get", build: "snapcraft", installFails: builders.PackageFail, buildFails: builders.PackageFail,
 			prepare: func(l *lab) { snapcraftMakes(l, "a.snap") },
 		},
@@ -156,6 +156,15 @@ func TestWrongArgumentsOfEveryType(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Only an input file could be taken for a file of the builder's own.
+func TestNamesOfTheBuildersOwnFilesAreNames(t *testing.T) {
+	for _, tag := range []string{"snap", "oci", "charm", "rock", "craft"} {
+		if _, err := newBuilder(t, tag, contracts()[tag].args, builders.Args{"name": "status"}); err != nil {
+			t.Errorf("%s: %v", tag, err)
+		}
+	}
 }
 
 func TestWhatManagersSendIsAccepted(t *testing.T) {

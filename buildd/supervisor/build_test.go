@@ -97,16 +97,16 @@ func TestSecretsReachNoLogAndNoOutcome(t *testing.T) {
 
 // TestPrivateLogsLoseUnknownCredentials: the same text stays in a public log.
 func TestPrivateLogsLoseUnknownCredentials(t *testing.T) {
-	for _, private := range []bool{false, true} {
+	for value, private := range map[any]bool{false: false, true: true, int64(1): true} {
 		r := newRig(t)
-		r.request.Args["archive_private"] = private
+		r.request.Args["archive_private"] = value
 		r.stub.build = func(_ context.Context, env builders.Env) error {
 			_, err := io.WriteString(env.Log, "Get:1 http://user:unknown@h.test/a InRelease\n")
 			return err
 		}
 		r.run()
 		if strings.Contains(r.log(), "unknown") == private {
-			t.Errorf("private %v:\n%s", private, r.log())
+			t.Errorf("archive_private %v:\n%s", value, r.log())
 		}
 	}
 }

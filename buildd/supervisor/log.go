@@ -32,7 +32,7 @@ func (l *lineLog) Write(p []byte) (int, error) {
 func (b *build) openLog() error {
 	typ, findErr := b.find(b.request.Tag)
 	b.typ = typ
-	private, _ := b.request.Args["archive_private"].(bool)
+	private, _ := builders.Args(b.request.Args).Bool("archive_private") // checked in parse
 	uid, gid, err := owner(b.request.Settings.FileCache)
 	if err != nil {
 		return err
