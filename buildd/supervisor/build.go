@@ -74,6 +74,7 @@ type build struct {
 	builder builders.Builder
 	network builders.ProxyArgs
 	token   proxy.Token
+	parked  string // where the token is kept for Cleanup, "" if it is not
 	// credentials are what hideArchives took out of the archives, archives the
 	// proxy that adds them again.
 	credentials []proxy.Credential
@@ -111,7 +112,7 @@ type build struct {
 	results map[string]string
 	added   []string
 	extra   map[string]any
-	parked  string // where the token is kept for Cleanup, "" once it is revoked
+	owed    bool // the token is still to be revoked
 }
 
 // timing is how long a stage took.
@@ -137,6 +138,7 @@ func newBuild(dir string, r job.Request, p parts, tell func(func(*job.Event)), d
 // run is a whole build. It always returns an outcome, which it writes to the
 // outcome file, and nothing of the build is left when it does.
 func (b *build) run(ctx context.Context) job.Outcome {
+	b.owe()
 	err := b.open(ctx)
 	if err == nil {
 		err = b.guarded(ctx)
@@ -173,7 +175,7 @@ func (b *build) makeRoom(ctx context.Context) {
 // that fails has one.
 func (b *build) open(ctx context.Context) error {
 	openLedger := func() error { return b.openLedger(context.WithoutCancel(ctx)) }
-	for _, step := range []func() error{b.openLog, b.checkGroup, b.parse, b.openCache, openLedger, b.oweRevocation, b.openAccount, b.openTarget} {
+	for _, step := range []func() error{b.openLog, b.checkGroup, b.parse, b.openCache, openLedger, b.recordToken, b.openAccount, b.openTarget} {
 		if err := protect(step); err != nil {
 			return &stageError{stage: stage{name: "request", failure: builders.BuilderFail}, err: err}
 		}

@@ -51,9 +51,13 @@ func (b *build) openLog() error {
 	return findErr
 }
 
-// say writes lines of our own to the log, below what a command may have left
-// of one. Nothing is flushed: the stage may be in the middle of a secret.
+// say writes lines of our own to the log, if there is one, below what a command
+// may have left of one. Nothing is flushed: the stage may be in the middle of a
+// secret.
 func (b *build) say(format string, a ...any) {
+	if b.log == nil {
+		return
+	}
 	text := fmt.Sprintf(format, a...) + "\n"
 	if b.log.open.Load() {
 		text = "\n" + text
