@@ -41,8 +41,9 @@ type ArchivesConfig struct {
 // credentials, so that it is no way to others that the builder can reach and the
 // build cannot.
 //
-// What runs in the target can read the archives through it, as apt does; but it
-// learns nothing with which it could do so later or elsewhere.
+// What runs in the target can read the archives through it, as apt does, and
+// not change them; and it learns nothing with which it could read them later or
+// elsewhere.
 type Archives struct {
 	server   *local
 	hosts    []string // that apt is to ask through this
@@ -159,6 +160,9 @@ func (in *injector) handle(x *exchange, r *http.Request) {
 	case in.creds[endpoint(r.URL)] == nil && !in.others[endpoint(r.URL)]:
 		in.log.once("refused a request for %s, which is not one of the build's private archives", field(r.URL.Host))
 		http.Error(x, "This proxy is for the build's private archives only.", http.StatusForbidden)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		x.Header().Set("Allow", "GET, HEAD")
+		http.Error(x, "This proxy is for reading archives only.", http.StatusMethodNotAllowed)
 	default:
 		forward(in.proxy, x, r)
 	}

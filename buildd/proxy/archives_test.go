@@ -87,6 +87,23 @@ func TestArchivesServeOnlyPrivateHosts(t *testing.T) {
 	}
 }
 
+// TestArchivesAreOnlyRead: who runs in the target must not change an archive by
+// the credentials, nor be shown them as the answer to TRACE.
+func TestArchivesAreOnlyRead(t *testing.T) {
+	host := strings.TrimPrefix(serve(t, private), "http://")
+	a, _ := startArchives(t, []string{"deb http://u:p@" + host + "/x s"}, nil)
+	for method, want := range map[string]int{
+		"GET": 200, "HEAD": 200, "TRACE": 405, "PUT": 405, "POST": 405, "DELETE": 405, "PROPFIND": 405,
+	} {
+		c := dial(t, a.Addr())
+		c.send(t, method+" http://"+host+"/x HTTP/1.1\r\nHost: "+host+"\r\nContent-Length: 0\r\n\r\n")
+		resp := c.response(t, method)
+		if resp.StatusCode != want || want == 405 && resp.Header.Get("Allow") != "GET, HEAD" {
+			t.Errorf("%s: %d, %v", method, resp.StatusCode, resp.Header)
+		}
+	}
+}
+
 func TestRefusedArchiveCredentialsAreOneLine(t *testing.T) {
 	archive := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="ppa"`)
