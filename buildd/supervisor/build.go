@@ -66,6 +66,7 @@ type build struct {
 	dir     string // the build's folder in the state folder
 	home    string // the build directory, <HOME>/build-<id>
 	tell    func(func(*job.Event))
+	secrets []string // never to be in a log
 	redact  func(string) string
 	daemon  *slog.Logger // the daemon's log; what goes there is redacted
 
@@ -122,9 +123,10 @@ type timing struct {
 }
 
 func newBuild(dir string, r job.Request, p parts, tell func(func(*job.Event)), daemon *slog.Logger) *build {
-	redact := redactor(builders.Secrets(r.Args))
+	secrets := secretsOf(r)
+	redact := redactor(secrets)
 	b := &build{
-		parts: p, request: r, dir: dir, tell: tell, redact: redact,
+		parts: p, request: r, dir: dir, tell: tell, secrets: secrets, redact: redact,
 		daemon:  slog.New(redactingHandler{daemon.Handler(), redact}).With("build_id", r.BuildID),
 		home:    filepath.Join(r.Settings.Home, "build-"+r.BuildID),
 		results: map[string]string{},

@@ -9,7 +9,6 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/buildd/buildlog"
-	"lpbuildd/builders"
 )
 
 // lineLog is a build log that knows whether its last line is complete.
@@ -40,7 +39,7 @@ func (b *build) openLog() error {
 	log, err := buildlog.Create(buildlog.Options{
 		Path:    filepath.Join(b.request.Settings.FileCache, "buildlog"),
 		Private: private || typ.Sanitize || findErr != nil,
-		Secrets: builders.Secrets(b.request.Args), UID: uid, GID: gid,
+		Secrets: b.secrets, UID: uid, GID: gid,
 		Limit:   b.request.Settings.LogLimit,
 		OnLimit: func() { b.logFull <- struct{}{} },
 	})

@@ -113,7 +113,7 @@ func prep(ctx context.Context, b *build) error {
 
 		SnapStore: b.request.Settings.SnapStore,
 		Store:     b.store,
-		Redact:    func(text io.ReadCloser) io.ReadCloser { return redacted(text, builders.Secrets(b.request.Args)) },
+		Redact:    func(text io.ReadCloser) io.ReadCloser { return redacted(text, b.secrets) },
 		Undo:      func(path string) error { return b.ledger.Add(ledger.Entry{Kind: ledger.File, Name: path}) },
 	}
 	return b.reportHost(ctx)
