@@ -145,7 +145,7 @@ func (b *build) run(ctx context.Context) job.Outcome {
 	if err == nil {
 		err = b.guarded(ctx)
 	}
-	b.revoke(context.WithoutCancel(ctx))
+	b.revoke(ctx)
 	b.makeRoom(context.WithoutCancel(ctx))
 	o := b.outcomeOf(err)
 	b.conclude(b.summary(o, err))

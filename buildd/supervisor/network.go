@@ -45,9 +45,10 @@ func (b *build) recordToken() error {
 	return nil
 }
 
-// revoke revokes the token, once. What goes wrong is worth a line in the log,
-// not a build.
+// revoke revokes the token, once, and also when the build was aborted. What goes
+// wrong is worth a line in the log, not a build.
 func (b *build) revoke(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
 	b.mu.Lock()
 	owed := b.owed
 	b.owed = false

@@ -71,6 +71,13 @@ func TestTheTokenIsRevokedOnceInEveryEnding(t *testing.T) {
 				return nil
 			}
 		}},
+		{"an abort while the build revokes it", "ABORTED", func(r *rig) {
+			r.stub.build = func(ctx context.Context, env builders.Env) error {
+				r.abort(errAborted)
+				env.RevokeProxy(ctx)
+				return nil
+			}
+		}},
 		{"no log", "BUILDERFAIL", func(r *rig) {
 			if err := os.MkdirAll(filepath.Join(r.request.Settings.FileCache, "buildlog", "folder"), 0o700); err != nil {
 				r.Fatal(err)

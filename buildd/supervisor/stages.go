@@ -130,7 +130,7 @@ func start(ctx context.Context, b *build) error { return b.target.Start(ctx) }
 // compile is the stage that differs between the types of build.
 func compile(ctx context.Context, b *build) error {
 	err := b.withProxy(ctx, func(env builders.Env) error { return b.builder.Build(ctx, env) })
-	b.revoke(context.WithoutCancel(ctx))
+	b.revoke(ctx)
 	for _, name := range keys(b.request.Files) {
 		err = blameVanished(ctx, err, "input file "+name, b.cached(b.request.Files[name]))
 	}
