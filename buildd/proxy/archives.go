@@ -107,7 +107,7 @@ func (a *Archives) AptConf() string {
 type injector struct {
 	// creds are by host and port; of each, the longest path comes first.
 	creds    map[string][]Credential
-	others   map[string]bool // further hosts and ports that are served
+	others   map[string]bool // further ports of these hosts that are served
 	upstream *upstream
 	log      *accessLog
 	proxy    *httputil.ReverseProxy
@@ -116,10 +116,12 @@ type injector struct {
 func newInjector(c ArchivesConfig) *injector {
 	in := &injector{creds: map[string][]Credential{}, others: map[string]bool{}}
 	var secrets []string
+	private := map[string]bool{}
 	for _, cred := range c.Credentials {
 		if cred.Injectable() {
 			key := endpoint(cred.URL)
 			in.creds[key] = append(in.creds[key], cred)
+			private[strings.ToLower(cred.URL.Hostname())] = true
 		}
 		secrets = append(secrets, secretForms(cred.Username, cmp.Or(cred.Password, cred.Username))...)
 	}
@@ -128,7 +130,7 @@ func newInjector(c ArchivesConfig) *injector {
 	}
 	for _, line := range c.Sources {
 		for word := range strings.FieldsSeq(line) {
-			if u, err := url.Parse(word); err == nil && u.Scheme == "http" {
+			if u, err := url.Parse(word); err == nil && u.Scheme == "http" && private[strings.ToLower(u.Hostname())] {
 				in.others[endpoint(u)] = true
 			}
 		}
