@@ -72,21 +72,22 @@ func (b *build) revoke(ctx context.Context) {
 }
 
 // undoToken revokes a token that a dead build left behind. As at the end of every
-// build, one attempt is all there is; what goes wrong is told.
-func undoToken(ctx context.Context, id string, log *slog.Logger) error {
+// build, one attempt is all there is, so the end of ctx does not cut it off; what
+// goes wrong is told.
+func undoToken(ctx context.Context, id string, log *slog.Logger) {
 	build := id[:max(0, strings.LastIndexByte(id, '/'))] // the rest is the key
 	token, err := proxy.Unpark(id)
 	if err != nil {
 		// Gone with a restart of the machine: it is on no disk.
 		log.Warn("Cannot revoke the proxy token of a dead build, which stays valid until it expires", "build_id", build, "error", err)
-		return nil
+		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, undoLimit)
-	defer cancel()
-	if err := token.Revoke(ctx, nil); err != nil {
+	if err := token.Revoke(context.WithoutCancel(ctx), nil); err != nil {
 		log.Warn("Cannot revoke the proxy token of a dead build", "build_id", build, "user", token.User(), "error", err)
 	}
-	return proxy.Forget(id)
+	if err := proxy.Forget(id); err != nil {
+		log.Warn("Cannot forget a revoked token", "build_id", build, "error", err)
+	}
 }
 
 // withProxy runs f while the local proxy of the build runs, if it has one.
