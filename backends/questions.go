@@ -12,13 +12,28 @@ import (
 	"strings"
 )
 
-// Output runs a command and returns its standard output. Its Stdout is
+// maxOutput is more than any answer takes: the names of a million files.
+const maxOutput = 64 << 20
+
+// Output runs a command and returns its standard output, of which more than 64
+// MiB are an error: the programs of a target may say anything. Its Stdout is
 // ignored.
 func Output(ctx context.Context, r Runner, cmd Command) ([]byte, error) {
-	var out bytes.Buffer
+	var out bounded
 	cmd.Stdout = &out
 	err := r.Run(ctx, cmd)
-	return out.Bytes(), err
+	return out.data.Bytes(), err
+}
+
+// bounded takes at most maxOutput bytes.
+type bounded struct{ data bytes.Buffer }
+
+// Write implements io.Writer.
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.data.Len()+len(p) > maxOutput {
+		return 0, fmt.Errorf("it is more than %d bytes", maxOutput)
+	}
+	return b.data.Write(p)
 }
 
 // ask is true when the command succeeds and false when it fails. An error is

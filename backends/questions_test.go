@@ -44,6 +44,28 @@ func TestFindArguments(t *testing.T) {
 	}
 }
 
+// endless is a Runner of a program that says more and more.
+type endless struct{ said int }
+
+func (e *endless) Run(_ context.Context, cmd Command) error {
+	for {
+		n, err := cmd.Stdout.Write(make([]byte, 1<<20))
+		e.said += n
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// TestOutputIsBounded: what runs in a target must not fill the memory of who
+// asks it.
+func TestOutputIsBounded(t *testing.T) {
+	r := &endless{}
+	if _, err := Find(t.Context(), r, "/d", FindOptions{}); err == nil || r.said > maxOutput {
+		t.Errorf("after %d bytes: %v", r.said, err)
+	}
+}
+
 func TestQuestionsPassErrorsOn(t *testing.T) {
 	broken := errors.New("broken")
 	if _, err := Exists(t.Context(), answering{err: broken}, "/"); !errors.Is(err, broken) {

@@ -41,8 +41,9 @@ type ArchivesConfig struct {
 // credentials, so that it is no way to others that the builder can reach and the
 // build cannot.
 //
-// What runs in the target can read the archives through it, as apt does; but it
-// learns nothing with which it could do so later or elsewhere.
+// What runs in the target can read the archives through it, as apt does, and
+// not change them; and it learns nothing with which it could read them later or
+// elsewhere.
 type Archives struct {
 	server   *local
 	hosts    []string // that apt is to ask through this
@@ -106,7 +107,7 @@ func (a *Archives) AptConf() string {
 type injector struct {
 	// creds are by host and port; of each, the longest path comes first.
 	creds    map[string][]Credential
-	others   map[string]bool // further hosts and ports that are served
+	others   map[string]bool // further ports of these hosts that are served
 	upstream *upstream
 	log      *accessLog
 	proxy    *httputil.ReverseProxy
@@ -115,10 +116,12 @@ type injector struct {
 func newInjector(c ArchivesConfig) *injector {
 	in := &injector{creds: map[string][]Credential{}, others: map[string]bool{}}
 	var secrets []string
+	private := map[string]bool{}
 	for _, cred := range c.Credentials {
 		if cred.Injectable() {
 			key := endpoint(cred.URL)
 			in.creds[key] = append(in.creds[key], cred)
+			private[strings.ToLower(cred.URL.Hostname())] = true
 		}
 		secrets = append(secrets, secretForms(cred.Username, cmp.Or(cred.Password, cred.Username))...)
 	}
@@ -127,7 +130,7 @@ func newInjector(c ArchivesConfig) *injector {
 	}
 	for _, line := range c.Sources {
 		for word := range strings.FieldsSeq(line) {
-			if u, err := url.Parse(word); err == nil && u.Scheme == "http" {
+			if u, err := url.Parse(word); err == nil && u.Scheme == "http" && private[strings.ToLower(u.Hostname())] {
 				in.others[endpoint(u)] = true
 			}
 		}
@@ -159,6 +162,9 @@ func (in *injector) handle(x *exchange, r *http.Request) {
 	case in.creds[endpoint(r.URL)] == nil && !in.others[endpoint(r.URL)]:
 		in.log.once("refused a request for %s, which is not one of the build's private archives", field(r.URL.Host))
 		http.Error(x, "This proxy is for the build's private archives only.", http.StatusForbidden)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		x.Header().Set("Allow", "GET, HEAD")
+		http.Error(x, "This proxy is for reading archives only.", http.StatusMethodNotAllowed)
 	default:
 		forward(in.proxy, x, r)
 	}

@@ -71,9 +71,13 @@ func TestArchivesServeOnlyPrivateHosts(t *testing.T) {
 	host := strings.TrimPrefix(serve(t, private), "http://")
 	public := strings.TrimPrefix(serve(t, private), "http://")
 	other := strings.TrimPrefix(serve(t, private), "http://")
-	a, log := startArchives(t, []string{"deb http://u:p@" + host + "/x s", "deb [trusted=yes] http://" + public + "/y s"}, nil)
+	elsewhere := strings.Replace(public, "127.0.0.1", "localhost", 1)
+	a, log := startArchives(t, []string{
+		"deb http://u:p@" + host + "/x s", "deb [trusted=yes] http://" + public + "/y s", "deb http://" + elsewhere + "/y s",
+	}, nil)
 	for request, want := range map[string]int{
-		"GET http://" + host + "/x": 200, "GET http://" + public + "/x": 200, "GET http://" + other + "/x": 403,
+		"GET http://" + elsewhere + "/y": 403,
+		"GET http://" + host + "/x":      200, "GET http://" + public + "/x": 200, "GET http://" + other + "/x": 403,
 		"CONNECT " + host: 403, "GET https://" + host + "/x": 403, "GET /x": 400,
 	} {
 		c := dial(t, a.Addr())
@@ -82,8 +86,27 @@ func TestArchivesServeOnlyPrivateHosts(t *testing.T) {
 			t.Errorf("%s: %d, want %d", request, resp.StatusCode, want)
 		}
 	}
-	if want := "Archive proxy: refused a request for " + other + ", which is not one of the build's private archives\n"; log.String() != want {
-		t.Errorf("log %q, want %q", log, want)
+	for _, refused := range []string{other, elsewhere} {
+		if want := "Archive proxy: refused a request for " + refused + ", which is not one of the build's private archives\n"; !strings.Contains(log.String(), want) {
+			t.Errorf("log %q, want %q", log, want)
+		}
+	}
+}
+
+// TestArchivesAreOnlyRead: who runs in the target must not change an archive by
+// the credentials, nor be shown them as the answer to TRACE.
+func TestArchivesAreOnlyRead(t *testing.T) {
+	host := strings.TrimPrefix(serve(t, private), "http://")
+	a, _ := startArchives(t, []string{"deb http://u:p@" + host + "/x s"}, nil)
+	for method, want := range map[string]int{
+		"GET": 200, "HEAD": 200, "TRACE": 405, "PUT": 405, "POST": 405, "DELETE": 405, "PROPFIND": 405,
+	} {
+		c := dial(t, a.Addr())
+		c.send(t, method+" http://"+host+"/x HTTP/1.1\r\nHost: "+host+"\r\nContent-Length: 0\r\n\r\n")
+		resp := c.response(t, method)
+		if resp.StatusCode != want || want == 405 && resp.Header.Get("Allow") != "GET, HEAD" {
+			t.Errorf("%s: %d, %v", method, resp.StatusCode, resp.Header)
+		}
 	}
 }
 

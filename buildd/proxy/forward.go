@@ -30,6 +30,9 @@ func (f *forwarder) handle(x *exchange, r *http.Request) {
 		f.tunnel(x, r)
 	case !r.URL.IsAbs():
 		notAServer(x)
+	case r.Method == http.MethodTrace:
+		// The answer would be the request, with the credentials in it.
+		http.Error(x, "This proxy does not pass on TRACE.", http.StatusMethodNotAllowed)
 	default:
 		forward(f.plain, x, r)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -46,12 +47,13 @@ func parkingID(id string) (description string, sealer cipher.AEAD, err error) {
 		return "", nil, err
 	}
 	sealer, err = cipher.NewGCMWithRandomNonce(block)
-	return "lpbuildd:" + id[:i], sealer, err
+	// Two builders of a machine may have had builds of one id.
+	sum := sha256.Sum256(key)
+	return "lpbuildd:" + id[:i] + "/" + hex.EncodeToString(sum[:4]), sealer, err
 }
 
-// Park keeps the token in the kernel under an id of ParkingID, in place of an
-// older one of the same build. An error means that revocation cannot survive a
-// crash, and nothing else.
+// Park keeps the token in the kernel under an id of ParkingID. An error means
+// that revocation cannot survive a crash, and nothing else.
 func (t Token) Park(id string) error {
 	description, sealer, err := parkingID(id)
 	if err != nil {

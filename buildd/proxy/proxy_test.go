@@ -396,6 +396,22 @@ func TestOnlyProxyRequestsAreServed(t *testing.T) {
 	}
 }
 
+// TestNobodyIsShownWhatTheProxyAdds: the answer to TRACE is the request, with
+// the credentials in it.
+func TestNobodyIsShownWhatTheProxyAdds(t *testing.T) {
+	p, log := started(t, parent(t, "", func(w http.ResponseWriter, r *http.Request) { _ = r.Write(w) }))
+	c := dial(t, p.Addr())
+	c.send(t, "TRACE http://example.com/ HTTP/1.1\r\nHost: example.com\r\nMax-Forwards: 0\r\n\r\n")
+	resp := c.response(t, "TRACE")
+	if got := body(t, resp); resp.StatusCode != 405 || strings.Contains(got, "Basic") {
+		t.Errorf("got %d: %s", resp.StatusCode, got)
+	}
+	closeProxy(t, p)
+	if !strings.Contains(log.String(), `"TRACE http://example.com/ HTTP/1.1" 405 `) {
+		t.Errorf("log %q", log)
+	}
+}
+
 func TestLogLinesHaveNoSecrets(t *testing.T) {
 	up := parent(t, "", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, strings.Repeat("x", 1024)) })
 	p, log := started(t, up)

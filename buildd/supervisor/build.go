@@ -66,6 +66,7 @@ type build struct {
 	dir     string // the build's folder in the state folder
 	home    string // the build directory, <HOME>/build-<id>
 	tell    func(func(*job.Event))
+	secrets []string // never to be in a log
 	redact  func(string) string
 	daemon  *slog.Logger // the daemon's log; what goes there is redacted
 
@@ -74,6 +75,7 @@ type build struct {
 	builder builders.Builder
 	network builders.ProxyArgs
 	token   proxy.Token
+	parked  string // where the token is kept for Cleanup, "" if it is not
 	// credentials are what hideArchives took out of the archives, archives the
 	// proxy that adds them again.
 	credentials []proxy.Credential
@@ -111,7 +113,7 @@ type build struct {
 	results map[string]string
 	added   []string
 	extra   map[string]any
-	parked  string // where the token is kept for Cleanup, "" once it is revoked
+	owed    bool // the token is still to be revoked
 }
 
 // timing is how long a stage took.
@@ -121,9 +123,10 @@ type timing struct {
 }
 
 func newBuild(dir string, r job.Request, p parts, tell func(func(*job.Event)), daemon *slog.Logger) *build {
-	redact := redactor(builders.Secrets(r.Args))
+	secrets := secretsOf(r)
+	redact := redactor(secrets)
 	b := &build{
-		parts: p, request: r, dir: dir, tell: tell, redact: redact,
+		parts: p, request: r, dir: dir, tell: tell, secrets: secrets, redact: redact,
 		daemon:  slog.New(redactingHandler{daemon.Handler(), redact}).With("build_id", r.BuildID),
 		home:    filepath.Join(r.Settings.Home, "build-"+r.BuildID),
 		results: map[string]string{},
@@ -137,11 +140,12 @@ func newBuild(dir string, r job.Request, p parts, tell func(func(*job.Event)), d
 // run is a whole build. It always returns an outcome, which it writes to the
 // outcome file, and nothing of the build is left when it does.
 func (b *build) run(ctx context.Context) job.Outcome {
+	b.owe()
 	err := b.open(ctx)
 	if err == nil {
 		err = b.guarded(ctx)
 	}
-	b.revoke(context.WithoutCancel(ctx))
+	b.revoke(ctx)
 	b.makeRoom(context.WithoutCancel(ctx))
 	o := b.outcomeOf(err)
 	b.conclude(b.summary(o, err))
@@ -173,7 +177,7 @@ func (b *build) makeRoom(ctx context.Context) {
 // that fails has one.
 func (b *build) open(ctx context.Context) error {
 	openLedger := func() error { return b.openLedger(context.WithoutCancel(ctx)) }
-	for _, step := range []func() error{b.openLog, b.checkGroup, b.parse, b.openCache, openLedger, b.oweRevocation, b.openAccount, b.openTarget} {
+	for _, step := range []func() error{b.openLog, b.checkGroup, b.parse, b.openCache, openLedger, b.recordToken, b.openAccount, b.openTarget} {
 		if err := protect(step); err != nil {
 			return &stageError{stage: stage{name: "request", failure: builders.BuilderFail}, err: err}
 		}

@@ -95,6 +95,27 @@ func TestSecretsReachNoLogAndNoOutcome(t *testing.T) {
 	}
 }
 
+// TestTheSitesOwnCredentialsReachNoLog: public logs show the proxy of apt.
+func TestTheSitesOwnCredentialsReachNoLog(t *testing.T) {
+	r := newRig(t)
+	r.request.Settings.AptProxy = "http://site:s3cr3t@proxy.test:3128"
+	r.request.Settings.SnapStore = "http://site:pr1vate@store.test"
+	r.request.Settings.ClamAVDatabase = "http://site:h1dden@clamav.test"
+	r.stub.build = func(_ context.Context, env builders.Env) error {
+		fmt.Fprintf(env.Log, "%s\n%s\n", env.SnapStore, env.ClamAVDatabase)
+		return errors.New("cannot use " + env.SnapStore)
+	}
+	o := r.run()
+	r.expectLog("--apt-proxy-url http://[redacted]@proxy.test:3128 ")
+	for place, text := range map[string]string{"build log": r.log(), "daemon's log": r.daemon.String(), "outcome": fmt.Sprint(o)} {
+		for _, s := range []string{"s3cr3t", "pr1vate", "h1dden"} {
+			if strings.Contains(text, s) {
+				t.Errorf("the %s has %s:\n%s", place, s, text)
+			}
+		}
+	}
+}
+
 // TestPrivateLogsLoseUnknownCredentials: the same text stays in a public log.
 func TestPrivateLogsLoseUnknownCredentials(t *testing.T) {
 	for value, private := range map[any]bool{false: false, true: true, int64(1): true} {

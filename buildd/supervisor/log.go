@@ -9,7 +9,6 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/buildd/buildlog"
-	"lpbuildd/builders"
 )
 
 // lineLog is a build log that knows whether its last line is complete.
@@ -40,7 +39,7 @@ func (b *build) openLog() error {
 	log, err := buildlog.Create(buildlog.Options{
 		Path:    filepath.Join(b.request.Settings.FileCache, "buildlog"),
 		Private: private || typ.Sanitize || findErr != nil,
-		Secrets: builders.Secrets(b.request.Args), UID: uid, GID: gid,
+		Secrets: b.secrets, UID: uid, GID: gid,
 		Limit:   b.request.Settings.LogLimit,
 		OnLimit: func() { b.logFull <- struct{}{} },
 	})
@@ -51,9 +50,13 @@ func (b *build) openLog() error {
 	return findErr
 }
 
-// say writes lines of our own to the log, below what a command may have left
-// of one. Nothing is flushed: the stage may be in the middle of a secret.
+// say writes lines of our own to the log, if there is one, below what a command
+// may have left of one. Nothing is flushed: the stage may be in the middle of a
+// secret.
 func (b *build) say(format string, a ...any) {
+	if b.log == nil {
+		return
+	}
 	text := fmt.Sprintf(format, a...) + "\n"
 	if b.log.open.Load() {
 		text = "\n" + text

@@ -17,14 +17,23 @@ import (
 // closeLimit is how long the local proxy may take to end.
 const closeLimit = 5 * time.Second
 
-// oweRevocation writes down that the token of the build's proxy has to be
-// revoked, so that it is even if this process dies (spec: proxy.md section 8).
-func (b *build) oweRevocation() error {
-	if b.network.RevocationEndpoint == "" {
-		return nil
+// owe notes that the token of the build's proxy has to be revoked, before
+// anything that can fail. What is wrong with the arguments is told later.
+func (b *build) owe() {
+	typ, err := b.find(b.request.Tag)
+	if err != nil || !typ.Proxy {
+		return
 	}
-	b.token = proxy.Token{
-		UpstreamURL: b.network.UpstreamURL, Endpoint: b.network.RevocationEndpoint, FetchService: b.network.UseFetchService,
+	args, _ := builders.ParseProxy(b.request.Args)
+	b.token = proxy.Token{UpstreamURL: args.UpstreamURL, Endpoint: args.RevocationEndpoint, FetchService: args.UseFetchService}
+	b.owed = args.RevocationEndpoint != ""
+}
+
+// recordToken writes down that the token has to be revoked, so that it is even
+// if this process dies (spec: proxy.md section 8).
+func (b *build) recordToken() error {
+	if !b.owed {
+		return nil
 	}
 	b.parked = proxy.ParkingID(b.request.BuildID)
 	if err := b.ledger.Add(ledger.Entry{Kind: ledger.Token, Name: b.parked}); err != nil {
@@ -36,44 +45,49 @@ func (b *build) oweRevocation() error {
 	return nil
 }
 
-// revoke revokes the token, once. What goes wrong is worth a line in the log,
-// not a build.
+// revoke revokes the token, once, and also when the build was aborted. What goes
+// wrong is worth a line in the log, not a build.
 func (b *build) revoke(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
 	b.mu.Lock()
-	id := b.parked
-	b.parked = ""
+	owed := b.owed
+	b.owed = false
 	b.mu.Unlock()
-	if id == "" {
+	if !owed {
 		return
 	}
 	b.say("Revoking proxy token...")
 	if err := b.token.Revoke(ctx, nil); err != nil {
 		b.say("Unable to revoke token for %s: %v", b.token.User(), err)
 	}
-	if err := proxy.Forget(id); err != nil {
+	if b.parked == "" {
+		return // the build ended before
+	}
+	if err := proxy.Forget(b.parked); err != nil {
 		b.daemon.Warn("Cannot forget a revoked token", "error", err)
 	}
-	if err := b.ledger.Done(ledger.Entry{Kind: ledger.Token, Name: id}); err != nil {
+	if err := b.ledger.Done(ledger.Entry{Kind: ledger.Token, Name: b.parked}); err != nil {
 		b.daemon.Error("Cannot write to the ledger", "error", err)
 	}
 }
 
 // undoToken revokes a token that a dead build left behind. As at the end of every
-// build, one attempt is all there is; what goes wrong is told.
-func undoToken(ctx context.Context, id string, log *slog.Logger) error {
+// build, one attempt is all there is, so the end of ctx does not cut it off; what
+// goes wrong is told.
+func undoToken(ctx context.Context, id string, log *slog.Logger) {
 	build := id[:max(0, strings.LastIndexByte(id, '/'))] // the rest is the key
 	token, err := proxy.Unpark(id)
 	if err != nil {
 		// Gone with a restart of the machine: it is on no disk.
 		log.Warn("Cannot revoke the proxy token of a dead build, which stays valid until it expires", "build_id", build, "error", err)
-		return nil
+		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, undoLimit)
-	defer cancel()
-	if err := token.Revoke(ctx, nil); err != nil {
+	if err := token.Revoke(context.WithoutCancel(ctx), nil); err != nil {
 		log.Warn("Cannot revoke the proxy token of a dead build", "build_id", build, "user", token.User(), "error", err)
 	}
-	return proxy.Forget(id)
+	if err := proxy.Forget(id); err != nil {
+		log.Warn("Cannot forget a revoked token", "build_id", build, "error", err)
+	}
 }
 
 // withProxy runs f while the local proxy of the build runs, if it has one.

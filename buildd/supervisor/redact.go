@@ -6,10 +6,21 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"lpbuildd/buildd/buildlog"
+	"lpbuildd/buildd/job"
+	"lpbuildd/builders"
 )
+
+// secretsOf are the secrets in a request: in the arguments of the build, and in
+// the URLs of the site's own services.
+func secretsOf(r job.Request) []string {
+	s := r.Settings
+	site := builders.Args{"site": []string{s.AptProxy, s.SnapStore, s.ClamAVDatabase}}
+	return slices.Concat(builders.Secrets(r.Args), builders.Secrets(site))
+}
 
 // redactor returns a function that removes the secrets of a build, and
 // credentials in URLs, from a text for the daemon.

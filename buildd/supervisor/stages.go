@@ -113,7 +113,7 @@ func prep(ctx context.Context, b *build) error {
 
 		SnapStore: b.request.Settings.SnapStore,
 		Store:     b.store,
-		Redact:    func(text io.ReadCloser) io.ReadCloser { return redacted(text, builders.Secrets(b.request.Args)) },
+		Redact:    func(text io.ReadCloser) io.ReadCloser { return redacted(text, b.secrets) },
 		Undo:      func(path string) error { return b.ledger.Add(ledger.Entry{Kind: ledger.File, Name: path}) },
 	}
 	return b.reportHost(ctx)
@@ -130,7 +130,7 @@ func start(ctx context.Context, b *build) error { return b.target.Start(ctx) }
 // compile is the stage that differs between the types of build.
 func compile(ctx context.Context, b *build) error {
 	err := b.withProxy(ctx, func(env builders.Env) error { return b.builder.Build(ctx, env) })
-	b.revoke(context.WithoutCancel(ctx))
+	b.revoke(ctx)
 	for _, name := range keys(b.request.Files) {
 		err = blameVanished(ctx, err, "input file "+name, b.cached(b.request.Files[name]))
 	}

@@ -1,0 +1,113 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"lpbuildd/backends"
+	"lpbuildd/buildd/job"
+	"lpbuildd/builders"
+)
+
+// withToken gives the build a token, and counts how often it is revoked.
+func (r *rig) withToken() *atomic.Int32 {
+	r.Helper()
+	asked := &atomic.Int32{}
+	service := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) {
+		if user, password, _ := q.BasicAuth(); user == "user" && password == "s3cr3t" && q.Method == http.MethodDelete {
+			asked.Add(1)
+		}
+	}))
+	r.Cleanup(service.Close)
+	find := r.parts.find
+	r.parts.find = func(tag string) (builders.Type, error) {
+		typ, err := find(tag)
+		typ.Proxy = true
+		return typ, err
+	}
+	r.request.Args["proxy_url"] = "http://user:s3cr3t@proxy.test:3128"
+	r.request.Args["revocation_endpoint"] = service.URL
+	return asked
+}
+
+// TestTheTokenIsRevokedOnceInEveryEnding: also when the build never begins.
+func TestTheTokenIsRevokedOnceInEveryEnding(t *testing.T) {
+	broken := errors.New("it is broken")
+	for _, c := range []struct {
+		name, status string
+		change       func(*rig)
+	}{
+		{"a success", "OK", func(*rig) {}},
+		{"a failed build", "PACKAGEFAIL", func(r *rig) {
+			r.stub.build = func(context.Context, builders.Env) error {
+				return &builders.BuildError{Outcome: builders.PackageFail, Err: broken}
+			}
+		}},
+		{"a panic", "BUILDERFAIL", func(r *rig) {
+			r.stub.build = func(context.Context, builders.Env) error { panic("it is broken") }
+		}},
+		{"an abort", "ABORTED", func(r *rig) {
+			r.stub.build = func(context.Context, builders.Env) error {
+				r.abort(errAborted)
+				return broken
+			}
+		}},
+		{"an abort before the first stage", "ABORTED", func(r *rig) { r.abort(errAborted) }},
+		{"an image that does not unpack", "CHROOTFAIL", func(r *rig) {
+			r.target.Fail("create", broken)
+			r.request.Image = r.store("an image")
+		}},
+		{"a clean-up that fails", "BUILDERFAIL", func(r *rig) { r.target.Fail("remove", broken) }},
+		{"a token that the build has revoked itself", "OK", func(r *rig) {
+			r.stub.build = func(ctx context.Context, env builders.Env) error {
+				env.RevokeProxy(ctx)
+				return nil
+			}
+		}},
+		{"an abort while the build revokes it", "ABORTED", func(r *rig) {
+			r.stub.build = func(ctx context.Context, env builders.Env) error {
+				r.abort(errAborted)
+				env.RevokeProxy(ctx)
+				return nil
+			}
+		}},
+		{"no log", "BUILDERFAIL", func(r *rig) {
+			if err := os.MkdirAll(filepath.Join(r.request.Settings.FileCache, "buildlog", "folder"), 0o700); err != nil {
+				r.Fatal(err)
+			}
+		}},
+		{"no limits", "BUILDERFAIL", func(r *rig) { r.parts.noGroup = "no control groups" }},
+		{"a missing argument", "BUILDERFAIL", func(r *rig) { delete(r.request.Args, "series") }},
+		{"a ledger that cannot be written", "BUILDERFAIL", func(r *rig) {
+			if err := os.Mkdir(filepath.Join(r.dir, job.LedgerName), 0o700); err != nil {
+				r.Fatal(err)
+			}
+		}},
+		{"no target", "BUILDERFAIL", func(r *rig) {
+			r.parts.newTarget = func(*build) (target, error) { return nil, &backends.HostFault{Err: broken} }
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			asked := r.withToken()
+			c.change(r)
+			if o := r.run(); o.Status != c.status {
+				t.Errorf("the outcome is %+v", o)
+			}
+			if n := asked.Load(); n != 1 {
+				t.Errorf("the token was revoked %d times", n)
+			}
+			if log, err := os.ReadFile(filepath.Join(r.request.Settings.FileCache, "buildlog")); err == nil &&
+				strings.Count(string(log), "Revoking proxy token...\n") != 1 {
+				t.Errorf("the log is %s", log)
+			}
+		})
+	}
+}
