@@ -9,6 +9,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/buildd/buildlog"
+	"lpbuildd/builders"
 )
 
 // lineLog is a build log that knows whether its last line is complete.
