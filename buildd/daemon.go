@@ -82,6 +82,9 @@ type Daemon struct {
 	mu   sync.Mutex // guards what follows; held over the journal, never over a build's work
 	j    journal
 	link *link
+	// ending says that the build is about to be ended by somebody who has let go
+	// of mu for a while.
+	ending bool
 	// settings are those of the next build, abortLimit that of the current one.
 	settings   job.Settings
 	abortLimit time.Duration

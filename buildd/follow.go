@@ -33,7 +33,7 @@ func (d *Daemon) follow(ctx context.Context, l *link, buildID string, resumed bo
 	l.close()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closing() || !d.runs(buildID) || !lost && d.reconnect(ctx) {
+	if d.closing() || !d.runs(buildID) || d.ending || !lost && d.reconnect(ctx) {
 		return
 	}
 	cause := diedBefore
@@ -112,7 +112,7 @@ func (d *Daemon) settle(ctx context.Context, restarted bool, cause string) error
 		return nil
 	}
 	d.cfg.Log.Error("Supervisor died without an outcome", "build_id", d.j.BuildID, "restarted", restarted)
-	cleanupErr := d.tidy(ctx)
+	cleanupErr := d.tidyEnding(ctx)
 	if restarted && cleanupErr == nil {
 		d.loss.happened()
 		if err := d.transition(Lost, forget); err != nil {
@@ -166,7 +166,7 @@ func (d *Daemon) conclude(o job.Outcome) {
 func (d *Daemon) sendAbort(ctx context.Context, buildID string) {
 	d.askToAbort()
 	d.later(d.abortLimit+d.cfg.AbortGrace, func() {
-		if d.runs(buildID) {
+		if d.runs(buildID) && !d.ending {
 			d.giveUp(ctx)
 		}
 	})
@@ -188,11 +188,23 @@ func (d *Daemon) giveUp(ctx context.Context) {
 		d.conclude(o)
 		return
 	}
-	d.fail("the aborted build did not end in time", d.tidy(ctx))
+	d.fail("the aborted build did not end in time", d.tidyEnding(ctx))
+}
+
+// tidyEnding is tidy for a build that its caller is about to end. It lets go of
+// mu meanwhile, so that abort() is answered; nobody else can end the build, nor
+// can there be another one. The caller holds mu.
+func (d *Daemon) tidyEnding(ctx context.Context) error {
+	d.ending = true
+	d.mu.Unlock()
+	err := d.tidy(ctx)
+	d.mu.Lock()
+	d.ending = false
+	return err
 }
 
 // tidy undoes what dead builds left behind, if anything, and kills a supervisor
-// that still lives. The caller holds mu.
+// that still lives. The caller holds mu, or has set ending.
 func (d *Daemon) tidy(ctx context.Context) error {
 	if !d.left(job.LedgerName) && !d.left(job.SupervisorName) {
 		return job.RemoveTemporaries(d.dir)
