@@ -63,9 +63,8 @@ func (d *Daemon) accept(ctx context.Context, r Request, accepted journal) error 
 	if err := d.launch(ctx, r); err != nil {
 		d.cfg.Log.Error("Cannot start a build", "build_id", r.BuildID, "error", err)
 		_ = d.tidy(ctx) // what it cannot undo, the next build tries again
-		err = errors.Join(&Fault{Reason: "build: " + err.Error()}, d.transition(Lost, forget))
-		d.sweep()
-		return err
+		d.lose()
+		return &Fault{Reason: "build: " + err.Error()}
 	}
 	d.cfg.Log.Info("Build started", "build_id", r.BuildID, "type", r.Tag)
 	return nil

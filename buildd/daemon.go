@@ -294,8 +294,5 @@ func (d *Daemon) transition(event Event, change func(*journal)) error {
 	return nil
 }
 
-// forget is the change of a journal whose build is gone.
-func forget(j *journal) { *j = journal{} }
-
 // logPath is where the log of the build is.
 func (d *Daemon) logPath() string { return filepath.Join(d.cfg.Cache.Dir(), "buildlog") }

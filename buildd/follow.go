@@ -40,9 +40,7 @@ func (d *Daemon) follow(ctx context.Context, l *link, buildID string, resumed bo
 	if l.began {
 		cause = diedWithin
 	}
-	if err := d.settle(ctx, lost, cause); err != nil {
-		d.cfg.Log.Error("Cannot settle the build", "build_id", buildID, "error", err)
-	}
+	d.settle(ctx, lost, cause)
 }
 
 // Why a build ended without an outcome.
@@ -103,26 +101,38 @@ func (d *Daemon) outcome() (job.Outcome, error) {
 // builder's failure. After a restart of the daemon a build that died is
 // forgotten instead, so that the manager queues it again at once and at no
 // cost. The caller holds mu.
-func (d *Daemon) settle(ctx context.Context, restarted bool, cause string) error {
+func (d *Daemon) settle(ctx context.Context, restarted bool, cause string) {
 	if o, err := d.outcome(); err == nil {
 		d.conclude(o)
 		if !o.LeftForReset {
 			d.tidyUpAfterOutcome(ctx)
 		}
-		return nil
+		return
 	}
 	d.cfg.Log.Error("Supervisor died without an outcome", "build_id", d.j.BuildID, "restarted", restarted)
 	cleanupErr := d.tidyEnding(ctx)
 	if restarted && cleanupErr == nil {
 		d.loss.happened()
-		if err := d.transition(Lost, forget); err != nil {
-			return err
-		}
-		d.sweep()
-		return nil
+		d.lose()
+		return
 	}
 	d.fail(cause, cleanupErr)
-	return nil
+}
+
+// lose forgets a build that nothing is left of. While that cannot be written
+// down it is tried again and again, as in conclude. The caller holds mu.
+func (d *Daemon) lose() {
+	if err := d.transition(Lost, func(j *journal) { *j = journal{} }); err != nil {
+		buildID := d.j.BuildID
+		d.cfg.Log.Error("Cannot forget the build yet", "build_id", buildID, "error", err)
+		d.later(d.cfg.RetryDelay, func() {
+			if d.runs(buildID) {
+				d.lose()
+			}
+		})
+		return
+	}
+	d.sweep()
 }
 
 // fail ends the build as the builder's failure. The caller holds mu.
