@@ -24,6 +24,8 @@ type Type struct {
 	Sanitize bool
 	// NoProxyInfo says that ProxyInfo fails for its builds.
 	NoProxyInfo bool
+	// Extra is what the extra status of its builds has before they tell anything.
+	Extra map[string]any
 	// Check refuses arguments that can never build. Its error names the
 	// argument and what was expected.
 	Check func(args map[string]any, files []string) error

@@ -244,7 +244,7 @@ func types(arch string) []buildd.Type {
 	var out []buildd.Type
 	for _, t := range builders.Types() {
 		out = append(out, buildd.Type{
-			Tag: t.Tag, Sanitize: t.Sanitize, NoProxyInfo: t.NoProxyInfo,
+			Tag: t.Tag, Sanitize: t.Sanitize, NoProxyInfo: t.NoProxyInfo, Extra: t.Extra,
 			Check: func(args map[string]any, files []string) error {
 				_, common := builders.ParseCommon(args, arch)
 				_, own := t.New(args, files)
