@@ -237,7 +237,7 @@ func (d *Daemon) Abort(ctx context.Context) error {
 		return err
 	}
 	d.cfg.Log.Info("Build is being aborted", "build_id", d.j.BuildID)
-	d.sendAbort(context.WithoutCancel(ctx), d.j.BuildID)
+	d.sendAbort(context.WithoutCancel(ctx))
 	return nil
 }
 

@@ -204,6 +204,33 @@ func TestAStuckAbortEndsAsTheBuildersFailure(t *testing.T) {
 	}
 }
 
+// TestAnAbortIsForgottenWithItsBuild: a manager may give the same build again.
+func TestAnAbortIsForgottenWithItsBuild(t *testing.T) {
+	r := newRig(t)
+	r.Close()
+	r.config.Settings.AbortLimit = 500 * time.Millisecond
+	r.start()
+	r.build("wait")
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.awaitEnd(); s.Outcome != "ABORTED" {
+		t.Fatalf("ended as %s", s.Outcome)
+	}
+	if err := r.Clean(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.build("wait")
+	<-time.After(r.config.Settings.AbortLimit + 100*time.Millisecond)
+	if s := r.Status(); s.State != buildd.Building {
+		t.Errorf("the next build is %+v", s)
+	}
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitEnd()
+}
+
 func TestASupervisorThatDiesIsReported(t *testing.T) {
 	for script, cause := range map[string]string{
 		"die":            "the supervisor of the build ended before it began to work; usual reasons",

@@ -17,23 +17,23 @@ import (
 // it was the last daemon who started the build. The caller holds mu.
 func (d *Daemon) attach(ctx context.Context, l *link, resumed bool) {
 	d.link = l
-	buildID := d.j.BuildID
-	d.wg.Go(func() { d.follow(ctx, l, buildID, resumed) })
+	a := d.j.attempt()
+	d.wg.Go(func() { d.follow(ctx, l, a, resumed) })
 }
 
 // follow listens to a supervisor until the build is over, or until another
 // connection or none is needed.
-func (d *Daemon) follow(ctx context.Context, l *link, buildID string, resumed bool) {
-	lost := resumed && !d.handedOver(l, buildID)
+func (d *Daemon) follow(ctx context.Context, l *link, a attempt, resumed bool) {
+	lost := resumed && !d.handedOver(l, a)
 	if lost {
 		d.dismiss(l)
 	} else {
-		d.listen(l, buildID)
+		d.listen(l, a)
 	}
 	l.close()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closing() || !d.runs(buildID) || d.ending || !lost && d.reconnect(ctx) {
+	if d.closing() || !d.runs(a) || d.ending || !lost && d.reconnect(ctx) {
 		return
 	}
 	cause := diedBefore
@@ -50,14 +50,14 @@ const (
 )
 
 // listen shows what a supervisor tells until the connection ends.
-func (d *Daemon) listen(l *link, buildID string) {
+func (d *Daemon) listen(l *link, a attempt) {
 	for {
 		e, err := l.receive()
 		if err != nil || e.Done {
 			return
 		}
 		l.began = l.began || e.Stage != ""
-		d.note(buildID, e)
+		d.note(a, e)
 	}
 }
 
@@ -80,8 +80,8 @@ func (d *Daemon) reconnect(ctx context.Context) bool {
 }
 
 // runs says whether this build is the one that runs. The caller holds mu.
-func (d *Daemon) runs(buildID string) bool {
-	return d.j.BuildID == buildID && (d.j.State == Building || d.j.State == Aborting)
+func (d *Daemon) runs(a attempt) bool {
+	return d.j.attempt() == a && (d.j.State == Building || d.j.State == Aborting)
 }
 
 // outcome reads how the build in the journal ended; fs.ErrNotExist, if it did
@@ -123,10 +123,10 @@ func (d *Daemon) settle(ctx context.Context, restarted bool, cause string) {
 // down it is tried again and again, as in conclude. The caller holds mu.
 func (d *Daemon) lose() {
 	if err := d.transition(Lost, func(j *journal) { *j = journal{} }); err != nil {
-		buildID := d.j.BuildID
-		d.cfg.Log.Error("Cannot forget the build yet", "build_id", buildID, "error", err)
+		a := d.j.attempt()
+		d.cfg.Log.Error("Cannot forget the build yet", "build_id", a.buildID, "error", err)
 		d.later(d.cfg.RetryDelay, func() {
-			if d.runs(buildID) {
+			if d.runs(a) {
 				d.lose()
 			}
 		})
@@ -160,9 +160,10 @@ func (d *Daemon) conclude(o job.Outcome) {
 		o.Status = "ABORTED"
 	}
 	if err := d.transition(Finish, func(j *journal) { j.Outcome = &o }); err != nil {
+		a := d.j.attempt()
 		d.cfg.Log.Error("Cannot end the build yet", "build_id", o.BuildID, "error", err)
 		d.later(d.cfg.RetryDelay, func() {
-			if d.runs(o.BuildID) {
+			if d.runs(a) {
 				d.conclude(o)
 			}
 		})
@@ -173,10 +174,11 @@ func (d *Daemon) conclude(o job.Outcome) {
 
 // sendAbort tells the supervisor to abort, and kills it when it does not
 // report in time. The caller holds mu.
-func (d *Daemon) sendAbort(ctx context.Context, buildID string) {
+func (d *Daemon) sendAbort(ctx context.Context) {
+	a := d.j.attempt()
 	d.askToAbort()
 	d.later(d.abortLimit+d.cfg.AbortGrace, func() {
-		if d.runs(buildID) && !d.ending {
+		if d.runs(a) && !d.ending {
 			d.giveUp(ctx)
 		}
 	})

@@ -74,7 +74,7 @@ func (d *Daemon) resume(ctx context.Context) {
 	d.cfg.Log.Info("Build goes on after a restart", "build_id", d.j.BuildID)
 	d.attach(ctx, l, true)
 	if d.j.State == Aborting {
-		d.sendAbort(ctx, d.j.BuildID)
+		d.sendAbort(ctx)
 	}
 }
 
@@ -85,7 +85,7 @@ const readyWait = 1500 * time.Millisecond
 // handedOver is false when the last daemon died before it gave the supervisor
 // its request, which then is gone. A supervisor that says nothing at all is
 // only slow.
-func (d *Daemon) handedOver(l *link, buildID string) bool {
+func (d *Daemon) handedOver(l *link, a attempt) bool {
 	l.receiveWithin(readyWait)
 	defer l.receiveWithin(0)
 	for said := false; ; said = true {
@@ -94,7 +94,7 @@ func (d *Daemon) handedOver(l *link, buildID string) bool {
 			return !said
 		}
 		l.began = l.began || e.Stage != ""
-		d.note(buildID, e)
+		d.note(a, e)
 		if e.Ready {
 			return true
 		}

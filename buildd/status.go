@@ -94,13 +94,13 @@ func (d *Daemon) show(old, s *snapshot) {
 }
 
 // note shows what a supervisor told about its build.
-func (d *Daemon) note(buildID string, e job.Event) {
+func (d *Daemon) note(a attempt, e job.Event) {
 	if e.Extra == nil {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.runs(buildID) {
+	if !d.runs(a) {
 		return
 	}
 	s := *d.now.Load()
