@@ -63,9 +63,8 @@ func (d *Daemon) accept(ctx context.Context, r Request, accepted journal) error 
 	if err := d.launch(ctx, r); err != nil {
 		d.cfg.Log.Error("Cannot start a build", "build_id", r.BuildID, "error", err)
 		_ = d.tidy(ctx) // what it cannot undo, the next build tries again
-		err = errors.Join(&Fault{Reason: "build: " + err.Error()}, d.transition(Lost, forget))
-		d.sweep()
-		return err
+		d.lose()
+		return &Fault{Reason: "build: " + err.Error()}
 	}
 	d.cfg.Log.Info("Build started", "build_id", r.BuildID, "type", r.Tag)
 	return nil
@@ -123,25 +122,25 @@ func (d *Daemon) startSupervisor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	buildID := d.j.BuildID
+	a := d.j.attempt()
 	died := func(err error) {
-		d.cfg.Log.Warn("Supervisor ended with an error", "build_id", buildID, "error", err)
+		d.cfg.Log.Warn("Supervisor ended with an error", "build_id", a.buildID, "error", err)
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.supervisorDied(ctx, buildID)
+		d.supervisorDied(ctx, a)
 	}
 	return errors.Join(d.cfg.Launcher.start(ctx, d.dir, socket, died), socket.Close())
 }
 
 // supervisorDied does what a supervisor did not come to do that died when its
 // build was over. The caller holds mu.
-func (d *Daemon) supervisorDied(ctx context.Context, buildID string) {
+func (d *Daemon) supervisorDied(ctx context.Context, a attempt) {
 	switch {
 	case d.closing():
-	case d.runs(buildID):
+	case d.runs(a):
 		// Its outcome, or its death, is about to be noticed elsewhere.
-		d.later(d.cfg.RetryDelay, func() { d.supervisorDied(ctx, buildID) })
-	case d.j.State == Idle, d.j.State == Waiting && d.j.BuildID == buildID:
+		d.later(d.cfg.RetryDelay, func() { d.supervisorDied(ctx, a) })
+	case d.j.State == Idle, d.j.State == Waiting && d.j.attempt() == a:
 		_ = d.tidy(ctx) // what it cannot undo, the next build tries again
 	}
 }

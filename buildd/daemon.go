@@ -24,6 +24,8 @@ type Type struct {
 	Sanitize bool
 	// NoProxyInfo says that ProxyInfo fails for its builds.
 	NoProxyInfo bool
+	// Extra is what the extra status of its builds has before they tell anything.
+	Extra map[string]any
 	// Check refuses arguments that can never build. Its error names the
 	// argument and what was expected.
 	Check func(args map[string]any, files []string) error
@@ -82,6 +84,9 @@ type Daemon struct {
 	mu   sync.Mutex // guards what follows; held over the journal, never over a build's work
 	j    journal
 	link *link
+	// ending says that the build is about to be ended by somebody who has let go
+	// of mu for a while.
+	ending bool
 	// settings are those of the next build, abortLimit that of the current one.
 	settings   job.Settings
 	abortLimit time.Duration
@@ -232,7 +237,7 @@ func (d *Daemon) Abort(ctx context.Context) error {
 		return err
 	}
 	d.cfg.Log.Info("Build is being aborted", "build_id", d.j.BuildID)
-	d.sendAbort(context.WithoutCancel(ctx), d.j.BuildID)
+	d.sendAbort(context.WithoutCancel(ctx))
 	return nil
 }
 
@@ -290,9 +295,6 @@ func (d *Daemon) transition(event Event, change func(*journal)) error {
 	d.publish()
 	return nil
 }
-
-// forget is the change of a journal whose build is gone.
-func forget(j *journal) { *j = journal{} }
 
 // logPath is where the log of the build is.
 func (d *Daemon) logPath() string { return filepath.Join(d.cfg.Cache.Dir(), "buildlog") }

@@ -47,6 +47,7 @@ func newRig(t *testing.T) *rig {
 				return nil
 			}},
 			{Tag: "snap", Sanitize: true, Check: func(map[string]any, []string) error { return nil }},
+			{Tag: "ci", Extra: map[string]any{"jobs": "none"}, Check: func(map[string]any, []string) error { return nil }},
 		},
 		Settings: job.Settings{AbortLimit: time.Minute},
 		Cache:    cache,
@@ -201,6 +202,33 @@ func TestAStuckAbortEndsAsTheBuildersFailure(t *testing.T) {
 	if s := r.awaitEnd(); s.Outcome != "BUILDERFAIL" {
 		t.Errorf("ended as %s", s.Outcome)
 	}
+}
+
+// TestAnAbortIsForgottenWithItsBuild: a manager may give the same build again.
+func TestAnAbortIsForgottenWithItsBuild(t *testing.T) {
+	r := newRig(t)
+	r.Close()
+	r.config.Settings.AbortLimit = 500 * time.Millisecond
+	r.start()
+	r.build("wait")
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.awaitEnd(); s.Outcome != "ABORTED" {
+		t.Fatalf("ended as %s", s.Outcome)
+	}
+	if err := r.Clean(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.build("wait")
+	<-time.After(r.config.Settings.AbortLimit + 100*time.Millisecond)
+	if s := r.Status(); s.State != buildd.Building {
+		t.Errorf("the next build is %+v", s)
+	}
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitEnd()
 }
 
 func TestASupervisorThatDiesIsReported(t *testing.T) {
@@ -376,7 +404,7 @@ func TestProxyInfoAnswersForTheBuild(t *testing.T) {
 
 func TestInfoListsTheTypesInOrder(t *testing.T) {
 	r := newRig(t)
-	if info := r.Info(); info.Arch != "amd64" || !slices.Equal(info.Tags, []string{"binarypackage", "snap"}) {
+	if info := r.Info(); info.Arch != "amd64" || !slices.Equal(info.Tags, []string{"binarypackage", "snap", "ci"}) {
 		t.Errorf("%+v", info)
 	}
 }
@@ -401,5 +429,33 @@ func TestSettingsChangeForTheNextBuildOnly(t *testing.T) {
 	}
 	if s := r.awaitEnd(); s.Outcome != "BUILDERFAIL" {
 		t.Errorf("the next build has the outcome %s", s.Outcome)
+	}
+}
+
+func TestTheExtraStatusOfATypeIsAlwaysThere(t *testing.T) {
+	r := newRig(t)
+	for _, script := range []string{"extra", "die"} {
+		request := buildd.Request{BuildID: "C-1", Tag: "ci", Image: r.image, Args: map[string]any{"script": script}}
+		if err := r.Build(t.Context(), request); err != nil {
+			t.Fatal(err)
+		}
+		if s := r.Status(); s.Extra["jobs"] != "none" {
+			t.Errorf("%s: at the start: %v", script, s.Extra)
+		}
+		if script == "extra" {
+			r.await("more of it", func(s buildd.Status) bool { return s.Extra["revision_id"] == "r1" && s.Extra["jobs"] == "none" })
+			if err := r.Abort(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s := r.awaitEnd(); s.Extra["jobs"] != "none" {
+			t.Errorf("%s: waiting: %v", script, s.Extra)
+		}
+		if err := r.Clean(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if s := r.Status(); s.Extra != nil {
+			t.Errorf("%s: idle: %v", script, s.Extra)
+		}
 	}
 }

@@ -17,32 +17,30 @@ import (
 // it was the last daemon who started the build. The caller holds mu.
 func (d *Daemon) attach(ctx context.Context, l *link, resumed bool) {
 	d.link = l
-	buildID := d.j.BuildID
-	d.wg.Go(func() { d.follow(ctx, l, buildID, resumed) })
+	a := d.j.attempt()
+	d.wg.Go(func() { d.follow(ctx, l, a, resumed) })
 }
 
 // follow listens to a supervisor until the build is over, or until another
 // connection or none is needed.
-func (d *Daemon) follow(ctx context.Context, l *link, buildID string, resumed bool) {
-	lost := resumed && !d.handedOver(l, buildID)
+func (d *Daemon) follow(ctx context.Context, l *link, a attempt, resumed bool) {
+	lost := resumed && !d.handedOver(l, a)
 	if lost {
 		d.dismiss(l)
 	} else {
-		d.listen(l, buildID)
+		d.listen(l, a)
 	}
 	l.close()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closing() || !d.runs(buildID) || !lost && d.reconnect(ctx) {
+	if d.closing() || !d.runs(a) || d.ending || !lost && d.reconnect(ctx) {
 		return
 	}
 	cause := diedBefore
 	if l.began {
 		cause = diedWithin
 	}
-	if err := d.settle(ctx, lost, cause); err != nil {
-		d.cfg.Log.Error("Cannot settle the build", "build_id", buildID, "error", err)
-	}
+	d.settle(ctx, lost, cause)
 }
 
 // Why a build ended without an outcome.
@@ -52,14 +50,14 @@ const (
 )
 
 // listen shows what a supervisor tells until the connection ends.
-func (d *Daemon) listen(l *link, buildID string) {
+func (d *Daemon) listen(l *link, a attempt) {
 	for {
 		e, err := l.receive()
 		if err != nil || e.Done {
 			return
 		}
 		l.began = l.began || e.Stage != ""
-		d.note(buildID, e)
+		d.note(a, e)
 	}
 }
 
@@ -82,8 +80,8 @@ func (d *Daemon) reconnect(ctx context.Context) bool {
 }
 
 // runs says whether this build is the one that runs. The caller holds mu.
-func (d *Daemon) runs(buildID string) bool {
-	return d.j.BuildID == buildID && (d.j.State == Building || d.j.State == Aborting)
+func (d *Daemon) runs(a attempt) bool {
+	return d.j.attempt() == a && (d.j.State == Building || d.j.State == Aborting)
 }
 
 // outcome reads how the build in the journal ended; fs.ErrNotExist, if it did
@@ -103,26 +101,38 @@ func (d *Daemon) outcome() (job.Outcome, error) {
 // builder's failure. After a restart of the daemon a build that died is
 // forgotten instead, so that the manager queues it again at once and at no
 // cost. The caller holds mu.
-func (d *Daemon) settle(ctx context.Context, restarted bool, cause string) error {
+func (d *Daemon) settle(ctx context.Context, restarted bool, cause string) {
 	if o, err := d.outcome(); err == nil {
 		d.conclude(o)
 		if !o.LeftForReset {
 			d.tidyUpAfterOutcome(ctx)
 		}
-		return nil
+		return
 	}
 	d.cfg.Log.Error("Supervisor died without an outcome", "build_id", d.j.BuildID, "restarted", restarted)
-	cleanupErr := d.tidy(ctx)
+	cleanupErr := d.tidyEnding(ctx)
 	if restarted && cleanupErr == nil {
 		d.loss.happened()
-		if err := d.transition(Lost, forget); err != nil {
-			return err
-		}
-		d.sweep()
-		return nil
+		d.lose()
+		return
 	}
 	d.fail(cause, cleanupErr)
-	return nil
+}
+
+// lose forgets a build that nothing is left of. While that cannot be written
+// down it is tried again and again, as in conclude. The caller holds mu.
+func (d *Daemon) lose() {
+	if err := d.transition(Lost, func(j *journal) { *j = journal{} }); err != nil {
+		a := d.j.attempt()
+		d.cfg.Log.Error("Cannot forget the build yet", "build_id", a.buildID, "error", err)
+		d.later(d.cfg.RetryDelay, func() {
+			if d.runs(a) {
+				d.lose()
+			}
+		})
+		return
+	}
+	d.sweep()
 }
 
 // fail ends the build as the builder's failure. The caller holds mu.
@@ -150,9 +160,10 @@ func (d *Daemon) conclude(o job.Outcome) {
 		o.Status = "ABORTED"
 	}
 	if err := d.transition(Finish, func(j *journal) { j.Outcome = &o }); err != nil {
+		a := d.j.attempt()
 		d.cfg.Log.Error("Cannot end the build yet", "build_id", o.BuildID, "error", err)
 		d.later(d.cfg.RetryDelay, func() {
-			if d.runs(o.BuildID) {
+			if d.runs(a) {
 				d.conclude(o)
 			}
 		})
@@ -163,10 +174,11 @@ func (d *Daemon) conclude(o job.Outcome) {
 
 // sendAbort tells the supervisor to abort, and kills it when it does not
 // report in time. The caller holds mu.
-func (d *Daemon) sendAbort(ctx context.Context, buildID string) {
+func (d *Daemon) sendAbort(ctx context.Context) {
+	a := d.j.attempt()
 	d.askToAbort()
 	d.later(d.abortLimit+d.cfg.AbortGrace, func() {
-		if d.runs(buildID) {
+		if d.runs(a) && !d.ending {
 			d.giveUp(ctx)
 		}
 	})
@@ -188,11 +200,23 @@ func (d *Daemon) giveUp(ctx context.Context) {
 		d.conclude(o)
 		return
 	}
-	d.fail("the aborted build did not end in time", d.tidy(ctx))
+	d.fail("the aborted build did not end in time", d.tidyEnding(ctx))
+}
+
+// tidyEnding is tidy for a build that its caller is about to end. It lets go of
+// mu meanwhile, so that abort() is answered; nobody else can end the build, nor
+// can there be another one. The caller holds mu.
+func (d *Daemon) tidyEnding(ctx context.Context) error {
+	d.ending = true
+	d.mu.Unlock()
+	err := d.tidy(ctx)
+	d.mu.Lock()
+	d.ending = false
+	return err
 }
 
 // tidy undoes what dead builds left behind, if anything, and kills a supervisor
-// that still lives. The caller holds mu.
+// that still lives. The caller holds mu, or has set ending.
 func (d *Daemon) tidy(ctx context.Context) error {
 	if !d.left(job.LedgerName) && !d.left(job.SupervisorName) {
 		return job.RemoveTemporaries(d.dir)

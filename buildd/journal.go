@@ -31,6 +31,16 @@ type journal struct {
 	Garbage []string `json:"garbage,omitempty"`
 }
 
+// attempt tells one build from another, also if both have the same id: a manager
+// may give a build again.
+type attempt struct {
+	buildID  string
+	accepted int64 // in nanoseconds
+}
+
+// attempt is that of the build in the journal.
+func (j *journal) attempt() attempt { return attempt{j.BuildID, j.Accepted.UnixNano()} }
+
 // inUse lists the cache entries that must not be evicted.
 func (j *journal) inUse() []string {
 	names := append([]string(nil), j.Inputs...)

@@ -53,27 +53,29 @@ func (d *Daemon) takeUp(ctx context.Context) error {
 		_ = d.tidy(ctx)
 		return nil
 	case Building, Aborting:
-		return d.resume(ctx)
+		d.resume(ctx)
+		return nil
 	}
 	return fmt.Errorf("the journal %s has the unknown state %q", filepath.Join(d.state, journalName), d.j.State)
 }
 
 // resume follows the build that the last daemon started, or settles it. The
 // caller holds mu.
-func (d *Daemon) resume(ctx context.Context) error {
+func (d *Daemon) resume(ctx context.Context) {
 	if _, err := d.outcome(); err == nil {
-		return d.settle(ctx, true, diedWithin)
+		d.settle(ctx, true, diedWithin)
+		return
 	}
 	l, err := connect(ctx, d.dir)
 	if err != nil {
-		return d.settle(ctx, true, diedWithin)
+		d.settle(ctx, true, diedWithin)
+		return
 	}
 	d.cfg.Log.Info("Build goes on after a restart", "build_id", d.j.BuildID)
 	d.attach(ctx, l, true)
 	if d.j.State == Aborting {
-		d.sendAbort(ctx, d.j.BuildID)
+		d.sendAbort(ctx)
 	}
-	return nil
 }
 
 // readyWait is how long a supervisor may take to read a request that the last
@@ -83,7 +85,7 @@ const readyWait = 1500 * time.Millisecond
 // handedOver is false when the last daemon died before it gave the supervisor
 // its request, which then is gone. A supervisor that says nothing at all is
 // only slow.
-func (d *Daemon) handedOver(l *link, buildID string) bool {
+func (d *Daemon) handedOver(l *link, a attempt) bool {
 	l.receiveWithin(readyWait)
 	defer l.receiveWithin(0)
 	for said := false; ; said = true {
@@ -92,7 +94,7 @@ func (d *Daemon) handedOver(l *link, buildID string) bool {
 			return !said
 		}
 		l.began = l.began || e.Stage != ""
-		d.note(buildID, e)
+		d.note(a, e)
 		if e.Ready {
 			return true
 		}

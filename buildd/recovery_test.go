@@ -152,6 +152,40 @@ func TestAJournalThatCannotBeWrittenIsWrittenLater(t *testing.T) {
 	}
 }
 
+// TestALossThatCannotBeWrittenIsWrittenLater: when the clean-up is over, a folder
+// is in the place of the journal.
+func TestALossThatCannotBeWrittenIsWrittenLater(t *testing.T) {
+	for name, lose := range map[string]func(*rig){
+		"a build that died with the daemon": func(r *rig) {
+			r.found(func() { r.write(r.inState("build", job.LedgerName), "") })
+		},
+		"a build that cannot be started": func(r *rig) {
+			r.start()
+			r.write(r.inState("build", job.LedgerName), "")
+			request := buildd.Request{BuildID: "B-1", Tag: "binarypackage", Image: r.image, Args: map[string]any{"script": "wait"}}
+			if err := r.Build(t.Context(), request); err == nil {
+				t.Error("it was started")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.Close()
+			r.config.RetryDelay = 10 * time.Millisecond
+			r.config.Launcher.Supervise = []string{"/nonexistent/sudo"}
+			r.config.Launcher.Cleanup = []string{"sh", "-c", "rm ledger ../journal.json && mkdir -p ../journal.json/folder"}
+			lose(r)
+			if s := r.Status(); s.State != buildd.Building {
+				t.Errorf("it was told before it was written down: %+v", s)
+			}
+			if err := os.RemoveAll(r.inState("journal.json")); err != nil {
+				t.Fatal(err)
+			}
+			r.await("idle builder", func(s buildd.Status) bool { return s.State == buildd.Idle })
+		})
+	}
+}
+
 func TestASupervisorThatCannotBeStarted(t *testing.T) {
 	r := newRig(t)
 	r.Close()
@@ -333,4 +367,36 @@ func TestOneDaemonAtATimeUsesACache(t *testing.T) {
 	}
 	r.awaitEnd()
 	r.restart()
+}
+
+// TestAbortDoesNotWaitForTheCleanUp of a build whose supervisor died.
+func TestAbortDoesNotWaitForTheCleanUp(t *testing.T) {
+	r := newRig(t)
+	r.Close()
+	begun, finish := r.inState("begun"), r.inState("finish")
+	slow := []string{"sh", "-c", `>"$0"; until [ -e "$1" ]; do sleep 0.01; done; shift; exec "$@"`, begun, finish}
+	r.config.Launcher.Cleanup = append(slow, r.config.Launcher.Cleanup...)
+	r.start()
+	r.build("die in a stage")
+	r.await("clean-up", func(buildd.Status) bool {
+		_, err := os.Lstat(begun)
+		return err == nil
+	})
+	aborted := make(chan error, 1)
+	go func() { aborted <- r.Abort(t.Context()) }()
+	select {
+	case err := <-aborted:
+		if s := r.Status(); err != nil || s.State != buildd.Aborting {
+			t.Errorf("%v, now %+v", err, s)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("abort() waits for the clean-up")
+	}
+	r.write(finish, "")
+	if s := r.awaitEnd(); s.Outcome != "BUILDERFAIL" {
+		t.Errorf("waiting: %+v", s)
+	}
+	if left := leftovers(t, r.config.Cache.StateDir()); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
 }

@@ -1,6 +1,7 @@
 package buildd
 
 import (
+	"maps"
 	"time"
 
 	"lpbuildd/buildd/buildlog"
@@ -76,6 +77,9 @@ func (d *Daemon) publish() {
 	} else if old != nil && old.status.BuildID == s.status.BuildID {
 		s.status.Extra = old.status.Extra
 	}
+	if d.j.State != Idle {
+		s.status.Extra = d.extra(s.status.Extra)
+	}
 	d.show(old, s)
 	d.cfg.Changed()
 	d.protect()
@@ -90,18 +94,30 @@ func (d *Daemon) show(old, s *snapshot) {
 }
 
 // note shows what a supervisor told about its build.
-func (d *Daemon) note(buildID string, e job.Event) {
+func (d *Daemon) note(a attempt, e job.Event) {
 	if e.Extra == nil {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.runs(buildID) {
+	if !d.runs(a) {
 		return
 	}
 	s := *d.now.Load()
-	s.status.Extra = e.Extra
+	s.status.Extra = d.extra(e.Extra)
 	d.now.Store(&s)
+}
+
+// extra adds to what is told of a build what its type has from the start. The
+// caller holds mu.
+func (d *Daemon) extra(told map[string]any) map[string]any {
+	t, err := d.findType(d.j.Tag)
+	if err != nil || len(t.Extra) == 0 {
+		return told
+	}
+	all := maps.Clone(t.Extra)
+	maps.Copy(all, told)
+	return all
 }
 
 // protect tells the cache what must not be evicted from now on.

@@ -169,6 +169,15 @@ func TestProxyInfoIsForAllTypesButOne(t *testing.T) {
 	}
 }
 
+func TestBuildsOfJobsTellOfThemFromTheStart(t *testing.T) {
+	for _, typ := range builders.Types() {
+		jobs, told := typ.Extra["jobs"].(map[string]any)
+		if told != (typ.Tag == "ci") || len(jobs) > 0 {
+			t.Errorf("%s: the extra status is %v at the start", typ.Tag, typ.Extra)
+		}
+	}
+}
+
 func TestNewBinaryPackage(t *testing.T) {
 	typ, err := builders.Find("binarypackage")
 	if err != nil {

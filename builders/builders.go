@@ -167,6 +167,8 @@ type Type struct {
 	// for all others, whether they can have a proxy or not (spec: protocol.md
 	// section 4.3).
 	NoProxyInfo bool
+	// Extra is what the extra status of builds of this type has from the start.
+	Extra map[string]any
 	// New checks the arguments and the names of the input files of one build.
 	// Its error names the argument and what was expected.
 	New func(args Args, files []string) (Builder, error)

@@ -48,6 +48,10 @@ const (
 	ciOwner = ciUser + ":" + ciUser
 )
 
+// noJobs is the extra status until a job has ended: "jobs" is always there (spec:
+// protocol.md section 13).
+func noJobs() map[string]any { return map[string]any{"jobs": map[string]any{}} }
+
 // dir is where lpci puts what a job has made.
 func (j ciJob) dir() string { return fmt.Sprintf("%s/%s/%d", ciOutput, j.name, j.index) }
 

@@ -11,7 +11,7 @@ func Types() []Type {
 		{Tag: "snap", Backend: "lxd", Sanitize: true, Proxy: true, New: newSnap},
 		{Tag: "oci", Backend: "lxd", Sanitize: true, Proxy: true, New: newOCI},
 		{Tag: "charm", Backend: "lxd", Sanitize: true, Proxy: true, New: newCraft(charmTool())},
-		{Tag: "ci", Backend: "lxd", Sanitize: true, Proxy: true, New: newCI},
+		{Tag: "ci", Backend: "lxd", Sanitize: true, Proxy: true, Extra: noJobs(), New: newCI},
 		{Tag: "rock", Backend: "lxd", Sanitize: true, Proxy: true, New: newCraft(rockTool())},
 		{Tag: "craft", Backend: "lxd", Sanitize: true, Proxy: true, New: newCraft(sourceTool())},
 	}

@@ -185,6 +185,7 @@ func (m *machine) upgradeDuringABuild() {
 	old := m.await(client, "a build in sbuild", inSbuild)
 	m.run("apt-get install -y -qq /srv/next.deb")
 	st := m.await(client, "the new version", func(st buildd.Status) bool { return st.Version != old.Version })
+	m.expect("dpkg-query -W -f '=${Version}=' lpbuildd", "="+st.Version+"=")
 	if st.State != buildd.Building || st.BuildID != old.BuildID {
 		m.t.Errorf("after the upgrade: %+v", st)
 	}

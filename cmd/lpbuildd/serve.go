@@ -244,7 +244,7 @@ func types(arch string) []buildd.Type {
 	var out []buildd.Type
 	for _, t := range builders.Types() {
 		out = append(out, buildd.Type{
-			Tag: t.Tag, Sanitize: t.Sanitize, NoProxyInfo: t.NoProxyInfo,
+			Tag: t.Tag, Sanitize: t.Sanitize, NoProxyInfo: t.NoProxyInfo, Extra: t.Extra,
 			Check: func(args map[string]any, files []string) error {
 				_, common := builders.ParseCommon(args, arch)
 				_, own := t.New(args, files)
@@ -282,12 +282,14 @@ func buildUser(c config) string {
 }
 
 // installedVersion is the version of the installed package, "" when there is
-// none (spec: protocol.md section 6).
+// none (spec: protocol.md section 6). It is installed enough while dpkg is still
+// at its scripts, which start this daemon, and when it is held.
 func installedVersion(ctx context.Context) string {
 	for _, name := range []string{"lpbuildd", "launchpad-buildd"} {
-		query := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${db:Status-Abbrev}${Version}", name) //nolint:gosec // constant words
+		query := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name) //nolint:gosec // constant words
 		out, err := query.Output()
-		if installed, ok := strings.CutPrefix(string(out), "ii "); ok && err == nil {
+		status, installed, _ := strings.Cut(string(out), " ")
+		if err == nil && status != "not-installed" && status != "config-files" {
 			return installed
 		}
 	}
