@@ -37,7 +37,7 @@ func (d *Daemon) Build(ctx context.Context, r Request) error {
 	if err := t.Check(r.Args, names(r.Files)); err != nil {
 		return &Fault{Reason: "build: args: " + err.Error()}
 	}
-	private, _ := r.Args["archive_private"].(bool)
+	private, _ := truth(r.Args["archive_private"])
 	return d.accept(context.WithoutCancel(ctx), r, journal{
 		BuildID: r.BuildID, Tag: r.Tag, Inputs: inputs, Accepted: time.Now(),
 		Private: private || t.Sanitize, ProxyInfo: proxyInfo(r.Args),
@@ -210,10 +210,23 @@ func checkBuildID(id string) error {
 	return nil
 }
 
+// truth returns the value of an argument that is a boolean, or one of the numbers
+// 0 and 1, which builders take for booleans too.
+func truth(v any) (value, ok bool) {
+	if b, isBool := v.(bool); isBool {
+		return b, true
+	}
+	if _, isText := v.(string); isText {
+		return false, false
+	}
+	text := fmt.Sprint(v)
+	return text == "1", text == "0" || text == "1"
+}
+
 // proxyInfo picks what the manager asks for later.
 func proxyInfo(args map[string]any) ProxyInfo {
 	var p ProxyInfo
-	if use, ok := args["use_fetch_service"].(bool); ok {
+	if use, ok := truth(args["use_fetch_service"]); ok {
 		p.UseFetchService = &use
 	}
 	if endpoint, ok := args["revocation_endpoint"].(string); ok {

@@ -402,6 +402,34 @@ func TestProxyInfoAnswersForTheBuild(t *testing.T) {
 	r.awaitEnd()
 }
 
+// TestTheNumberOneIsTrue: as for the builders (builders.Args.Bool).
+func TestTheNumberOneIsTrue(t *testing.T) {
+	r := newRig(t)
+	request := buildd.Request{BuildID: "S-1", Tag: "snap", Image: r.image, Args: map[string]any{"script": "wait", "use_fetch_service": 1}}
+	if err := r.Build(t.Context(), request); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := r.ProxyInfo(); err != nil || p.UseFetchService == nil || !*p.UseFetchService {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitEnd()
+	if err := r.Clean(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.build("wait", "archive_private", 1)
+	r.write(filepath.Join(r.config.Cache.Dir(), "buildlog"), "half a line\na line\n")
+	if s := r.Status(); string(s.LogTail) != "a line" {
+		t.Errorf("the tail of the log is %q", s.LogTail)
+	}
+	if err := r.Abort(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitEnd()
+}
+
 func TestInfoListsTheTypesInOrder(t *testing.T) {
 	r := newRig(t)
 	if info := r.Info(); info.Arch != "amd64" || !slices.Equal(info.Tags, []string{"binarypackage", "snap", "ci"}) {

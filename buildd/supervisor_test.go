@@ -75,8 +75,10 @@ func scriptedSupervisor() error {
 	outcome := job.Outcome{BuildID: request.BuildID, Status: "OK"}
 	switch request.Args["script"] {
 	case "succeed":
-		outcome.FileMap = map[string]string{"result": request.Args["result"].(string)}
-		outcome.Added = []string{request.Args["result"].(string)}
+		if result, ok := request.Args["result"].(string); ok {
+			outcome.FileMap = map[string]string{"result": result}
+			outcome.Added = []string{result}
+		}
 	case "die in a stage":
 		s.tell(`{"ready":true,"stage":"prep"}`)
 		os.Exit(137)
