@@ -127,9 +127,14 @@ func (m *machine) install() {
 	m.run("sed -i s/=no/=yes/ /etc/default/launchpad-buildd && systemctl restart launchpad-buildd")
 	m.run("systemctl is-active launchpad-buildd@default")
 	st := m.awaitState(m.builder(8221), buildd.Idle)
-	m.expect("dpkg-query -W -f '${Version}' lpbuildd", st.Version)
-	if st.Version == "" {
-		m.t.Error("status has no version of the package")
+	m.hasVersion(st)
+}
+
+// hasVersion checks that a status has the version of the package.
+func (m *machine) hasVersion(st buildd.Status) {
+	m.t.Helper()
+	if installed := m.run("dpkg-query -W -f '${Version}' lpbuildd"); st.Version != installed {
+		m.t.Errorf("the version in the status is %q, that of the package %q", st.Version, installed)
 	}
 }
 
@@ -188,6 +193,7 @@ func (m *machine) upgradeDuringABuild() {
 	if st.State != buildd.Building || st.BuildID != old.BuildID {
 		m.t.Errorf("after the upgrade: %+v", st)
 	}
+	m.hasVersion(st)
 	build.wait()
 	m.built("HELLO-2")
 	m.awaitState(client, buildd.Idle)

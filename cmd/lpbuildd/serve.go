@@ -12,7 +12,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -282,13 +281,18 @@ func buildUser(c config) string {
 }
 
 // installedVersion is the version of the installed package, "" when there is
-// none (spec: protocol.md section 6).
+// none (spec: protocol.md section 6). A package that is being configured is
+// installed: its upgrade starts this daemon.
 func installedVersion(ctx context.Context) string {
 	for _, name := range []string{"lpbuildd", "launchpad-buildd"} {
 		query := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${db:Status-Abbrev}${Version}", name) //nolint:gosec // constant words
 		out, err := query.Output()
-		if installed, ok := strings.CutPrefix(string(out), "ii "); ok && err == nil {
-			return installed
+		const status = 3 // what is wanted, what is, and whether that is an error
+		if err != nil || len(out) <= status {
+			continue
+		}
+		if is := out[1]; is != 'n' && is != 'c' { // nothing, and nothing but configuration files
+			return string(out[status:])
 		}
 	}
 	return ""
