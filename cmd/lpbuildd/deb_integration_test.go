@@ -255,7 +255,10 @@ var mayStay = regexp.MustCompile(`^/(` + strings.Join([]string{
 }, "|") + `)`)
 
 func (m *machine) purge(before map[string]bool) {
-	m.run("apt-get remove -y -qq lpbuildd")
+	// As an administrator does it, who is not root.
+	if out := m.run("SUDO_USER=somebody SUDO_UID=1000 SUDO_GID=1000 apt-get remove -y -qq lpbuildd"); strings.Contains(out, "what the last build of") {
+		m.t.Errorf("removal does not clean up: %s", out)
+	}
 	m.expect("ls /etc/launchpad-buildd", "default")
 	if out, err := m.try("pgrep -a lpbuildd"); err == nil {
 		m.t.Errorf("removal leaves processes: %s", out)
