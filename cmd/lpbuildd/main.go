@@ -10,13 +10,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"lpbuildd/backends"
 )
 
 // version is set by the Makefile to that of debian/changelog.
@@ -30,15 +29,17 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := newCommand().ExecuteContext(ctx)
 	stop()
-	var exit *backends.ExitError
-	if errors.As(err, &exit) {
-		// Of a command that a person has asked for, which has said why.
-		os.Exit(exit.Code)
-	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "lpbuildd:", err)
-		os.Exit(exitStatus(err))
+		os.Exit(end(os.Stderr, err))
 	}
+}
+
+// end tells why a command failed and returns the exit status for that.
+func end(w io.Writer, err error) int {
+	if visit := (*visitError)(nil); !errors.As(err, &visit) {
+		fmt.Fprintln(w, "lpbuildd:", err)
+	}
+	return exitStatus(err)
 }
 
 func newCommand() *cobra.Command {
