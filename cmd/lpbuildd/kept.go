@@ -184,10 +184,12 @@ func printKeptJSON(w io.Writer, store kept.Store, all []kept.Record) error {
 	return encoder.Encode(list)
 }
 
-// stateFolder is where the daemon of the configuration keeps its state.
+// stateFolder is where the daemon of the configuration keeps its state. Mistakes
+// in what else the configuration says keep the daemon from running, but must not
+// keep anything from expiring.
 func stateFolder(flags *pflag.FlagSet) (string, error) {
 	c, _, err := loadConfig(flags, operatorEnviron)
-	if err != nil {
+	if c.FileCache == "" {
 		return "", fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)
 	}
 	dir, err := filepath.Abs(c.FileCache)
