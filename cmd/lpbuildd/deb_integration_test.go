@@ -296,8 +296,14 @@ printf '/etc/default/launchpad-buildd\n/etc/logrotate.d/launchpad-buildd\n/etc/c
 echo RUN_NETWORK_REQUESTS_AS_ROOT=no >etc/default/launchpad-buildd
 printf '/var/log/launchpad-buildd/*.log {\n\tdaily\n\tmissingok\n}\n' >etc/logrotate.d/launchpad-buildd
 printf '#!/bin/sh\nexit 0\n' >etc/cron.daily/launchpad-buildd
+cat >DEBIAN/postrm <<'EOF' # what debhelper wrote before version 13.10
+#!/bin/sh
+if [ "$1" = remove ]; then
+	deb-systemd-helper mask launchpad-buildd.service launchpad-buildd@.service >/dev/null
+fi
+EOF
 echo of the predecessor >usr/share/launchpad-buildd/fixture
-chmod 755 etc/cron.daily/launchpad-buildd
+chmod 755 etc/cron.daily/launchpad-buildd DEBIAN/postrm
 dpkg-deb --root-owner-group --build . /srv/predecessor.deb
 `
 
@@ -327,6 +333,8 @@ func (m *machine) replaceAndGiveBack() {
 	}
 	m.expect("cat /etc/default/launchpad-buildd", "RUN_NETWORK_REQUESTS_AS_ROOT=yes")
 	m.expect("dpkg-query -W -f '${db:Status-Abbrev}' launchpad-buildd || echo gone", "rc")
+	m.awaitState(m.builder(8221), buildd.Idle)
+	m.run("systemctl restart launchpad-buildd && systemctl is-active launchpad-buildd@default")
 	m.awaitState(m.builder(8221), buildd.Idle)
 	m.run("apt-get install -y -qq --allow-downgrades -o Dpkg::Options::=--force-confold /srv/predecessor.deb")
 	m.expect("dpkg-query -W -f '${db:Status-Abbrev}' lpbuildd || echo gone", "rc")
