@@ -177,6 +177,10 @@ func (m *machine) reloadAndRestart() {
 	// The log is rotated, and the daemon goes on in the new file, if it has one.
 	m.run("logrotate --force /etc/logrotate.d/launchpad-buildd")
 	m.run("systemctl is-active launchpad-buildd@default")
+	// Builders that are stopped are no error.
+	m.run("rm /var/log/launchpad-buildd/*.log-* && systemctl stop launchpad-buildd && logrotate --force /etc/logrotate.d/launchpad-buildd && " +
+		"systemctl start launchpad-buildd")
+	m.awaitState(m.builder(8221), buildd.Idle)
 }
 
 // inSbuild says that sbuild builds the package now.
