@@ -19,7 +19,7 @@ import (
 // newImageCommand returns the command `image` with its subcommands.
 func newImageCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "image",
+		Use:   "image COMMAND",
 		Short: "Look after the base images in the file cache",
 		Long: `Look after the base images in the file cache.
 
@@ -27,6 +27,7 @@ A manager has its images fetched by itself; adding one spares its first build th
 download, or gives 'lpbuildd selftest' something to build in. Images are named by
 their SHA-1.`,
 		Args: cobra.NoArgs,
+		RunE: help,
 	}
 	addOperatorFlags(cmd.PersistentFlags())
 	cmd.AddCommand(newImageAddCommand(), newImageListCommand(), newImageVerifyCommand(), newImageRmCommand())

@@ -60,3 +60,7 @@ func newCommand() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true // the package has them
 	return root
 }
+
+// help is what a command does that is nothing but those below it. Without it, one
+// that does not exist would be no error.
+func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }

@@ -109,6 +109,13 @@ func TestDrainSaysWhyItCannot(t *testing.T) {
 	}
 }
 
+func TestUnknownCommandsAreErrors(t *testing.T) {
+	o := newOperated(t)
+	for _, group := range []string{"image", "config", "kept"} {
+		o.fails(`unknown command "frob" for "lpbuildd `+group+`"`, group, "frob")
+	}
+}
+
 func TestDrainGivesUpItsWait(t *testing.T) {
 	o := newOperated(t)
 	o.at(map[string]any{"state": "ABORTING", "build_id": "B-1"})
