@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"time"
@@ -90,6 +92,9 @@ func (s *site) cachedImages(ctx context.Context) ([]baseImage, error) {
 			continue
 		}
 		kind, err := archive.ImageType(ctx, filepath.Join(s.cache.Dir(), e.Name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the daemon has removed it meanwhile
+		}
 		if err != nil {
 			return nil, err
 		}
