@@ -58,7 +58,27 @@ func newCommand() *cobra.Command {
 	root.AddCommand(newHelperCommands()...)
 	root.AddCommand(newManualCommands()...)
 	root.CompletionOptions.HiddenDefaultCmd = true // the package has them
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
+	})
+	explainArguments(root)
 	return root
+}
+
+// explainArguments adds to the complaints of all commands about their arguments
+// what these are.
+func explainArguments(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return fmt.Errorf("%w; usage: %s; see '%s --help'", err, cmd.UseLine(), cmd.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, c := range cmd.Commands() {
+		explainArguments(c)
+	}
 }
 
 // help is what a command does that is nothing but those below it. Without it, one

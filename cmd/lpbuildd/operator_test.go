@@ -116,6 +116,12 @@ func TestUnknownCommandsAreErrors(t *testing.T) {
 	}
 }
 
+func TestWrongUsageIsExplained(t *testing.T) {
+	o := newOperated(t)
+	o.fails("usage: lpbuildd kept rm BUILD-ID [flags]; see 'lpbuildd kept rm --help'", "kept", "rm")
+	o.fails("unknown flag: --jason; see 'lpbuildd gc --help'", "gc", "--jason")
+}
+
 func TestDrainGivesUpItsWait(t *testing.T) {
 	o := newOperated(t)
 	o.at(map[string]any{"state": "ABORTING", "build_id": "B-1"})
