@@ -178,7 +178,7 @@ func (m *machine) reloadAndRestart() {
 	m.run("logrotate --force /etc/logrotate.d/launchpad-buildd")
 	m.run("systemctl is-active launchpad-buildd@default")
 	// Builders that are stopped are no error.
-	m.run("rm /var/log/launchpad-buildd/*.log-* && systemctl stop launchpad-buildd && logrotate --force /etc/logrotate.d/launchpad-buildd && " +
+	m.run("rm -f /var/log/launchpad-buildd/*.log-* && systemctl stop launchpad-buildd && logrotate --force /etc/logrotate.d/launchpad-buildd && " +
 		"systemctl start launchpad-buildd")
 	m.awaitState(m.builder(8221), buildd.Idle)
 }
@@ -198,6 +198,10 @@ func (m *machine) upgradeDuringABuild() {
 		m.t.Errorf("after the upgrade: %+v", st)
 	}
 	m.hasVersion(st)
+	// As needrestart does with what runs a program that was replaced.
+	if out, err := m.try("systemctl restart 'lpbuildd-helper@*.service'"); err == nil {
+		m.t.Errorf("somebody can restart a build: %s", out)
+	}
 	build.wait()
 	m.built("HELLO-2")
 	m.awaitState(client, buildd.Idle)
