@@ -107,13 +107,14 @@ func (p *private) makeFolders() error {
 }
 
 // command is that of the daemon. What is overridden would send the build
-// elsewhere, or disturb another one.
+// elsewhere, disturb another one, or leave something.
 func (p *private) command() []string {
 	argv := append([]string{p.Program, "serve"}, p.Config...)
 	for _, set := range []string{
 		"builder.filecache=" + p.cache(), "builder.sharepath=" + p.Settings.SharePath,
 		"builder.bindhost=127.0.0.1", "builder.bindport=0", "builder.ntphost=",
-		"proxy.apt=", "access.allow=", "backend.instance=selftest", "log.level=info", "log.format=json",
+		"proxy.apt=", "access.allow=", "backend.instance=selftest", "keep.failed=0",
+		"log.level=info", "log.format=json", "log.file=",
 	} {
 		argv = append(argv, "--set", set)
 	}
@@ -134,7 +135,7 @@ func (p *private) close(ctx context.Context) error {
 	state := filepath.Join(p.cache(), ".lpbuildd")
 	var errs []error
 	if build := filepath.Join(state, "build"); exists(build) {
-		errs = append(errs, backends.Host{Dir: build}.Run(ctx, backends.Command{Argv: p.Launcher.Cleanup}))
+		errs = append(errs, backends.Host{Dir: build}.Run(ctx, backends.Command{Argv: p.Launcher.Cleanup, Env: configuring(os.Environ())}))
 	}
 	// Nothing may be kept, and no container engine has anything of it.
 	_, err := p.Launcher.AskStock(ctx, state, job.StockRequest{Do: job.StockCollect, Container: noEngine()})

@@ -29,8 +29,8 @@ func TestCommands(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
-		{name: "info", args: []string{"info"}, stdout: "architecture: riscv64\nbuild types:  binarypackage, snap, oci\n"},
-		{name: "info for programs", args: []string{"info", "--json"}, stdout: `{"arch":"riscv64","types":["binarypackage","snap","oci"]}` + "\n"},
+		{name: "info", args: []string{"info"}, stdout: "architecture: riscv64\nbuild types:  binarypackage, snap, oci, sourcepackagerecipe, livefs\n"},
+		{name: "info for programs", args: []string{"info", "--json"}, stdout: `{"arch":"riscv64","types":["binarypackage","snap","oci","sourcepackagerecipe","livefs"]}` + "\n"},
 		{name: "status of an idle builder", status: buildd.Status{State: buildd.Idle, Version: "1.0"}, args: []string{"status"}, stdout: "state:        IDLE\nversion:      1.0\n"},
 		{name: "status of a drained builder", status: drained, args: []string{"status"}, stdout: "state:        IDLE\ndrained:      this builder is drained by its operator; until tomorrow\n"},
 		{name: "status of a drained builder for programs", status: drained, args: []string{"status", "--json"}, stdout: `{"state":"IDLE","drained":"this builder is drained by its operator; until tomorrow"}` + "\n"},

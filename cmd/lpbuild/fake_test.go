@@ -42,7 +42,7 @@ func newFakeBuilder(t *testing.T, script ...func(*fakeBuilder)) *fakeBuilder {
 }
 
 func (f *fakeBuilder) Info() buildd.Info {
-	return buildd.Info{Arch: "riscv64", Tags: []string{"binarypackage", "snap", "oci"}}
+	return buildd.Info{Arch: "riscv64", Tags: []string{"binarypackage", "snap", "oci", "sourcepackagerecipe", "livefs"}}
 }
 
 func (f *fakeBuilder) ProxyInfo() (buildd.ProxyInfo, error) { return buildd.ProxyInfo{}, nil }

@@ -283,6 +283,36 @@ func TestRunMakesTheArgumentsOfABuildFromARepository(t *testing.T) {
 	}
 }
 
+// Recipes and live file systems have no repository, but arguments only.
+func TestRunBuildsWithoutARepository(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	folder := filepath.Join(t.TempDir(), "empty")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(folder)
+	write(t, "../base.tar", "the image")
+	write(t, "../args.json", `{"suite": "noble-updates", "project": "ubuntu"}`)
+	for _, tag := range []string{"sourcepackagerecipe", "livefs"} {
+		f := newFakeBuilder(t, ends("OK", nil))
+		code, _, stderr := f.run(t, tag, "--args", "../args.json")
+		if code != 0 || f.request.Tag != tag || f.request.Args["suite"] != "noble-updates" || f.request.Args["project"] != "ubuntu" {
+			t.Errorf("%s: code %d, request %+v\n%s", tag, code, f.request, stderr)
+		}
+		for _, key := range []string{"git_repository", "git_path", "name"} {
+			if v, there := f.request.Args[key]; there {
+				t.Errorf("%s: %s is %v", tag, key, v)
+			}
+		}
+		if code, _, stderr := f.run(t, tag, "--name", "x"); code != 1 || !strings.Contains(stderr, "--name is not for") {
+			t.Errorf("%s with a name: code %d\n%s", tag, code, stderr)
+		}
+		if code, _, stderr := f.run(t, tag, "."); code != 1 || !strings.Contains(stderr, "--args") {
+			t.Errorf("%s from a folder: code %d\n%s", tag, code, stderr)
+		}
+	}
+}
+
 func TestRunWarnsAboutWhatIsNotBuilt(t *testing.T) {
 	worktree(t, map[string]string{"changed": "1"})
 	write(t, "changed", "2")

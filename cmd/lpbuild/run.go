@@ -36,7 +36,8 @@ is built, but only what is committed. The repository is served, read-only and
 under a name that nobody can guess, until the build has ended. The build itself
 fetches it, so that its container, and its proxy if it has one, must be able to
 reach --serve-address; where the builder is on this machine, the default is an
-address that is not of the loopback interface.
+address that is not of the loopback interface. A sourcepackagerecipe and a livefs
+have no repository; --args says what to build.
 
 Arguments of the build come from the file of --args, then from flags, then from
 --arg; the last one wins.`,

@@ -88,9 +88,15 @@ func (o *runOptions) requestArgs(w *work, file, single map[string]any) (map[stri
 		return nil, err
 	}
 	a.setGiven("key", "trusted_keys", list(keys))
-	if w.target.tag == binaryPackage {
+	switch {
+	case w.target.tag == binaryPackage:
 		o.packageArgs(a)
-	} else if err := o.repositoryArgs(a, w); err != nil {
+	case w.target.hasRepository():
+		err = o.repositoryArgs(a, w)
+	default:
+		err = o.proxyArgs(a)
+	}
+	if err != nil {
 		return nil, err
 	}
 	maps.Copy(a.values, single)

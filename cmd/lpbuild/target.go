@@ -3,11 +3,11 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
-// binaryPackage is the type of builds from a .dsc; all others build from a
-// repository.
+// binaryPackage is the type of builds from a .dsc.
 const binaryPackage = "binarypackage"
 
 // target is what run builds, as the command line names it.
@@ -36,6 +36,8 @@ func parseTarget(words []string) (target, error) {
 		return t, fmt.Errorf("cannot build %s: want a Debian source package, a file that ends in .dsc", t)
 	case t.tag != binaryPackage && isSource:
 		return t, fmt.Errorf("cannot build %s: a Debian source package is a %s", t, binaryPackage)
+	case t.place != "" && !isSource && !t.hasRepository():
+		return t, fmt.Errorf("cannot build %s: a %s has no repository, but arguments: name them with --args or --arg", t, t.tag)
 	case strings.HasPrefix(t.place, "file://"):
 		return t, fmt.Errorf("cannot build %s: name the folder without file://", t)
 	}
@@ -48,6 +50,12 @@ func (t target) String() string {
 		return t.place
 	}
 	return strings.TrimSuffix(t.tag+" "+withoutPassword(t.place), " ")
+}
+
+// hasRepository tells whether the type builds from a repository. Recipes and live
+// file systems are all in their arguments.
+func (t target) hasRepository() bool {
+	return !slices.Contains([]string{binaryPackage, "sourcepackagerecipe", "livefs"}, t.tag)
 }
 
 // isRepositoryURL tells URLs from folders.
@@ -63,6 +71,9 @@ func (t target) check(changed func(flag string) bool) error {
 		binaryPackage: append(source, proxy...),
 		"snap":        append(debian, "build-arg", "build-file", "build-path"),
 		"oci":         append(debian, "channel", "target-arch", "source-tarball", "fetch-service-certificate", "disable-proxy-after-pull"),
+
+		"sourcepackagerecipe": slices.Concat(source, debian),
+		"livefs":              slices.Concat(source, debian),
 	}
 	for _, flag := range useless[t.tag] {
 		if changed(flag) {

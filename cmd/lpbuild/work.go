@@ -36,6 +36,10 @@ func (a *app) openWork(ctx context.Context, o runOptions, t target, given map[st
 		w.files, w.name = files, strings.TrimSuffix(filepath.Base(t.place), ".dsc")
 		return w, err
 	}
+	if !t.hasRepository() {
+		w.name = t.tag
+		return w, nil
+	}
 	ref := o.gitPath
 	if ref == "" {
 		ref, _ = given["git_path"].(string)

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+
+	"lpbuildd/backends"
 )
 
 // switchVariable must be "yes" where it is set, as it is in the packaged unit
@@ -31,8 +33,23 @@ func (e *misconfiguredError) Unwrap() error { return e.error }
 // again after it.
 const misconfigured = 78
 
+// visitError is the failure of the command that somebody runs in a kept build. It
+// has said why itself.
+type visitError struct{ *backends.ExitError }
+
+// ofVisit marks the failure of the command of a visit.
+func ofVisit(err error) error {
+	if exit := (*backends.ExitError)(nil); errors.As(err, &exit) {
+		return &visitError{exit}
+	}
+	return err
+}
+
 // exitStatus is that of the program after an error.
 func exitStatus(err error) int {
+	if visit := (*visitError)(nil); errors.As(err, &visit) {
+		return visit.Code
+	}
 	if wrong := (*misconfiguredError)(nil); errors.As(err, &wrong) {
 		return misconfigured
 	}

@@ -2,8 +2,11 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+
+	"lpbuildd/backends"
 )
 
 func TestDaemonRunsOnlyWhereItIsAllowed(t *testing.T) {
@@ -30,8 +33,25 @@ func TestDaemonRunsOnlyWhereItIsAllowed(t *testing.T) {
 	}
 }
 
-func TestOtherErrorsAreStatusOne(t *testing.T) {
-	if got := exitStatus(errors.New("cannot listen")); got != 1 {
-		t.Errorf("got %d", got)
+// A program that we run ourselves and that fails is an error like any other; only
+// what somebody runs in a visit has spoken for itself.
+func TestWhatIsSaidAtTheEnd(t *testing.T) {
+	exit := &backends.ExitError{Argv: []string{"ip", "link"}, Code: 4}
+	for _, tt := range []struct {
+		err    error
+		status int
+		said   string
+	}{
+		{errors.New("cannot listen"), 1, "lpbuildd: cannot listen\n"},
+		{fmt.Errorf("cannot undo: %w: no such device", exit), 1, "lpbuildd: cannot undo: ip link: exit code 4: no such device\n"},
+		{&misconfiguredError{errors.New("it is wrong")}, 78, "lpbuildd: it is wrong\n"},
+		{ofVisit(exit), 4, ""},
+		{ofVisit(errors.Join(exit, nil)), 4, ""},
+		{ofVisit(errors.New("it has expired")), 1, "lpbuildd: it has expired\n"},
+	} {
+		var said strings.Builder
+		if status := end(&said, tt.err); status != tt.status || said.String() != tt.said {
+			t.Errorf("%v: status %d, said %q", tt.err, status, said.String())
+		}
 	}
 }

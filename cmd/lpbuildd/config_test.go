@@ -283,6 +283,14 @@ allow = 10.0.0.0/8, everyone
 	}
 }
 
+func TestProxyPort(t *testing.T) {
+	for value, good := range map[string]bool{"0": false, "1": true, "65534": true, "65535": false, "-1": false} {
+		if _, _, err := load(t, minimal+"proxyport = "+value+"\n", nil); (err == nil) != good {
+			t.Errorf("%s: %v", value, err)
+		}
+	}
+}
+
 func TestLoadConfigPrecedence(t *testing.T) {
 	const key = "builder.bindport"
 	env := map[string]string{"LPBUILDD_BUILDER_BINDPORT": "2"}

@@ -23,7 +23,7 @@ func addConfigFlags(fs *pflag.FlagSet) {
 // only read. They take the same flags and environment as the daemon.
 func newConfigCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "config",
+		Use:   "config COMMAND",
 		Short: "Check or show the configuration of the daemon",
 		Long: `Check or show the configuration that the daemon would use.
 
@@ -32,6 +32,7 @@ LPBUILDD_<SECTION>_<KEY>, else from the file, else it is the default. The file
 is that of --config, else of $BUILDD_CONFIG, else buildd-example.conf in the
 current folder.`,
 		Args: cobra.NoArgs,
+		RunE: help,
 	}
 	addConfigFlags(cmd.PersistentFlags())
 	cmd.AddCommand(

@@ -36,7 +36,7 @@ func TestConfigCheck(t *testing.T) {
 		},
 		{
 			"fails after the last error", minimal + "user = a b\nproxyport = x\n",
-			"error: builder.proxyport = \"x\" (FILE:6): want a port number from 1 to 65534 (the next one is used too)\nerror: builder.user = \"a b\" (FILE:5): want the name of a user\n",
+			"error: builder.proxyport = \"x\" (FILE:6): want a port number from 1 to 65534, because the one after it is used too\nerror: builder.user = \"a b\" (FILE:5): want the name of a user\n",
 			"the configuration cannot be used: 2 error(s)",
 		},
 	}

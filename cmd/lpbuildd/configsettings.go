@@ -38,7 +38,7 @@ func settings() []setting {
 		{"builder", "bindhost", "", false, "the host name or address to listen on, or nothing for all addresses", host(func(c *config) *string { return &c.BindHost })},
 		{"builder", "bindport", "", true, "a port number from 1 to 65535, or 0 for any free port", number(math.MaxUint16, func(c *config) *int { return &c.BindPort })},
 		{"builder", "sharepath", "/usr/share/launchpad-buildd", true, "the folder of the shipped files", text(anyText, func(c *config) *string { return &c.SharePath })},
-		{"builder", "proxyport", "8222", true, "a port number from 1 to 65534 (the next one is used too)", number(math.MaxUint16-1, func(c *config) *int { return &c.ProxyPort })},
+		{"builder", "proxyport", "8222", true, "a port number from 1 to 65534, because the one after it is used too", proxyPort},
 		{"builder", "ntphost", "", false, "the host name or address of a time server, or nothing", host(func(c *config) *string { return &c.NTPHost })},
 		{"builder", "user", "buildd", true, "the name of a user", text(userName, func(c *config) *string { return &c.User })},
 		{"translationtemplatesmanager", "resultarchive", "translation-templates.tar.gz", false, "a file name", text(fileName, func(c *config) *string { return &c.TranslationResultArchive })},

@@ -104,6 +104,16 @@ func number(limit int, field func(*config) *int) func(*config, string) error {
 	}
 }
 
+// proxyPort stores the port of the local proxy; the next one is that of the proxy
+// for private archives.
+func proxyPort(c *config, value string) error {
+	err := number(math.MaxUint16-1, func(c *config) *int { return &c.ProxyPort })(c, value)
+	if err != nil || c.ProxyPort < 1 {
+		return errNotWanted
+	}
+	return nil
+}
+
 // decimal stores a number from least to a million, with decimals.
 func decimal(least float64, field func(*config) *float64) func(*config, string) error {
 	return func(c *config, value string) error {

@@ -127,9 +127,14 @@ func (m *machine) install() {
 	m.run("sed -i s/=no/=yes/ /etc/default/launchpad-buildd && systemctl restart launchpad-buildd")
 	m.run("systemctl is-active launchpad-buildd@default")
 	st := m.awaitState(m.builder(8221), buildd.Idle)
-	m.expect("dpkg-query -W -f '${Version}' lpbuildd", st.Version)
-	if st.Version == "" {
-		m.t.Error("status has no version of the package")
+	m.hasVersion(st)
+}
+
+// hasVersion checks that a status has the version of the package.
+func (m *machine) hasVersion(st buildd.Status) {
+	m.t.Helper()
+	if installed := m.run("dpkg-query -W -f '${Version}' lpbuildd"); st.Version != installed {
+		m.t.Errorf("the version in the status is %q, that of the package %q", st.Version, installed)
 	}
 }
 
@@ -172,6 +177,10 @@ func (m *machine) reloadAndRestart() {
 	// The log is rotated, and the daemon goes on in the new file, if it has one.
 	m.run("logrotate --force /etc/logrotate.d/launchpad-buildd")
 	m.run("systemctl is-active launchpad-buildd@default")
+	// Builders that are stopped are no error.
+	m.run("rm -f /var/log/launchpad-buildd/*.log-* && systemctl stop launchpad-buildd && logrotate --force /etc/logrotate.d/launchpad-buildd && " +
+		"systemctl start launchpad-buildd")
+	m.awaitState(m.builder(8221), buildd.Idle)
 }
 
 // inSbuild says that sbuild builds the package now.
@@ -188,6 +197,11 @@ func (m *machine) upgradeDuringABuild() {
 	m.expect("dpkg-query -W -f '=${Version}=' lpbuildd", "="+st.Version+"=")
 	if st.State != buildd.Building || st.BuildID != old.BuildID {
 		m.t.Errorf("after the upgrade: %+v", st)
+	}
+	m.hasVersion(st)
+	// As needrestart does with what runs a program that was replaced.
+	if out, err := m.try("systemctl restart 'lpbuildd-helper@*.service'"); err == nil {
+		m.t.Errorf("somebody can restart a build: %s", out)
 	}
 	build.wait()
 	m.built("HELLO-2")
@@ -250,7 +264,10 @@ var mayStay = regexp.MustCompile(`^/(` + strings.Join([]string{
 }, "|") + `)`)
 
 func (m *machine) purge(before map[string]bool) {
-	m.run("apt-get remove -y -qq lpbuildd")
+	// As an administrator does it, who is not root.
+	if out := m.run("SUDO_USER=somebody SUDO_UID=1000 SUDO_GID=1000 apt-get remove -y -qq lpbuildd"); strings.Contains(out, "what the last build of") {
+		m.t.Errorf("removal does not clean up: %s", out)
+	}
 	m.expect("ls /etc/launchpad-buildd", "default")
 	if out, err := m.try("pgrep -a lpbuildd"); err == nil {
 		m.t.Errorf("removal leaves processes: %s", out)
@@ -288,8 +305,14 @@ printf '/etc/default/launchpad-buildd\n/etc/logrotate.d/launchpad-buildd\n/etc/c
 echo RUN_NETWORK_REQUESTS_AS_ROOT=no >etc/default/launchpad-buildd
 printf '/var/log/launchpad-buildd/*.log {\n\tdaily\n\tmissingok\n}\n' >etc/logrotate.d/launchpad-buildd
 printf '#!/bin/sh\nexit 0\n' >etc/cron.daily/launchpad-buildd
+cat >DEBIAN/postrm <<'EOF' # what debhelper wrote before version 13.10
+#!/bin/sh
+if [ "$1" = remove ]; then
+	deb-systemd-helper mask launchpad-buildd.service launchpad-buildd@.service >/dev/null
+fi
+EOF
 echo of the predecessor >usr/share/launchpad-buildd/fixture
-chmod 755 etc/cron.daily/launchpad-buildd
+chmod 755 etc/cron.daily/launchpad-buildd DEBIAN/postrm
 dpkg-deb --root-owner-group --build . /srv/predecessor.deb
 `
 
@@ -319,6 +342,8 @@ func (m *machine) replaceAndGiveBack() {
 	}
 	m.expect("cat /etc/default/launchpad-buildd", "RUN_NETWORK_REQUESTS_AS_ROOT=yes")
 	m.expect("dpkg-query -W -f '${db:Status-Abbrev}' launchpad-buildd || echo gone", "rc")
+	m.awaitState(m.builder(8221), buildd.Idle)
+	m.run("systemctl restart launchpad-buildd && systemctl is-active launchpad-buildd@default")
 	m.awaitState(m.builder(8221), buildd.Idle)
 	m.run("apt-get install -y -qq --allow-downgrades -o Dpkg::Options::=--force-confold /srv/predecessor.deb")
 	m.expect("dpkg-query -W -f '${db:Status-Abbrev}' lpbuildd || echo gone", "rc")

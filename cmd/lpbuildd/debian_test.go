@@ -53,6 +53,18 @@ func TestGeneratorMakesABuilderOfEachConfiguration(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
+	// What is no builder promises nothing.
+	entries, _ = os.ReadDir(config)
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		started := slices.Contains(got, "lpbuildd@"+e.Name()+".service lpbuildd@.service")
+		if counts := isConfiguration(e.Name(), info); counts != started {
+			t.Errorf("%q: counts %v, is started %v", e.Name(), counts, started)
+		}
+	}
 }
 
 func TestGeneratorIsContentWithoutConfigurations(t *testing.T) {

@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"time"
@@ -19,7 +21,7 @@ import (
 // newImageCommand returns the command `image` with its subcommands.
 func newImageCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "image",
+		Use:   "image COMMAND",
 		Short: "Look after the base images in the file cache",
 		Long: `Look after the base images in the file cache.
 
@@ -27,6 +29,7 @@ A manager has its images fetched by itself; adding one spares its first build th
 download, or gives 'lpbuildd selftest' something to build in. Images are named by
 their SHA-1.`,
 		Args: cobra.NoArgs,
+		RunE: help,
 	}
 	addOperatorFlags(cmd.PersistentFlags())
 	cmd.AddCommand(newImageAddCommand(), newImageListCommand(), newImageVerifyCommand(), newImageRmCommand())
@@ -89,6 +92,9 @@ func (s *site) cachedImages(ctx context.Context) ([]baseImage, error) {
 			continue
 		}
 		kind, err := archive.ImageType(ctx, filepath.Join(s.cache.Dir(), e.Name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the daemon has removed it meanwhile
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -70,8 +70,11 @@ func TestImageList(t *testing.T) {
 	o.says("SHA-1                                     TYPE    SIZE     LAST USE          UNPACKED  IMPORTED  BUILD\n"+
 		sum+"  chroot  1.5 KiB  2026-01-02 03:04  -         -         in use\n", "image", "list")
 	out, err := o.run("image", "list", "--json")
-	var got struct{ Images []baseImage }
-	if json.Unmarshal([]byte(out), &got) != nil || err != nil || len(got.Images) != 1 || got.Images[0].SHA1 != sum || !got.Images[0].InUse {
+	var got struct {
+		Images   []baseImage
+		Problems []string
+	}
+	if json.Unmarshal([]byte(out), &got) != nil || err != nil || len(got.Images) != 1 || got.Images[0].SHA1 != sum || !got.Images[0].InUse || got.Problems == nil {
 		t.Errorf("printed %s, %v", out, err)
 	}
 }

@@ -33,7 +33,7 @@ As the daemon's user this needs the sudo rule of 'lpbuildd stock'.`,
 				return err
 			}
 			if asJSON {
-				err = printJSON(cmd.OutOrStdout(), map[string]any{"images": images, "problems": problems})
+				err = printJSON(cmd.OutOrStdout(), map[string]any{"images": images, "problems": append([]string{}, problems...)})
 			} else {
 				err = printImages(cmd.OutOrStdout(), images)
 			}

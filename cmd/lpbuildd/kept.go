@@ -72,7 +72,7 @@ func newEnterCommand() *cobra.Command {
 [keep] of the configuration), in namespaces of its own, with the file systems
 that a build has. Containers are started for it, without a network, and stopped
 afterwards. What is changed inside stays, until the build expires; then whoever
-is inside is thrown out.
+is inside is thrown out. The exit status is that of the command.
 
 The BUILD-ID may be left out when only one build is kept; "lpbuildd kept" lists
 them. Run this as root.`,
@@ -107,7 +107,7 @@ func enter(cmd *cobra.Command, args []string) error {
 	// A visit ends with the connection that it came by.
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
 	defer stop()
-	return supervisor.Visit(ctx, state, names[0], whoAsks(), argv, systemLog())
+	return ofVisit(supervisor.Visit(ctx, state, names[0], whoAsks(), argv, systemLog()))
 }
 
 // onlyKept is the one build that is kept. If there are several, it shows them.
@@ -184,10 +184,12 @@ func printKeptJSON(w io.Writer, store kept.Store, all []kept.Record) error {
 	return encoder.Encode(list)
 }
 
-// stateFolder is where the daemon of the configuration keeps its state.
+// stateFolder is where the daemon of the configuration keeps its state. Mistakes
+// in what else the configuration says keep the daemon from running, but must not
+// keep anything from expiring.
 func stateFolder(flags *pflag.FlagSet) (string, error) {
 	c, _, err := loadConfig(flags, operatorEnviron)
-	if err != nil {
+	if c.FileCache == "" {
 		return "", fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)
 	}
 	dir, err := filepath.Abs(c.FileCache)

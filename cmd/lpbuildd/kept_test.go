@@ -76,6 +76,18 @@ func TestKeptList(t *testing.T) {
 	}
 }
 
+// A mistake in the configuration keeps the daemon from running, and so from
+// removing what has expired; it must not keep this command from it.
+func TestExpiryDespiteMistakes(t *testing.T) {
+	o := newOperated(t)
+	keepBuild(t, o.state(), "B-1", time.Now())
+	o.write(o.config, strings.ReplaceAll(minimal, "@CACHE@", o.cache)+"[limits]\nmemory = much\n")
+	o.says("", "kept", "expire")
+	o.says("Nothing is kept.\n", "kept")
+	o.fails("limits.memory", "drain")
+	o.fails("builder.filecache", "kept", "--set", "builder.filecache=/nonexistent")
+}
+
 func TestHowMuchRoomIsWanted(t *testing.T) {
 	for text, want := range map[string]int64{"": 0, "0": 0, "123\n": 123, "-5": 0, "much": 0, "99999999999999999999999": 0} {
 		if got := wanted(strings.NewReader(text)); got != want {

@@ -10,13 +10,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"lpbuildd/backends"
 )
 
 // version is set by the Makefile to that of debian/changelog.
@@ -30,15 +29,17 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := newCommand().ExecuteContext(ctx)
 	stop()
-	var exit *backends.ExitError
-	if errors.As(err, &exit) {
-		// Of a command that a person has asked for, which has said why.
-		os.Exit(exit.Code)
-	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "lpbuildd:", err)
-		os.Exit(exitStatus(err))
+		os.Exit(end(os.Stderr, err))
 	}
+}
+
+// end tells why a command failed and returns the exit status for that.
+func end(w io.Writer, err error) int {
+	if visit := (*visitError)(nil); !errors.As(err, &visit) {
+		fmt.Fprintln(w, "lpbuildd:", err)
+	}
+	return exitStatus(err)
 }
 
 func newCommand() *cobra.Command {
@@ -57,5 +58,29 @@ func newCommand() *cobra.Command {
 	root.AddCommand(newHelperCommands()...)
 	root.AddCommand(newManualCommands()...)
 	root.CompletionOptions.HiddenDefaultCmd = true // the package has them
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
+	})
+	explainArguments(root)
 	return root
 }
+
+// explainArguments adds to the complaints of all commands about their arguments
+// what these are.
+func explainArguments(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return fmt.Errorf("%w; usage: %s; see '%s --help'", err, cmd.UseLine(), cmd.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, c := range cmd.Commands() {
+		explainArguments(c)
+	}
+}
+
+// help is what a command does that is nothing but those below it. Without it, one
+// that does not exist would be no error.
+func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }

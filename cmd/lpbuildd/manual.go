@@ -42,8 +42,8 @@ func extraSections() []manualSection {
 		{"Files", []manualItem{
 			{
 				[]string{"/etc/launchpad-buildd/NAME"},
-				"The configuration of a builder, see lpbuildd.conf(5). Each file there is a builder; names that begin with a dash or a dot, or end " +
-					"with ~, are left alone. After a new one: systemctl daemon-reload; systemctl restart launchpad-buildd.",
+				"The configuration of a builder, see lpbuildd.conf(5). Each file there is a builder; names that begin with a dash or a dot, that have " +
+					".dpkg- in them, or anything but ASCII letters, digits, and :_.-, are left alone. After a new one: systemctl daemon-reload; systemctl restart launchpad-buildd.",
 			},
 			{
 				[]string{"/etc/default/launchpad-buildd"},

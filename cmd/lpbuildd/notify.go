@@ -94,11 +94,13 @@ func (n *notifier) run(ctx context.Context) {
 
 // feed tells the watchdog that all is well, if it is.
 func (n *notifier) feed(ctx context.Context) {
-	if _, err := n.status(ctx); err != nil && ctx.Err() == nil {
+	_, err := n.status(ctx)
+	switch {
+	case err == nil:
+		n.send(daemon.SdNotifyWatchdog)
+	case ctx.Err() == nil:
 		n.log.Error("The daemon does not answer as it should; systemd will restart it", "error", err)
-		return
 	}
-	n.send(daemon.SdNotifyWatchdog)
 }
 
 // ask makes a function that asks a builder for its status through its own

@@ -109,6 +109,19 @@ func TestDrainSaysWhyItCannot(t *testing.T) {
 	}
 }
 
+func TestUnknownCommandsAreErrors(t *testing.T) {
+	o := newOperated(t)
+	for _, group := range []string{"image", "config", "kept"} {
+		o.fails(`unknown command "frob" for "lpbuildd `+group+`"`, group, "frob")
+	}
+}
+
+func TestWrongUsageIsExplained(t *testing.T) {
+	o := newOperated(t)
+	o.fails("usage: lpbuildd kept rm BUILD-ID [flags]; see 'lpbuildd kept rm --help'", "kept", "rm")
+	o.fails("unknown flag: --jason; see 'lpbuildd gc --help'", "gc", "--jason")
+}
+
 func TestDrainGivesUpItsWait(t *testing.T) {
 	o := newOperated(t)
 	o.at(map[string]any{"state": "ABORTING", "build_id": "B-1"})

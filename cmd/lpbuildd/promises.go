@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -102,11 +103,12 @@ func promises(path string, c config) []promise {
 }
 
 // isConfiguration says whether a file can be the configuration of an instance;
-// editors and package managers leave others.
+// editors and package managers leave others. debian/launchpad-buildd-generator
+// says the same.
 func isConfiguration(name string, info fs.FileInfo) bool {
 	const reasonable = 1 << 20
 	return info.Mode().IsRegular() && info.Size() <= reasonable &&
-		!strings.HasPrefix(name, ".") && !strings.HasSuffix(name, "~") && !strings.Contains(name, ".dpkg-")
+		regexp.MustCompile(`^[A-Za-z0-9:_][A-Za-z0-9:_.-]*$`).MatchString(name) && !strings.Contains(name, ".dpkg-")
 }
 
 // promiseIn reads what another instance promises.

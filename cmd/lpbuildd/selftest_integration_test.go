@@ -66,9 +66,12 @@ func TestSelftest(t *testing.T) {
 func TestSelftestFindsWhatIsBroken(t *testing.T) {
 	b := newBuilder(t, options{user: "buildd", config: noEngine})
 	image := b.cheapImage(1 << 20)
-	found, err := b.selftest("root")
+	found, err := b.selftest("root", "--set", "keep.failed=1h")
 	if err == nil || found["build"].Result != selftest.Failed || !strings.Contains(found["build"].Log, "Build summary") {
 		t.Errorf("an image in which nothing can be built: %v, %+v", err, found["build"])
+	}
+	if strings.Contains(found["build"].Log, "lpbuildd enter") {
+		t.Errorf("the log promises that something is kept: %s", found["build"].Log)
 	}
 	b.checkLeaks()
 	b.checkHidden()

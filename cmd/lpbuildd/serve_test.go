@@ -1,34 +1,46 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
 func TestInstalledVersion(t *testing.T) {
-	// What dpkg-query says of either package; "" is a package it does not know.
-	for name, c := range map[string]struct{ lpbuildd, predecessor, want string }{
-		"no package":                      {"", "", ""},
-		"installed":                       {"installed 1.2", "", "1.2"},
-		"started by its own installation": {"half-configured 1.3", "", "1.3"},
-		"removed":                         {"config-files 1.2", "", ""},
-		"known but not installed":         {"not-installed ", "", ""},
-		"the predecessor":                 {"", "installed 254", "254"},
-		"after a way back":                {"config-files 1.2", "installed 254", "254"},
+	for _, tt := range []struct {
+		name string
+		// packages are "name version status".
+		packages []string
+		want     string
+	}{
+		{"nothing", nil, ""},
+		{"installed", []string{"lpbuildd 1.2 installed"}, "1.2"},
+		{"its upgrade starts the daemon", []string{"lpbuildd 1.3 half-configured"}, "1.3"},
+		{"unpacked in an image", []string{"lpbuildd 1.3 unpacked"}, "1.3"},
+		{"removed", []string{"lpbuildd 1.2 config-files"}, ""},
+		{"in place of launchpad-buildd", []string{"launchpad-buildd 254 config-files", "lpbuildd 1.2 installed"}, "1.2"},
+		{"beside launchpad-buildd", []string{"launchpad-buildd 254 installed", "lpbuildd 1.2 config-files"}, "254"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
-			t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-			t.Setenv("SAYS_lpbuildd", c.lpbuildd)
-			t.Setenv("SAYS_launchpad_buildd", c.predecessor)
-			script := "#!/bin/sh\n[ \"$3\" = '${db:Status-Status} ${Version}' ] || exit 2\n" +
-				"says=$(printenv SAYS_$(echo $4 | tr - _))\n[ -n \"$says\" ] || exit 1\nprintf %s \"$says\"\n"
-			if err := os.WriteFile(filepath.Join(dir, "dpkg-query"), []byte(script), 0o700); err != nil { //nolint:gosec // it is a program
+			var status strings.Builder
+			for _, p := range tt.packages {
+				words := strings.Fields(p)
+				fmt.Fprintf(&status, "Package: %s\nVersion: %s\nStatus: install ok %s\nArchitecture: all\nMaintainer: x <x@localhost>\nDescription: x\n\n", words[0], words[1], words[2])
+			}
+			for _, folder := range []string{"info", "updates"} {
+				if err := os.Mkdir(filepath.Join(dir, folder), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.WriteFile(filepath.Join(dir, "status"), []byte(status.String()), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if got := installedVersion(t.Context()); got != c.want {
-				t.Errorf("got %q, want %q", got, c.want)
+			t.Setenv("DPKG_ADMINDIR", dir)
+			if got := installedVersion(t.Context()); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}

@@ -47,14 +47,16 @@ func newSupervisorCommands() []*cobra.Command {
 			RunE: func(_ *cobra.Command, args []string) error {
 				code, err := supervisor.VisitInit(args[0])
 				if err == nil && code != 0 {
-					err = &backends.ExitError{Code: code}
+					err = &visitError{&backends.ExitError{Code: code}}
 				}
 				return err
 			},
 		},
 		{
 			Use: supervisor.RoleVisitRun, Hidden: true, Args: cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error { return supervisor.VisitRun(cmd.Context(), args[0]) },
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return ofVisit(supervisor.VisitRun(cmd.Context(), args[0]))
+			},
 		},
 		role(supervisor.RoleCleanup, "Undo what a dead build left behind", func(ctx context.Context) error {
 			return supervisor.Cleanup(ctx, events)
