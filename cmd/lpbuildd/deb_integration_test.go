@@ -126,6 +126,7 @@ func (m *machine) install() {
 	m.expect("id buildd", "uid=2001(buildd) gid=2501(buildd)")
 	m.run("sed -i s/=no/=yes/ /etc/default/launchpad-buildd && systemctl restart launchpad-buildd")
 	m.run("systemctl is-active launchpad-buildd@default")
+	m.expect("cat /run/launchpad-buildd/default.pid", m.run("systemctl show --property MainPID --value lpbuildd@default"))
 	st := m.awaitState(m.builder(8221), buildd.Idle)
 	m.hasVersion(st)
 }

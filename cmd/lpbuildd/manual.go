@@ -56,6 +56,7 @@ func extraSections() []manualSection {
 			},
 			{[]string{"/home/buildd/build-ID"}, "A build, while it runs."},
 			{[]string{"/var/log/launchpad-buildd/NAME.log"}, "What the journal has of a builder, too."},
+			{[]string{"/run/launchpad-buildd/NAME.pid"}, "The number of the process of a builder."},
 		}},
 		{"Units", []manualItem{
 			{
