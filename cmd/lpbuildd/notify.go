@@ -55,9 +55,16 @@ func (n *notifier) reloading() {
 // line is what "systemctl status" shows about the builder.
 func (n *notifier) line(ctx context.Context) string {
 	s, err := n.status(ctx)
-	switch {
-	case err != nil:
+	if err != nil {
 		return "STATUS=unhealthy: " + err.Error()
+	}
+	return lineOf(s)
+}
+
+func lineOf(s buildd.Status) string {
+	switch {
+	case s.Drained != "":
+		return fmt.Sprintf("STATUS=%s, %s", s.State, s.Drained)
 	case s.BuildID == "":
 		return fmt.Sprintf("STATUS=%s", s.State)
 	}
@@ -92,12 +99,13 @@ func (n *notifier) run(ctx context.Context) {
 	}
 }
 
-// feed tells the watchdog that all is well, if it is.
+// feed tells the watchdog that all is well, if it is. A builder becomes a drained
+// one without the daemon's doing, so the line is told anew.
 func (n *notifier) feed(ctx context.Context) {
-	_, err := n.status(ctx)
+	s, err := n.status(ctx)
 	switch {
 	case err == nil:
-		n.send(daemon.SdNotifyWatchdog)
+		n.send(daemon.SdNotifyWatchdog + "\n" + lineOf(s))
 	case ctx.Err() == nil:
 		n.log.Error("The daemon does not answer as it should; systemd will restart it", "error", err)
 	}

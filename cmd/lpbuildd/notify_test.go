@@ -98,7 +98,9 @@ func TestWatchdogIsFedWithAnswersOnly(t *testing.T) {
 	_, stop := startNotifier(t, func(context.Context) (buildd.Status, error) {
 		calls++
 		switch {
-		case calls <= 3: // the first is for READY=1
+		case calls == 3:
+			return buildd.Status{State: buildd.Idle, Drained: "drained"}, nil
+		case calls < 3: // the first is for READY=1
 			return buildd.Status{State: buildd.Idle}, nil
 		case calls == 10:
 			close(enough)
@@ -111,7 +113,7 @@ func TestWatchdogIsFedWithAnswersOnly(t *testing.T) {
 	for len(got) == 0 || got[len(got)-1] != "STOPPING=1" {
 		got = append(got, told(t, conn, ""))
 	}
-	if want := []string{"READY=1\nSTATUS=IDLE", "WATCHDOG=1", "WATCHDOG=1", "STOPPING=1"}; !slices.Equal(got, want) {
+	if want := []string{"READY=1\nSTATUS=IDLE", "WATCHDOG=1\nSTATUS=IDLE", "WATCHDOG=1\nSTATUS=IDLE, drained", "STOPPING=1"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
