@@ -21,6 +21,9 @@ func (d *Daemon) Build(ctx context.Context, r Request) error {
 	if err != nil {
 		return err
 	}
+	if r.BadInputs != nil {
+		return &Fault{Reason: "build: " + r.BadInputs.Error()}
+	}
 	inputs, err := d.checkInputs(ctx, r)
 	if err != nil {
 		return err

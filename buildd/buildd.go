@@ -34,6 +34,9 @@ type Request struct {
 	// Args are the arguments of the build type: nil, bool, int64, float64,
 	// string, []byte, []any and map[string]any. Unknown keys are ignored.
 	Args map[string]any
+	// BadInputs is what is wrong with the image or the files as they were sent, nil
+	// if nothing is. A build type that is not there is reported before it.
+	BadInputs error
 	// Malformed is what is wrong with the build id or the arguments as they were
 	// sent, nil if nothing is. A build type or file that is not there is reported
 	// before it.

@@ -327,6 +327,10 @@ func TestRefusedRequestsChangeNothing(t *testing.T) {
 		"a malformed request of an unknown type": {change(func(r *buildd.Request) {
 			r.Tag, r.Malformed = "nosuch", errors.New("args: expected a struct")
 		}), "unknown build type"},
+		"an image that is no text": {change(func(r *buildd.Request) { r.BadInputs = errors.New("chroot: expected a string") }), "build: chroot: expected a string"},
+		"an image that is no text of an unknown type": {change(func(r *buildd.Request) {
+			r.Tag, r.BadInputs = "nosuch", errors.New("chroot: expected a string")
+		}), "unknown build type"},
 		"missing arguments": {change(func(r *buildd.Request) { r.Args = nil }), "build: args: script is required"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -51,28 +51,15 @@ func (s *Server) build(ctx context.Context, params []any) (any, error) {
 	return []any{wireState(buildd.Building), request.BuildID}, nil
 }
 
-// buildRequest checks the types only. What is wrong with the build id and with
-// the arguments goes on as Malformed, because other errors are to be reported
-// before that one.
+// buildRequest checks the types only. What is wrong with all but the build type
+// goes on in the request, because other errors are to be reported before that.
 func buildRequest(params []any) (buildd.Request, error) {
 	var r buildd.Request
 	var err error
 	if r.Tag, err = text("build type", params[1]); err != nil {
 		return r, err
 	}
-	if r.Image, err = text("chroot", params[2]); err != nil {
-		return r, err
-	}
-	files, err := structure("filemap", params[3])
-	if err != nil {
-		return r, err
-	}
-	r.Files = make(map[string]string, len(files))
-	for name, sum := range files {
-		if r.Files[name], err = text("filemap: "+name, sum); err != nil {
-			return r, err
-		}
-	}
+	r.BadInputs = readInputs(&r, params[2], params[3])
 	var idErr, argsErr error
 	r.BuildID, idErr = textOrEmpty("build id", params[0])
 	if r.Args, argsErr = structure("args", params[4]); argsErr == nil {
@@ -80,6 +67,23 @@ func buildRequest(params []any) (buildd.Request, error) {
 	}
 	r.Malformed = cmp.Or(idErr, argsErr)
 	return r, nil
+}
+
+func readInputs(r *buildd.Request, image, filemap any) (err error) {
+	if r.Image, err = text("chroot", image); err != nil {
+		return err
+	}
+	files, err := structure("filemap", filemap)
+	if err != nil {
+		return err
+	}
+	r.Files = make(map[string]string, len(files))
+	for name, sum := range files {
+		if r.Files[name], err = text("filemap: "+name, sum); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Server) abort(ctx context.Context, _ []any) (any, error) {

@@ -68,6 +68,9 @@ func (b *builder) Build(_ context.Context, r buildd.Request) error {
 	if !slices.Contains(known, r.Tag) {
 		return &buildd.UnknownTypeError{Tag: r.Tag, Known: known}
 	}
+	if r.BadInputs != nil {
+		return r.BadInputs
+	}
 	if !b.cache[r.Image] {
 		return &buildd.UnknownSumError{Sum: r.Image}
 	}

@@ -179,6 +179,7 @@ func TestMalformedRequestsAreReportedLast(t *testing.T) {
 		want   string
 	}{
 		{"an unknown type first", []any{int64(0), "nosuch", "", none, nil}, "BuilderStatus.UNKNOWNBUILDER"},
+		{"whatever else is wrong", []any{nil, "nosuch", nil, int64(7), nil}, "BuilderStatus.UNKNOWNBUILDER"},
 		{"then an unknown image", []any{int64(0), "snap", "x", none, nil}, "BuilderStatus.UNKNOWNSUM"},
 		{"then an unknown file", []any{int64(0), "snap", sum, map[string]any{"a": "x"}, nil}, "BuilderStatus.UNKNOWNSUM"},
 	} {
