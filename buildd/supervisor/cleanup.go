@@ -75,7 +75,7 @@ func undo(ctx context.Context, dir string, log *slog.Logger) map[ledger.Kind]fun
 	return map[ledger.Kind]func(string) error{
 		ledger.Directory: discarded,
 		ledger.File:      removed,
-		ledger.Token:     func(id string) error { undoToken(ctx, id, log); return nil },
+		ledger.Token:     func(id string) error { undoToken(ctx, id, log); return nil }, //nolint:unparam // all kinds are undone in this way
 		ledger.Bridge:    func(name string) error { return undoBridge(ctx, name) },
 		ledger.Container: undoContainer(ctx, dir, incus.KindContainer),
 		ledger.Profile:   undoContainer(ctx, dir, incus.KindProfile),
