@@ -260,7 +260,7 @@ func (m *machine) twoBuilders() {
 // dpkg, apt, systemd and other daemons. Users stay, as Debian's policy has it.
 var mayStay = regexp.MustCompile(`^/(` + strings.Join([]string{
 	`var/(lib/(dpkg|apt|systemd|logrotate|pam|sgml-base|ucf)|cache|log/(apt|journal|dpkg|alternatives|btmp|wtmp|lastlog|private))`,
-	`run/(systemd|udev|log|lock|user|dbus|mount|initctl|utmp|sudo|cron|sendsigs)`, `tmp`, `root`,
+	`run/(systemd|udev|log|lock|user|dbus|mount|initctl|utmp|sudo|cron|sendsigs)`, `tmp`, `var/tmp/systemd-private-`, `root`,
 	`etc/(passwd|shadow|group|gshadow|subuid|subgid|ld\.so\.cache|\.pwd\.lock|machine-id|resolv\.conf)`, `home/buildd$`,
 }, "|") + `)`)
 
