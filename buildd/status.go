@@ -21,8 +21,9 @@ type snapshot struct {
 	inUse    []string // cache entries that must not be evicted
 }
 
-// Status is a snapshot of the builder. It takes no lock, and looks at the disk
-// only when there is no build.
+// Status is a snapshot of the builder. It waits for no other call: of the disk
+// it reads the end of the log while a build runs, and without one whether the
+// builder is drained.
 func (d *Daemon) Status() Status {
 	s := d.now.Load()
 	status := s.status

@@ -30,7 +30,7 @@ const (
 )
 
 // BuildError is a failure with a verdict. An error that is no BuildError
-// counts as BuilderFail: nobody has blamed the package for it.
+// gets the status of its stage: BuilderFail in Build, PackageFail in Gather.
 type BuildError struct {
 	Outcome Outcome
 	// Dependencies is set for DepFail: what to wait for, in the form of a

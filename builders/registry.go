@@ -1,7 +1,7 @@
 package builders
 
 // Types returns the table of build types, in the order in which info() tells
-// them: one row and one file each.
+// them: one row each.
 func Types() []Type {
 	return []Type{
 		{Tag: "binarypackage", Backend: "chroot", NoProxyInfo: true, New: newBinaryPackage},

@@ -10,8 +10,8 @@
 //
 // Entries appear by rename after they were hashed and are on disk, so nobody
 // ever sees a part of one. Several processes may have the same folder open: the
-// daemon, and the supervisor of a build, which stores results. Only the daemon
-// should evict, because only it knows what is in use.
+// daemon, the supervisor of a build, which stores results, and commands of
+// operators. Who evicts says first what is in use (SetInUse).
 //
 // All methods may be called from several goroutines at once.
 package filecache

@@ -178,8 +178,11 @@ func (c *Container) evict(ctx context.Context, list []api.Image, keep string) {
 	}
 	used[keep] = true
 	for _, fingerprint := range evictable(list, used, c.cfg.KeepImages, c.cfg.KeepImagesAge, time.Now()) {
-		err := deleteImage(ctx, c.server, fingerprint)
-		c.cfg.Log.Info("Deleted base image", "fingerprint", fingerprint, "error", err)
+		if err := deleteImage(ctx, c.server, fingerprint); err != nil {
+			c.cfg.Log.Warn("Cannot delete a base image", "fingerprint", fingerprint, "error", err)
+			continue
+		}
+		c.cfg.Log.Info("Deleted base image", "fingerprint", fingerprint)
 	}
 }
 

@@ -71,7 +71,8 @@ type Config struct {
 	Bridge               string
 	HostAddress, Address netip.Prefix
 	// KeepImages is how many imported images are kept, and KeepImagesAge how
-	// long since their last use; 0 is for ever. Those in use are always kept.
+	// long since their last use; an age of 0 is for ever. Those in use are always
+	// kept.
 	KeepImages    int
 	KeepImagesAge time.Duration
 	// Record is called before a thing is made that outlives this process, and

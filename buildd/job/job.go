@@ -81,6 +81,7 @@ type Settings struct {
 	// before the builder gives up on them (spec: protocol.md section 8).
 	AbortLimit time.Duration `json:"abort_limit"`
 
+	// Keep is what is kept of the build if it fails.
 	Keep Keep `json:"keep,omitzero"`
 }
 

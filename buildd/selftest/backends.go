@@ -60,7 +60,7 @@ func (t *tester) engine(ctx context.Context) Finding {
 	}
 	f := ok("%s", host)
 	if !host.CopyOnWrite() {
-		f.Advice = "A pool on btrfs or zfs would spare each build several seconds (ARCHITECTURE, A container build's target)."
+		f.Advice = "A pool on btrfs or zfs would spare each build several seconds: see [backend] pool of the configuration."
 	}
 	return f
 }

@@ -34,7 +34,7 @@ func (t *tester) daemon(ctx context.Context) Finding {
 	case err != nil && t.UseDaemon:
 		return failed(err.Error(), "Start it, or leave --daemon away: then a private one builds.")
 	case err != nil:
-		return warning(err.Error(), "Start it when the rest is in order: systemctl start launchpad-buildd@default. 403 means that [access] allow lacks this machine.")
+		return warning(err.Error(), "Start it when the rest is in order: systemctl start lpbuildd@NAME, with the name of its configuration file. 403 means that [access] allow lacks this machine.")
 	case st.Drained != "":
 		return ok("it answers at %s: %s", t.URL, st.Drained)
 	}

@@ -18,8 +18,8 @@ import (
 
 // stage is one step of a build.
 type stage struct {
-	// name is what the summary and the metrics call it, wire what the log calls
-	// it where the reference does (spec: lifecycle.md section 1).
+	// name is what the summary calls it, wire what the log calls it where the
+	// reference does (spec: lifecycle.md section 1).
 	name, wire string
 	// failure is how the build ends when the stage fails and nobody knows
 	// better (spec: lifecycle.md section 13).

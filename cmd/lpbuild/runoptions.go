@@ -59,16 +59,16 @@ func (o *runOptions) addPackageFlags(cmd *cobra.Command) {
 // addRepositoryFlags adds the flags for builds from a repository.
 func (o *runOptions) addRepositoryFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&o.name, "name", "", "snap, oci: `name` of what is built (default: that in snapcraft.yaml, or the folder's)")
-	flags.StringVar(&o.gitPath, "git-path", "", "snap, oci: `branch`, tag or commit to build (default: what is checked out)")
-	flags.StringArrayVar(&o.channels, "channel", nil, "snap: `snap=channel` to install for the build; may be repeated")
+	flags.StringVar(&o.name, "name", "", "`name` of what is built from a repository (default: that in snapcraft.yaml, or the folder's)")
+	flags.StringVar(&o.gitPath, "git-path", "", "`branch`, tag or commit of the repository (default: what is checked out)")
+	flags.StringArrayVar(&o.channels, "channel", nil, "not oci: `snap=channel` to install for the build; may be repeated")
 	flags.StringArrayVar(&o.targetArch, "target-arch", nil, "snap: `architecture` to build for; may be repeated")
 	flags.BoolVar(&o.sourceTarball, "source-tarball", false, "snap: also return the source as a tarball")
 	flags.StringArrayVar(&o.buildArgs, "build-arg", nil, "oci: `KEY=VALUE` for the Dockerfile; may be repeated")
 	flags.StringVar(&o.buildFile, "build-file", "", "oci: `path` of the Dockerfile below the build path")
-	flags.StringVar(&o.buildPath, "build-path", "", "oci: `folder` of the repository to build in")
-	flags.StringVar(&o.proxy, "proxy-url", "", "snap, oci: `URL` of the proxy for the build, with user and password; also by LPBUILD_PROXY_URL")
-	flags.StringVar(&o.revocation, "revocation-endpoint", "", "snap, oci: `URL` that takes the proxy's password back")
-	flags.StringVar(&o.certificate, "fetch-service-certificate", "", "snap: the proxy is a fetch service, whose certificate is in this `file`")
+	flags.StringVar(&o.buildPath, "build-path", "", "not snap: `folder` of the repository to build in")
+	flags.StringVar(&o.proxy, "proxy-url", "", "`URL` of the proxy for a build in a container, with user and password; also by LPBUILD_PROXY_URL")
+	flags.StringVar(&o.revocation, "revocation-endpoint", "", "`URL` that takes the proxy's password back")
+	flags.StringVar(&o.certificate, "fetch-service-certificate", "", "not oci: the proxy is a fetch service, whose certificate is in this `file`")
 	flags.BoolVar(&o.disableProxy, "disable-proxy-after-pull", false, "snap: no proxy after the phase pull")
 }

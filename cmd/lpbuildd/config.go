@@ -71,7 +71,7 @@ type config struct {
 	// ContainerFirewall is "auto", "iptables" or "nftables".
 	ContainerFirewall string
 	// ContainerImages is how many imported images are kept, ContainerImagesAge
-	// how long since their last use; 0 is no limit.
+	// how long since their last use; an age of 0 is no limit.
 	ContainerImages    int
 	ContainerImagesAge time.Duration
 

@@ -2,8 +2,8 @@
 // network and runs them as root. Keep its port behind a firewall.
 //
 // This package reads flags and configuration, wires the parts together, and
-// serves, supervises one build, or cleans up after one. It has no logic of its
-// own.
+// serves, supervises one build, cleans up after one, or does what an operator
+// asks for. It has no logic of its own.
 package main
 
 import (

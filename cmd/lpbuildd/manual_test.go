@@ -41,6 +41,9 @@ func TestConfigPageHasEverySetting(t *testing.T) {
 	if !slices.Equal(found, want) {
 		t.Errorf("keys of the page %q\nof the daemon %q", found, want)
 	}
+	if strings.Contains(page, "Example configuration") {
+		t.Error("the page speaks of the example")
+	}
 	for _, text := range []string{
 		"\n.B \"filecache\"\nMandatory: the folder of the file cache. It must exist.\n",      // of the example
 		"abort: a duration from 1s to 170s, because managers wait for 180s (default: 120s).", // of the table

@@ -8,8 +8,8 @@ import (
 	"lpbuildd/cmd/manpages"
 )
 
-// configPage is lpbuildd.conf(5): the words of the example, and what the table of
-// settings says.
+// configPage is lpbuildd.conf(5): the words of the example, but for the first
+// paragraph, which is about itself, and what the table of settings says.
 func configPage(example string, date time.Time) string {
 	p := manpages.NewPage("lpbuildd.conf", 5, "lpbuildd "+version, date)
 	p.Section("Name")
@@ -18,7 +18,7 @@ func configPage(example string, date time.Time) string {
 	p.Text("/etc/launchpad-buildd/NAME")
 	p.Section("Description")
 	section := ""
-	for _, b := range exampleBlocks(example) {
+	for _, b := range exampleBlocks(example)[1:] {
 		if b.section != "" {
 			if section == "" {
 				p.Section("Sections and keys")

@@ -28,10 +28,10 @@ func newSelftestCommand() *cobra.Command {
 		Use:   "selftest",
 		Short: "Check this builder and build a tiny package with it",
 		Long: `Check this builder and build a tiny package with it: configuration, user, the
-helpers that are root, sbuild, disks, clock, overlays, container engine and its network, the daemon,
-and a real binarypackage build in the base image of --image, or in the one of the
-cache that was used last. Nothing stays behind. The exit code is 1 if something
-failed, and 0 if there are only warnings.
+helpers that are root, sbuild, disks, clock, overlays, container engine and its
+network, the daemon, and a real binarypackage build in the base image of --image,
+or in the one of the cache that was used last. Nothing stays behind. The exit code
+is 1 if something failed, and 0 if there are only warnings.
 
 The build goes through a private daemon: same program, configuration, user and
 helpers, in a folder below the daemon's HOME and on a loopback port. With --daemon
