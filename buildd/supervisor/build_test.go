@@ -132,6 +132,24 @@ func TestPrivateLogsLoseUnknownCredentials(t *testing.T) {
 	}
 }
 
+func TestLogsOfTypesThatNeedItLoseUnknownCredentials(t *testing.T) {
+	r := newRig(t)
+	find := r.parts.find
+	r.parts.find = func(tag string) (builders.Type, error) {
+		typ, err := find(tag)
+		typ.Sanitize = true
+		return typ, err
+	}
+	r.stub.build = func(_ context.Context, env builders.Env) error {
+		_, err := io.WriteString(env.Log, "Cloning http://user:unknown@h.test/a\n")
+		return err
+	}
+	r.run()
+	if strings.Contains(r.log(), "unknown") || !strings.Contains(r.log(), "Cloning http://") {
+		t.Errorf("the log:\n%s", r.log())
+	}
+}
+
 func TestPrepRunsTheOperatorsOwnProgram(t *testing.T) {
 	for code, want := range map[int]string{0: "OK", 3: "BUILDERFAIL"} {
 		r := newRig(t)
