@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -35,6 +36,27 @@ func (r *rig) withToken() *atomic.Int32 {
 	r.request.Args["proxy_url"] = "http://user:s3cr3t@proxy.test:3128"
 	r.request.Args["revocation_endpoint"] = service.URL
 	return asked
+}
+
+// A session of a fetch service is revoked in its own way, for every type of build.
+func TestTheSessionOfAFetchServiceIsRevokedAsOne(t *testing.T) {
+	r := newRig(t)
+	r.withToken()
+	body, authorized := "", false
+	service := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) {
+		data, _ := io.ReadAll(q.Body)
+		_, _, authorized = q.BasicAuth()
+		body += string(data)
+	}))
+	defer service.Close()
+	r.request.Args["use_fetch_service"] = true
+	r.request.Args["revocation_endpoint"] = service.URL
+	if o := r.run(); o.Status != "OK" {
+		t.Errorf("the outcome is %+v", o)
+	}
+	if body != `{"token":"s3cr3t"}` || authorized {
+		t.Errorf("the service was sent %q, basic authentication %v", body, authorized)
+	}
 }
 
 // TestTheTokenIsRevokedOnceInEveryEnding: also when the build never begins.
