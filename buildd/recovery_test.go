@@ -255,6 +255,29 @@ func TestTheStartDeletesWhatOthersLeft(t *testing.T) {
 	}
 }
 
+// TestThereIsRoomForTheEndOfABuild, whatever the build does to the disk.
+func TestThereIsRoomForTheEndOfABuild(t *testing.T) {
+	r := newRig(t)
+	reserves := []string{r.inState(job.ReserveName), r.inState("build", job.ReserveName)}
+	expect := func(when string) {
+		for _, path := range reserves {
+			if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+				t.Errorf("%s: %v", when, err)
+			}
+		}
+	}
+	expect("at the start")
+	// As if the last build had needed it.
+	for _, path := range reserves {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.build("wait")
+	expect("during the next build")
+	r.finish()
+}
+
 // TestHelpersAreNotToldOfAnEarlierSudo: who started a daemon that is root is
 // not who asks for its builds.
 func TestHelpersAreNotToldOfAnEarlierSudo(t *testing.T) {

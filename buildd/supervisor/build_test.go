@@ -215,3 +215,23 @@ func TestBlame(t *testing.T) {
 		})
 	}
 }
+
+// TestResultsWithoutAnOutcomeStayInTheLedger: nobody else knows of them then, and
+// whoever cleans up removes them.
+func TestResultsWithoutAnOutcomeStayInTheLedger(t *testing.T) {
+	for _, written := range []bool{true, false} {
+		r := newRig(t)
+		r.stub.gather = func(add func(string, io.ReadCloser) error) error {
+			return add("a.deb", io.NopCloser(strings.NewReader("a result")))
+		}
+		if !written {
+			if err := os.MkdirAll(filepath.Join(r.dir, job.OutcomeName, "in the way"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o := r.run()
+		if known := strings.Contains(r.ledger(), o.FileMap["a.deb"]); o.Status != "OK" || known == written {
+			t.Errorf("outcome written %v: the ledger is %s, the outcome %+v", written, r.ledger(), o)
+		}
+	}
+}

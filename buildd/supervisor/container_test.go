@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lpbuildd/buildd/ledger"
 	"lpbuildd/buildd/proxy"
 )
 
@@ -54,8 +55,11 @@ func TestTheTokenOfADeadBuild(t *testing.T) {
 			// Twice: a clean-up may be interrupted and begin again.
 			ctx, interrupt := context.WithCancelCause(t.Context())
 			interrupt(nil)
+			revoke := undo(ctx, t.TempDir(), slog.New(slog.NewTextHandler(&log, nil)))[ledger.Token]
 			for range 2 {
-				undoToken(ctx, id, slog.New(slog.NewTextHandler(&log, nil)))
+				if err := revoke(id); err != nil {
+					t.Error(err)
+				}
 			}
 			said := log.String()
 			if asked.Load() != tt.asked || !strings.Contains(said, tt.log) {
