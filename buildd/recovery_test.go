@@ -255,6 +255,25 @@ func TestTheStartDeletesWhatOthersLeft(t *testing.T) {
 	}
 }
 
+// TestACrashInCleanLeavesNothing: the journal knows what was still to be deleted.
+func TestACrashInCleanLeavesNothing(t *testing.T) {
+	r := newRig(t)
+	result := r.store("a result")
+	r.Close()
+	r.write(filepath.Join(r.config.Cache.Dir(), "buildlog"), "a log")
+	journal := map[string]any{"state": "IDLE", "garbage": []string{result}}
+	if err := job.WriteFile(r.inState("journal.json"), journal); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	if r.has(result) || !r.has(r.image) {
+		t.Error("the start must delete the results and nothing else")
+	}
+	if _, err := os.Lstat(filepath.Join(r.config.Cache.Dir(), "buildlog")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the log: %v", err)
+	}
+}
+
 // TestThereIsRoomForTheEndOfABuild, whatever the build does to the disk.
 func TestThereIsRoomForTheEndOfABuild(t *testing.T) {
 	r := newRig(t)
