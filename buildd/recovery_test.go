@@ -274,6 +274,23 @@ func TestACrashInCleanLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestNothingIsEvictedThatALongBuildHasStored: the supervisor stores results, as
+// those of CI jobs, long before the daemon knows their names.
+func TestNothingIsEvictedThatALongBuildHasStored(t *testing.T) {
+	accepted := time.Now().Add(-5 * time.Hour)
+	for state, protected := range map[string]bool{"BUILDING": true, "ABORTING": true, "WAITING": false} {
+		dir := t.TempDir()
+		journal := map[string]any{"state": state, "build_id": "B-1", "tag": "ci", "accepted": accepted}
+		if err := job.WriteFile(filepath.Join(dir, "journal.json"), journal); err != nil {
+			t.Fatal(err)
+		}
+		seen, err := buildd.Look(dir)
+		if err != nil || seen.InUseSince.Before(accepted) != protected {
+			t.Errorf("%s: what was used since %s stays: %v", state, seen.InUseSince, err)
+		}
+	}
+}
+
 // TestThereIsRoomForTheEndOfABuild, whatever the build does to the disk.
 func TestThereIsRoomForTheEndOfABuild(t *testing.T) {
 	r := newRig(t)
