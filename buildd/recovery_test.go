@@ -291,6 +291,22 @@ func TestNothingIsEvictedThatALongBuildHasStored(t *testing.T) {
 	}
 }
 
+// TestABuilderThatCannotCleanUpTakesNoBuilds: IDLE would promise that nothing of
+// the lost build is left.
+func TestABuilderThatCannotCleanUpTakesNoBuilds(t *testing.T) {
+	r := newRig(t)
+	r.config.Launcher.Cleanup = []string{"sh", "-c", "echo a mount is stuck >&2; false"}
+	r.found(func() {
+		r.write(r.inState("build", job.LedgerName), "")
+		r.write(filepath.Join(r.config.Cache.Dir(), "buildlog"), "a log\n")
+	})
+	s := r.awaitEnd()
+	log, err := os.ReadFile(filepath.Join(r.config.Cache.Dir(), "buildlog"))
+	if s.Outcome != "BUILDERFAIL" || err != nil || !strings.Contains(string(log), "a mount is stuck") {
+		t.Errorf("after the restart: %+v, the log %s, %v", s, log, err)
+	}
+}
+
 // TestThereIsRoomForTheEndOfABuild, whatever the build does to the disk.
 func TestThereIsRoomForTheEndOfABuild(t *testing.T) {
 	r := newRig(t)
