@@ -41,10 +41,14 @@ func (d *Daemon) Build(ctx context.Context, r Request) error {
 		return &Fault{Reason: "build: args: " + err.Error()}
 	}
 	private, _ := truth(r.Args["archive_private"])
-	return d.accept(context.WithoutCancel(ctx), r, journal{
+	accepted := journal{
 		BuildID: r.BuildID, Tag: r.Tag, Inputs: inputs, Accepted: time.Now(),
 		Private: private || t.Sanitize, ProxyInfo: proxyInfo(r.Args),
-	})
+	}
+	if private {
+		accepted.PrivateInputs = privateInputs(r)
+	}
+	return d.accept(context.WithoutCancel(ctx), r, accepted)
 }
 
 // accept makes a checked request durable and starts its build.
@@ -179,6 +183,19 @@ func (d *Daemon) checkInputs(ctx context.Context, r Request) ([]string, error) {
 		}
 	}
 	return sums, nil
+}
+
+// privateInputs are the cache entries that a private build brings with it: later
+// builds, and whoever else can reach the port, could fetch them (weaknesses.md
+// C9). Base images belong to nobody.
+func privateInputs(r Request) []string {
+	var sums []string
+	for _, name := range names(r.Files) {
+		if sum := r.Files[name]; sum != r.Image {
+			sums = append(sums, sum)
+		}
+	}
+	return sums
 }
 
 // names returns the keys of a filemap in a fixed order.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -241,12 +242,13 @@ func (d *Daemon) Abort(ctx context.Context) error {
 	return nil
 }
 
-// Clean forgets the finished build and deletes what it brought into the cache.
+// Clean forgets the finished build and deletes what it added to the cache, and
+// its private inputs.
 func (d *Daemon) Clean(context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	err := d.transition(Clean, func(j *journal) {
-		*j = journal{Garbage: j.Outcome.Added}
+		*j = journal{Garbage: slices.Concat(j.Outcome.Added, j.PrivateInputs)}
 	})
 	if err != nil {
 		return err
@@ -255,7 +257,7 @@ func (d *Daemon) Clean(context.Context) error {
 	return nil
 }
 
-// sweep deletes the results of the last build. What cannot be deleted is left
+// sweep deletes the garbage of the last build. What cannot be deleted is left
 // for the next start: the builder is idle all the same. The caller holds mu.
 func (d *Daemon) sweep() {
 	var errs []error
@@ -266,7 +268,7 @@ func (d *Daemon) sweep() {
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
-		d.cfg.Log.Error("Cannot delete all results of the last build", "error", err)
+		d.cfg.Log.Error("Cannot delete all files of the last build", "error", err)
 		return
 	}
 	if d.j.Garbage == nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -168,6 +169,71 @@ func TestCleanKeepsWhatWasThereBefore(t *testing.T) {
 	if err := r.Clean(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestPrivateInputsGoWithTheirBuild(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		private any
+		end     func(*rig)
+		stays   bool
+	}{
+		{"public, cleaned", false, (*rig).finish, true},
+		{"private, cleaned", true, (*rig).finish, false},
+		{"private by a number, cleaned", int64(1), (*rig).finish, false},
+		{"private, lost in a crash", true, (*rig).lose, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			source := r.store("a source")
+			err := r.Build(t.Context(), buildd.Request{
+				BuildID: "B-1", Tag: "binarypackage", Image: r.image,
+				Files: map[string]string{"a.dsc": source, "the image, too": r.image},
+				Args:  map[string]any{"script": "wait", "archive_private": c.private},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.end(r)
+			if s := r.Status(); s.State != buildd.Idle {
+				t.Fatalf("after the build: %+v", s)
+			}
+			if r.has(source) != c.stays {
+				t.Errorf("the source is in the cache: %v", r.has(source))
+			}
+			if !r.has(r.image) {
+				t.Error("the base image is gone")
+			}
+		})
+	}
+}
+
+// finish ends a build that waits, and cleans the builder.
+func (r *rig) finish() {
+	r.t.Helper()
+	if err := r.Abort(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
+	r.awaitEnd()
+	if err := r.Clean(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// lose kills a build that waits while no daemon runs, and starts one.
+func (r *rig) lose() {
+	r.t.Helper()
+	r.awaitSupervisor()
+	r.Close()
+	var pid int
+	if err := job.ReadFile(r.inState("build", job.SupervisorName), &pid); err != nil {
+		r.t.Fatal(err)
+	}
+	for syscall.Kill(pid, syscall.SIGKILL) == nil {
+		<-time.After(time.Millisecond)
+	}
+	r.start()
+	r.await("idle builder", func(s buildd.Status) bool { return s.State == buildd.Idle })
 }
 
 func TestAbortDecidesTheOutcome(t *testing.T) {

@@ -122,7 +122,7 @@ func (d *Daemon) settle(ctx context.Context, restarted bool, cause string) {
 // lose forgets a build that nothing is left of. While that cannot be written
 // down it is tried again and again, as in conclude. The caller holds mu.
 func (d *Daemon) lose() {
-	if err := d.transition(Lost, func(j *journal) { *j = journal{} }); err != nil {
+	if err := d.transition(Lost, func(j *journal) { *j = journal{Garbage: j.PrivateInputs} }); err != nil {
 		a := d.j.attempt()
 		d.cfg.Log.Error("Cannot forget the build yet", "build_id", a.buildID, "error", err)
 		d.later(d.cfg.RetryDelay, func() {

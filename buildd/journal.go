@@ -23,11 +23,14 @@ type journal struct {
 	// Private says that the log tail must be cut as for private builds.
 	Private bool `json:"private,omitempty"`
 	// Inputs are the cache entries that the build uses.
-	Inputs    []string  `json:"inputs,omitempty"`
-	ProxyInfo ProxyInfo `json:"proxy_info"`
+	Inputs []string `json:"inputs,omitempty"`
+	// PrivateInputs are those of them that must not stay when the build is gone.
+	PrivateInputs []string  `json:"private_inputs,omitempty"`
+	ProxyInfo     ProxyInfo `json:"proxy_info"`
 	// Outcome is set in Waiting.
 	Outcome *job.Outcome `json:"outcome,omitempty"`
-	// Garbage are results of the last build that clean has yet to delete.
+	// Garbage are results and private inputs of the last build that have yet to be
+	// deleted.
 	Garbage []string `json:"garbage,omitempty"`
 }
 

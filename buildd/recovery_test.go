@@ -255,6 +255,81 @@ func TestTheStartDeletesWhatOthersLeft(t *testing.T) {
 	}
 }
 
+// TestACrashInCleanLeavesNothing: the journal knows what was still to be deleted.
+func TestACrashInCleanLeavesNothing(t *testing.T) {
+	r := newRig(t)
+	result := r.store("a result")
+	r.Close()
+	r.write(filepath.Join(r.config.Cache.Dir(), "buildlog"), "a log")
+	journal := map[string]any{"state": "IDLE", "garbage": []string{result}}
+	if err := job.WriteFile(r.inState("journal.json"), journal); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	if r.has(result) || !r.has(r.image) {
+		t.Error("the start must delete the results and nothing else")
+	}
+	if _, err := os.Lstat(filepath.Join(r.config.Cache.Dir(), "buildlog")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the log: %v", err)
+	}
+}
+
+// TestNothingIsEvictedThatALongBuildHasStored: the supervisor stores results, as
+// those of CI jobs, long before the daemon knows their names.
+func TestNothingIsEvictedThatALongBuildHasStored(t *testing.T) {
+	accepted := time.Now().Add(-5 * time.Hour)
+	for state, protected := range map[string]bool{"BUILDING": true, "ABORTING": true, "WAITING": false} {
+		dir := t.TempDir()
+		journal := map[string]any{"state": state, "build_id": "B-1", "tag": "ci", "accepted": accepted}
+		if err := job.WriteFile(filepath.Join(dir, "journal.json"), journal); err != nil {
+			t.Fatal(err)
+		}
+		seen, err := buildd.Look(dir)
+		if err != nil || seen.InUseSince.Before(accepted) != protected {
+			t.Errorf("%s: what was used since %s stays: %v", state, seen.InUseSince, err)
+		}
+	}
+}
+
+// TestABuilderThatCannotCleanUpTakesNoBuilds: IDLE would promise that nothing of
+// the lost build is left.
+func TestABuilderThatCannotCleanUpTakesNoBuilds(t *testing.T) {
+	r := newRig(t)
+	r.config.Launcher.Cleanup = []string{"sh", "-c", "echo a mount is stuck >&2; false"}
+	r.found(func() {
+		r.write(r.inState("build", job.LedgerName), "")
+		r.write(filepath.Join(r.config.Cache.Dir(), "buildlog"), "a log\n")
+	})
+	s := r.awaitEnd()
+	log, err := os.ReadFile(filepath.Join(r.config.Cache.Dir(), "buildlog"))
+	if s.Outcome != "BUILDERFAIL" || err != nil || !strings.Contains(string(log), "a mount is stuck") {
+		t.Errorf("after the restart: %+v, the log %s, %v", s, log, err)
+	}
+}
+
+// TestThereIsRoomForTheEndOfABuild, whatever the build does to the disk.
+func TestThereIsRoomForTheEndOfABuild(t *testing.T) {
+	r := newRig(t)
+	reserves := []string{r.inState(job.ReserveName), r.inState("build", job.ReserveName)}
+	expect := func(when string) {
+		for _, path := range reserves {
+			if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+				t.Errorf("%s: %v", when, err)
+			}
+		}
+	}
+	expect("at the start")
+	// As if the last build had needed it.
+	for _, path := range reserves {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.build("wait")
+	expect("during the next build")
+	r.finish()
+}
+
 // TestHelpersAreNotToldOfAnEarlierSudo: who started a daemon that is root is
 // not who asks for its builds.
 func TestHelpersAreNotToldOfAnEarlierSudo(t *testing.T) {

@@ -160,6 +160,15 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// Their tools print URLs with credentials that no argument of the build has.
+func TestLogsOfBuildsWithAProxyLoseCredentialsAlways(t *testing.T) {
+	for _, typ := range builders.Types() {
+		if typ.Sanitize != typ.Proxy {
+			t.Errorf("%s: Sanitize is %v", typ.Tag, typ.Sanitize)
+		}
+	}
+}
+
 // Managers ask for the proxy of a build without looking at its type.
 func TestProxyInfoIsForAllTypesButOne(t *testing.T) {
 	for _, typ := range builders.Types() {

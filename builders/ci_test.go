@@ -122,6 +122,24 @@ func TestCISecretsAreRedacted(t *testing.T) {
 	}
 }
 
+// The log of a job is a result of its own, which did not pass the log of the build.
+func TestCILogsOfJobsAreRedacted(t *testing.T) {
+	l := newContainerLab(t)
+	jobLeaves(l, "build:0", 0, "files/ci.whl")
+	l.env.Redact = func(text io.ReadCloser) io.ReadCloser {
+		_ = text.Close()
+		return io.NopCloser(strings.NewReader("redacted"))
+	}
+	b, err := newBuilder(t, "ci", ciArgs(), builders.Args{"jobs": []any{[]any{[]any{"build", int64(0)}}}})
+	if err == nil {
+		err = b.Build(t.Context(), l.env)
+	}
+	log := l.log.String()
+	if err != nil || !strings.Contains(log, `(store build:0.log: "redacted")`) || !strings.Contains(log, `(store build:0/ci.whl: "content of `) {
+		t.Errorf("got %v\n%s", err, log)
+	}
+}
+
 func TestCIJobsArePublishedOneByOne(t *testing.T) {
 	l := newContainerLab(t)
 	jobLeaves(l, "build:0", 0, "properties", "files/ci.whl")

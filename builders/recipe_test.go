@@ -123,6 +123,7 @@ func TestRecipeFindsTheFirstUnmetDependency(t *testing.T) {
 		"after a very long line":      {strings.Repeat("x", 1<<20) + "\n" + header + " a : Depends: b\n", "b"},
 		"the last one of its line":    {header + " a : Depends: b : Depends: c (>= 1)\n", "c (>= 1)"},
 		"at the end without newlines": {header + " a : Depends: b", "b"},
+		"with a qualifier":            {header + " a : Depends: python3:any (>= 3.2~) but it is not installable\n", "python3 (>= 3.2~)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

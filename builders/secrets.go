@@ -158,7 +158,9 @@ func userInfo(rest string) string {
 // secretKey reports whether a key says that its value is secret.
 func secretKey(key string) bool {
 	key = strings.ToLower(key)
-	for _, word := range []string{"password", "passwd", "secret", "token", "macaroon", "api_key", "private_key"} {
+	for _, word := range []string{
+		"password", "passwd", "passphrase", "secret", "token", "macaroon", "credentials", "api_key", "apikey", "private_key",
+	} {
 		if strings.Contains(key, word) {
 			return true
 		}

@@ -63,6 +63,14 @@ func TestSecrets(t *testing.T) {
 			[]string{"user:token1", "abcdef", "token1", "below", "goes"},
 		},
 		{
+			"other words for secrets",
+			builders.Args{"environment_variables": map[string]any{
+				"SNAPCRAFT_STORE_CREDENTIALS": "eyJyIjoi", "GPG_PASSPHRASE": "open sesame", "NPM_APIKEY": "k-1234",
+				"CARGO_REGISTRY_GLOBAL_CREDENTIAL_PROVIDERS": "cargo:token",
+			}},
+			[]string{"eyJyIjoi", "open sesame", "k-1234"},
+		},
+		{
 			"a secret of several lines",
 			builders.Args{"secrets": map[string]any{"k": "first line\nsecond line\n}\n"}},
 			[]string{"first line\nsecond line\n}", "second line", "first line"},

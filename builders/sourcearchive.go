@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"lpbuildd/builders/depwait"
 )
 
 // dependencyFields are copied from a package's control file to the index
@@ -104,14 +106,16 @@ var unmet = regexp.MustCompile(`.*: Depends: ([^ ]*( \([^)]*\))?)`)
 // maxLogLine limits what is looked at of one line of the log.
 const maxLogLine = 64 << 10
 
-// unmetDependency is the first one that apt has complained about, or "".
+// unmetDependency is the first one that apt has complained about, or "": without
+// a qualifier such as ":any", with which no package would ever end the wait
+// (weakness L6).
 func unmetDependency(env Env) (string, error) {
 	log, err := env.OpenLog()
 	if err != nil {
 		return "", err
 	}
 	depends, err := firstUnmet(log)
-	return depends, errors.Join(err, log.Close())
+	return depwait.Strip(depends), errors.Join(err, log.Close())
 }
 
 func firstUnmet(log io.Reader) (string, error) {

@@ -146,3 +146,16 @@ func TestGitProxy(t *testing.T) {
 		}
 	}
 }
+
+// What the lines that announce an operation show is no secret.
+func TestSourcesAreShownWithoutCredentials(t *testing.T) {
+	for _, s := range []source{
+		{branch: "https://user:s3cret@bzr.test/project"},
+		{repository: "https://user:s3cret@git.test/project", ref: "HEAD"},
+		{repository: "https://user:s3cret@git.test/project", ref: "main"},
+	} {
+		if shown := strings.Join(append(s.options(), s.String()), " "); strings.Contains(shown, "s3cret") {
+			t.Errorf("shown is %s", shown)
+		}
+	}
+}

@@ -103,10 +103,14 @@ func (c *Cache) eachStale(do func(path string, info fs.FileInfo) error) error {
 			return do(path, info)
 		}
 		f, err := c.root.Open(path)
-		if errors.Is(err, fs.ErrNotExist) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			return nil
-		}
-		if err != nil {
+		case errors.Is(err, fs.ErrPermission):
+			// A process of root's died before the file belonged to the owner of the
+			// cache. One that lives sees that the file is gone, and makes another.
+			return do(path, info)
+		case err != nil:
 			return err
 		}
 		if err := flock(f); err != nil {

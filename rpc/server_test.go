@@ -14,7 +14,9 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"lpbuildd/buildd"
 	"lpbuildd/rpc"
@@ -241,6 +243,61 @@ func TestBodiesBeyondTheLimits(t *testing.T) {
 
 func callText(value string) string {
 	return "<methodCall><methodName>echo</methodName><params><param><value>" + value + "</value></param></params></methodCall>"
+}
+
+// stalled is a body that goes on after its first 256 KiB only when it is told to.
+type stalled struct {
+	io.Reader
+	given  int
+	beyond *atomic.Int32 // how many of them were asked for more
+	on     <-chan struct{}
+}
+
+func (s *stalled) Read(p []byte) (int, error) {
+	const small = 256 << 10
+	if s.given == small {
+		s.beyond.Add(1)
+		<-s.on
+	}
+	if s.given < small {
+		p = p[:min(len(p), small-s.given)]
+	}
+	n, err := s.Reader.Read(p)
+	s.given += n
+	return n, err
+}
+
+// TestFewLargeCallsAtATime: those who send slowly must not fill the memory, nor
+// keep others out.
+func TestFewLargeCallsAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := handler(idle())
+		doc := encode(t, "echo", strings.Repeat("0123456789abcdef", 3<<14))
+		var beyond, answered atomic.Int32
+		on := make(chan struct{})
+		for range 10 {
+			go func() {
+				body := &stalled{Reader: bytes.NewReader(doc), beyond: &beyond, on: on}
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/rpc", body))
+				if w.Body.Len() > 3<<18 {
+					answered.Add(1)
+				}
+			}()
+		}
+		synctest.Wait()
+		if n := beyond.Load(); n != 4 {
+			t.Errorf("%d large calls are read at once", n)
+		}
+		if w := post(t, h, encode(t, "echo", "x")); !strings.Contains(w.Body.String(), "<string>x</string>") {
+			t.Errorf("a small call meanwhile: %s", w.Body)
+		}
+		close(on)
+		synctest.Wait()
+		if n := answered.Load(); n != 10 {
+			t.Errorf("%d large calls were answered", n)
+		}
+	})
 }
 
 func TestLargeCallsInParallel(t *testing.T) {

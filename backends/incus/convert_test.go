@@ -36,6 +36,11 @@ func TestMetadata(t *testing.T) {
 	if string(got) != want {
 		t.Errorf("got %s", got)
 	}
+	for arch, want := range map[string]string{"armhf": "armv7l", "ppc64el": "ppc64le", "amd64v3": "x86_64", "loong64": "loongarch64"} {
+		if got, err := imageArch(arch); got != want {
+			t.Errorf("%s is %q to the engine: %v", arch, got, err)
+		}
+	}
 	if _, err := metadata("noble", "sparc", time.Now()); err == nil {
 		t.Error("an unknown architecture is no error")
 	}

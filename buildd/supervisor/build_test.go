@@ -132,6 +132,24 @@ func TestPrivateLogsLoseUnknownCredentials(t *testing.T) {
 	}
 }
 
+func TestLogsOfTypesThatNeedItLoseUnknownCredentials(t *testing.T) {
+	r := newRig(t)
+	find := r.parts.find
+	r.parts.find = func(tag string) (builders.Type, error) {
+		typ, err := find(tag)
+		typ.Sanitize = true
+		return typ, err
+	}
+	r.stub.build = func(_ context.Context, env builders.Env) error {
+		_, err := io.WriteString(env.Log, "Cloning http://user:unknown@h.test/a\n")
+		return err
+	}
+	r.run()
+	if strings.Contains(r.log(), "unknown") || !strings.Contains(r.log(), "Cloning http://") {
+		t.Errorf("the log:\n%s", r.log())
+	}
+}
+
 func TestPrepRunsTheOperatorsOwnProgram(t *testing.T) {
 	for code, want := range map[int]string{0: "OK", 3: "BUILDERFAIL"} {
 		r := newRig(t)
@@ -195,5 +213,25 @@ func TestBlame(t *testing.T) {
 				t.Errorf("the outcome is %+v", o)
 			}
 		})
+	}
+}
+
+// TestResultsWithoutAnOutcomeStayInTheLedger: nobody else knows of them then, and
+// whoever cleans up removes them.
+func TestResultsWithoutAnOutcomeStayInTheLedger(t *testing.T) {
+	for _, written := range []bool{true, false} {
+		r := newRig(t)
+		r.stub.gather = func(add func(string, io.ReadCloser) error) error {
+			return add("a.deb", io.NopCloser(strings.NewReader("a result")))
+		}
+		if !written {
+			if err := os.MkdirAll(filepath.Join(r.dir, job.OutcomeName, "in the way"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o := r.run()
+		if known := strings.Contains(r.ledger(), o.FileMap["a.deb"]); o.Status != "OK" || known == written {
+			t.Errorf("outcome written %v: the ledger is %s, the outcome %+v", written, r.ledger(), o)
+		}
 	}
 }

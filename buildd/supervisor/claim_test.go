@@ -34,6 +34,9 @@ func TestABuildDoesNotTakeTheFolderOfAnotherThatRuns(t *testing.T) {
 	if _, err := os.Lstat(kept); err != nil {
 		t.Error("the other build has lost its folder")
 	}
+	if calls := r.calls(); calls != "" {
+		t.Errorf("the target, which is in that folder, was asked to %s", calls)
+	}
 	if err := other.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,12 +6,16 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/ledger"
 	"lpbuildd/buildd/proxy"
 )
 
@@ -54,8 +58,11 @@ func TestTheTokenOfADeadBuild(t *testing.T) {
 			// Twice: a clean-up may be interrupted and begin again.
 			ctx, interrupt := context.WithCancelCause(t.Context())
 			interrupt(nil)
+			revoke := undo(ctx, t.TempDir(), slog.New(slog.NewTextHandler(&log, nil)))[ledger.Token]
 			for range 2 {
-				undoToken(ctx, id, slog.New(slog.NewTextHandler(&log, nil)))
+				if err := revoke(id); err != nil {
+					t.Error(err)
+				}
 			}
 			said := log.String()
 			if asked.Load() != tt.asked || !strings.Contains(said, tt.log) {
@@ -74,6 +81,25 @@ func TestFastCleanupIsForWhatIsOnThisMachine(t *testing.T) {
 	for target, want := range map[target]bool{nil: true, &container{}: true, &container{remote: true}: false} {
 		if b := (&build{target: target}); b.resets() != want {
 			t.Errorf("%+v: got %v", target, !want)
+		}
+	}
+}
+
+// A result of a dead build goes, unless the daemon presents it.
+func TestResultsOfADeadBuild(t *testing.T) {
+	for _, presented := range []bool{false, true} {
+		r := newRig(t)
+		name := r.store("a result")
+		if presented {
+			if err := job.WriteOutcome(r.dir, job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := undo(t.Context(), r.dir, slog.New(slog.DiscardHandler))[ledger.Result](name); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(filepath.Join(r.request.Settings.FileCache, name)); (err == nil) != presented {
+			t.Errorf("presented %v: the result is %v", presented, err)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,6 +15,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/ledger"
 	"lpbuildd/builders"
 )
 
@@ -35,6 +38,69 @@ func (r *rig) withToken() *atomic.Int32 {
 	r.request.Args["proxy_url"] = "http://user:s3cr3t@proxy.test:3128"
 	r.request.Args["revocation_endpoint"] = service.URL
 	return asked
+}
+
+// TestTheTokenStandsInTheLedgerWhileItIsValid, so that whoever cleans up after a
+// crash revokes it.
+func TestTheTokenStandsInTheLedgerWhileItIsValid(t *testing.T) {
+	r := newRig(t)
+	r.withToken()
+	owed := func() (n int) {
+		entries, err := ledger.Read(filepath.Join(r.dir, job.LedgerName))
+		for _, e := range entries {
+			if e.Kind == ledger.Token {
+				n++
+			}
+		}
+		if err != nil || n > 0 && strings.Contains(fmt.Sprint(entries), "s3cr3t") {
+			t.Errorf("the ledger has %v, %v", entries, err)
+		}
+		return n
+	}
+	r.stub.build = func(ctx context.Context, env builders.Env) error {
+		before := owed()
+		env.RevokeProxy(ctx)
+		if after := owed(); before != 1 || after != 0 {
+			t.Errorf("%d tokens were to be revoked, then %d", before, after)
+		}
+		return nil
+	}
+	r.run()
+}
+
+// TestOnlyRootInTheTargetReadsCredentialsOfArchives: those over https, which no
+// proxy can add.
+func TestOnlyRootInTheTargetReadsCredentialsOfArchives(t *testing.T) {
+	r := newRig(t)
+	r.request.Args["archives"] = []any{"deb https://u:hidden@private.test/x noble main"}
+	r.run()
+	if auth, ok := r.target.File(archivesAuth); !ok || auth.Mode != 0o600 || !strings.Contains(auth.Data, "hidden") {
+		t.Errorf("%s is %+v", archivesAuth, auth)
+	}
+	if n := strings.Count(r.target.Transcript(), "hidden"); n != 1 {
+		t.Errorf("the password is in %d places of the target:\n%s", n, r.target.Transcript())
+	}
+}
+
+// A session of a fetch service is revoked in its own way, for every type of build.
+func TestTheSessionOfAFetchServiceIsRevokedAsOne(t *testing.T) {
+	r := newRig(t)
+	r.withToken()
+	body, authorized := "", false
+	service := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) {
+		data, _ := io.ReadAll(q.Body)
+		_, _, authorized = q.BasicAuth()
+		body += string(data)
+	}))
+	defer service.Close()
+	r.request.Args["use_fetch_service"] = true
+	r.request.Args["revocation_endpoint"] = service.URL
+	if o := r.run(); o.Status != "OK" {
+		t.Errorf("the outcome is %+v", o)
+	}
+	if body != `{"token":"s3cr3t"}` || authorized {
+		t.Errorf("the service was sent %q, basic authentication %v", body, authorized)
+	}
 }
 
 // TestTheTokenIsRevokedOnceInEveryEnding: also when the build never begins.

@@ -163,7 +163,7 @@ func TestReloadOpensTheLogAnew(t *testing.T) {
 		t.Errorf("the new file: %s", got)
 	}
 	info, err := os.Stat(r.logs)
-	if err != nil || info.Mode().Perm() != 0o644 {
+	if err != nil || info.Mode().Perm() != 0o640 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 	if err := errors.Join(os.RemoveAll(r.logs), os.Mkdir(r.logs, 0o755)); err != nil {

@@ -185,7 +185,11 @@ func openCache(c config, log *slog.Logger, reclaim func(ctx context.Context, nee
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the file cache (builder.filecache): %w", err)
 	}
-	return cache, cache.CleanTemporaries()
+	// What stays takes up room, and is no reason to stay away.
+	if err := cache.CleanTemporaries(); err != nil {
+		log.Warn("Cannot delete temporary files of the cache", "error", err)
+	}
+	return cache, nil
 }
 
 // abortGrace is how much longer than its own limit a supervisor may take to
