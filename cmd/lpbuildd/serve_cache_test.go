@@ -33,7 +33,7 @@ func TestTheDaemonStartsBesideTemporariesThatAreNotItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = os.Chmod(folder, 0o700) }() //nolint:gosec // so that it can be removed
+	defer func() { _ = os.Chmod(folder, 0o700) }()
 	if os.Geteuid() == 0 {
 		asNobody(t, dir)
 	}
