@@ -72,14 +72,25 @@ func undo(ctx context.Context, dir string, log *slog.Logger) map[ledger.Kind]fun
 		discarded = func(string) error { return nil }
 		removed = discarded
 	}
+	// After one thing in the engine that stays the others stay too: that one uses
+	// them, or the engine hangs, and nobody should have to wait for each.
+	var stays error
+	inEngine := func(kind string) func(string) error {
+		return func(name string) error {
+			if stays == nil {
+				stays = undoContainer(ctx, dir, kind, name)
+			}
+			return stays
+		}
+	}
 	return map[ledger.Kind]func(string) error{
 		ledger.Directory: discarded,
 		ledger.File:      removed,
 		ledger.Token:     func(id string) error { undoToken(ctx, id, log); return nil }, //nolint:unparam // all kinds are undone in this way
 		ledger.Bridge:    func(name string) error { return undoBridge(ctx, name) },
-		ledger.Container: undoContainer(ctx, dir, incus.KindContainer),
-		ledger.Profile:   undoContainer(ctx, dir, incus.KindProfile),
-		ledger.Network:   undoContainer(ctx, dir, incus.KindNetwork),
+		ledger.Container: inEngine(incus.KindContainer),
+		ledger.Profile:   inEngine(incus.KindProfile),
+		ledger.Network:   inEngine(incus.KindNetwork),
 		ledger.Result:    func(sum string) error { return undoResult(dir, sum) },
 	}
 }

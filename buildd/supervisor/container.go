@@ -112,16 +112,14 @@ const containerName = "container.json"
 const undoLimit = 25 * time.Second
 
 // undoContainer undoes an entry of a kind of package incus.
-func undoContainer(ctx context.Context, dir, kind string) func(name string) error {
-	return func(name string) error {
-		var s job.Container
-		if err := job.ReadFile(filepath.Join(dir, containerName), &s); err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(ctx, undoLimit)
-		defer cancel()
-		return incus.Clean(ctx, engine(s), kind, name)
+func undoContainer(ctx context.Context, dir, kind, name string) error {
+	var s job.Container
+	if err := job.ReadFile(filepath.Join(dir, containerName), &s); err != nil {
+		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, undoLimit)
+	defer cancel()
+	return incus.Clean(ctx, engine(s), kind, name)
 }
 
 // undoBridge undoes an entry of package bridge.

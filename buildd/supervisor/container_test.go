@@ -103,3 +103,27 @@ func TestResultsOfADeadBuild(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyWaitsForAnEngineTwice: one thing in the engine that cannot be undone
+// is enough to leave the others of that clean-up for the next.
+func TestNobodyWaitsForAnEngineTwice(t *testing.T) {
+	var calls atomic.Int32
+	socket := listenAs(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
+		http.Error(w, "out of order", http.StatusInternalServerError)
+	}))
+	dir := t.TempDir()
+	if err := job.WriteFile(filepath.Join(dir, containerName), job.Container{Socket: socket}); err != nil {
+		t.Fatal(err)
+	}
+	undo := undo(t.Context(), dir, slog.New(slog.DiscardHandler))
+	if err := undo[ledger.Container]("c"); err == nil || calls.Load() == 0 {
+		t.Fatalf("the container: %v, after %d calls", err, calls.Load())
+	}
+	asked := calls.Load()
+	for _, kind := range []ledger.Kind{ledger.Profile, ledger.Network} {
+		if err := undo[kind]("x"); err == nil || calls.Load() != asked {
+			t.Errorf("%s: %v, after %d more calls", kind, err, calls.Load()-asked)
+		}
+	}
+}
