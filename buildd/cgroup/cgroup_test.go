@@ -142,7 +142,7 @@ func TestScope(t *testing.T) {
 	got := list(scope(Config{Name: "default-0a1b2c3d", Build: Limits{CPUs: 1.5, Memory: 4 << 30}}, []int{7, 8}))
 	for _, want := range []string{
 		`Slice="lpbuildd.slice"`, `PIDs=@au [7, 8]`, `CollectMode="inactive-or-failed"`, `Delegate=true`,
-		`CPUQuotaPerSecUSec=@t 1500000`, `MemoryMax=@t 4294967296`, `MemorySwapMax=@t 0`, `TimeoutStopUSec=@t 5000000`,
+		`CPUQuotaPerSecUSec=@t 1500000`, `MemoryMax=@t 4294967296`, `MemorySwapMax=@t 0`, `KillSignal=9`, `Before=["lpbuildd-builds.target"]`,
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %s in %s", want, got)

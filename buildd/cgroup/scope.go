@@ -9,6 +9,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
 )
 
 // slice holds the scopes of all builds on this machine.
@@ -20,9 +21,9 @@ const maxTasks = 16384
 // startWait is how long systemd may take to make a scope.
 const startWait = 20 * time.Second
 
-// stopWait is how long systemd waits, when the machine is shut down, for
-// processes of a build, which do not end because they are asked to.
-const stopWait = 5 * time.Second
+// orderTarget is the unit of the package that keeps builds until their builders have
+// ended.
+const orderTarget = "lpbuildd-builds.target"
 
 // enterScope is Enter with systemd, over its own socket: there need not be a
 // message bus.
@@ -68,7 +69,10 @@ func scope(cfg Config, pids []int) []dbus.Property {
 		property("CPUAccounting", true),
 		property("MemoryAccounting", true),
 		property("TasksMax", uint64(maxTasks)),
-		property("TimeoutStopUSec", uint64(stopWait/time.Microsecond)),
+		// What stops a scope ends its build at once. Asked to end, the processes of
+		// the package would do so first, and the build would look like one that failed.
+		property("KillSignal", int32(unix.SIGKILL)),
+		property("Before", []string{orderTarget}),
 		// When a process is killed for want of memory, the others go on: the
 		// supervisor must tell. Without delegation systemd would stop them.
 		property("Delegate", true),

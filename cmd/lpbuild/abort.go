@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,7 +51,8 @@ func (a *app) abortCommand() *cobra.Command {
 }
 
 // abort aborts the build and waits for its end. That the build has ended
-// meanwhile is as good.
+// meanwhile is as good. A builder that does not answer is not waited for: whoever
+// interrupts wants to go.
 func (a *app) abort(ctx context.Context, c *rpc.Client) (buildd.Status, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, abortPatience, fmt.Errorf("the builder did not end the build within %v", abortPatience))
 	defer cancel()
@@ -58,6 +60,10 @@ func (a *app) abort(ctx context.Context, c *rpc.Client) (buildd.Status, error) {
 	aborted := c.Abort(ctx)
 	if aborted == nil {
 		a.out.emit(event{Event: "aborting"})
+	}
+	if unreachable := (*url.Error)(nil); errors.As(aborted, &unreachable) {
+		a.out.clearProgress()
+		return buildd.Status{}, aborted
 	}
 	st, err := c.FollowLog(ctx, io.Discard, a.out.showProgress)
 	a.out.clearProgress()

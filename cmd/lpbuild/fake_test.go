@@ -30,12 +30,26 @@ type fakeBuilder struct {
 	log     []byte
 	script  []func(*fakeBuilder)
 	calls   []string
+	gone    bool // it does not answer any more
+	asked   int  // how often it was asked since
 }
 
 func newFakeBuilder(t *testing.T, script ...func(*fakeBuilder)) *fakeBuilder {
 	t.Helper()
 	f := &fakeBuilder{status: buildd.Status{State: buildd.Idle, Version: "1.0"}, cache: map[string][]byte{}, script: script}
-	server := httptest.NewServer(rpc.NewServer(f, f, http.HandlerFunc(f.serveFile), slog.New(slog.DiscardHandler)))
+	handler := rpc.NewServer(f, f, http.HandlerFunc(f.serveFile), slog.New(slog.DiscardHandler))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		gone := f.gone
+		if gone {
+			f.asked++
+		}
+		f.mu.Unlock()
+		if gone {
+			panic(http.ErrAbortHandler)
+		}
+		handler.ServeHTTP(w, r)
+	}))
 	t.Cleanup(server.Close)
 	f.url = server.URL
 	return f

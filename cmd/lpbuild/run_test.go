@@ -175,6 +175,23 @@ func TestInterruptingRunAbortsAndCleans(t *testing.T) {
 	}
 }
 
+// TestInterruptingRunDoesNotWaitForABuilderThatIsGone as it would without an
+// interrupt, e.g. while the builder's machine shuts down.
+func TestInterruptingRunDoesNotWaitForABuilderThatIsGone(t *testing.T) {
+	source(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	f := newFakeBuilder(t, logs("RUN: x\n"), func(f *fakeBuilder) {
+		f.gone = true
+		cancel(context.Canceled)
+	})
+	code, _, stderr := f.lpbuild(ctx, "run", "--image", "base.tar.gz", "--series", "noble", "hello_1.dsc")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if code != 1 || !strings.Contains(stderr, "The build may still be there") || f.asked != 1 {
+		t.Errorf("exit code %d, asked %d times: %s", code, f.asked, stderr)
+	}
+}
+
 func TestAnAbortThatComesTooLateStillGivesTheOutcome(t *testing.T) {
 	source(t)
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -138,7 +138,7 @@ func (m *machine) booted() {
 // reboot starts the machine anew, as a person would.
 func (m *machine) reboot() {
 	m.t.Helper()
-	m.engine("restart", machineName)
+	m.engine("restart", "--timeout", "120", machineName)
 	m.booted()
 }
 
