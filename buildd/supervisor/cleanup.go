@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
@@ -16,6 +17,7 @@ import (
 	"lpbuildd/backends/incus"
 	"lpbuildd/buildd/cgroup"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/filecache"
 )
@@ -88,11 +90,25 @@ func undo(ctx context.Context, dir string, log *slog.Logger) map[ledger.Kind]fun
 		ledger.File:      removed,
 		ledger.Token:     func(id string) error { undoToken(ctx, id, log); return nil }, //nolint:unparam // all kinds are undone in this way
 		ledger.Bridge:    func(name string) error { return undoBridge(ctx, name) },
-		ledger.Container: inEngine(incus.KindContainer),
-		ledger.Profile:   inEngine(incus.KindProfile),
-		ledger.Network:   inEngine(incus.KindNetwork),
-		ledger.Result:    func(sum string) error { return undoResult(dir, sum) },
+		ledger.Container: func(name string) error {
+			given, err := isKept(dir, name)
+			if given || err != nil {
+				return err
+			}
+			return inEngine(incus.KindContainer)(name)
+		},
+		ledger.Profile: inEngine(incus.KindProfile),
+		ledger.Network: inEngine(incus.KindNetwork),
+		ledger.Result:  func(sum string) error { return undoResult(dir, sum) },
 	}
+}
+
+// isKept says whether a container is that of a kept build: whoever died between
+// writing that down and striking the container out of the ledger has given it
+// away.
+func isKept(dir, container string) (bool, error) {
+	all, err := keptStore(dir).List()
+	return slices.ContainsFunc(all, func(r kept.Record) bool { return r.Container == container }), err
 }
 
 // undoResult removes a result from the file cache, unless the outcome of its

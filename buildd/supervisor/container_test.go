@@ -3,6 +3,7 @@ package supervisor
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/buildd/proxy"
 )
@@ -125,5 +127,27 @@ func TestNobodyWaitsForAnEngineTwice(t *testing.T) {
 		if err := undo[kind]("x"); err == nil || calls.Load() != asked {
 			t.Errorf("%s: %v, after %d more calls", kind, err, calls.Load()-asked)
 		}
+	}
+}
+
+// TestACrashAfterAContainerWasKeptLeavesItKept: then it stands in the ledger and
+// among what is kept.
+func TestACrashAfterAContainerWasKeptLeavesItKept(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "build")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	store := keptStore(dir)
+	id, path := store.NewPath()
+	if err := errors.Join(store.Begin(path), store.Commit(path, kept.Record{ID: id, Container: "lp-kept-1"})); err != nil {
+		t.Fatal(err)
+	}
+	undo := undo(t.Context(), dir, slog.New(slog.DiscardHandler))
+	if err := undo[ledger.Container]("lp-kept-1"); err != nil {
+		t.Errorf("the kept container: %v", err)
+	}
+	// No engine is written down here, so that others cannot be undone.
+	if err := undo[ledger.Container]("lp-kept-2"); err == nil {
+		t.Error("a container of nobody's was left alone")
 	}
 }
