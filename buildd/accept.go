@@ -53,6 +53,8 @@ func (d *Daemon) Build(ctx context.Context, r Request) error {
 
 // accept makes a checked request durable and starts its build.
 func (d *Daemon) accept(ctx context.Context, r Request, accepted journal) error {
+	d.cleaning.Lock()
+	defer d.cleaning.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, err := next(d.j.State, Accept); err != nil {
@@ -69,7 +71,7 @@ func (d *Daemon) accept(ctx context.Context, r Request, accepted journal) error 
 	}
 	if err := d.launch(ctx, r); err != nil {
 		d.cfg.Log.Error("Cannot start a build", "build_id", r.BuildID, "error", err)
-		_ = d.tidy(ctx) // what it cannot undo, the next build tries again
+		_ = d.tidyEnding(ctx) // what it cannot undo, the next build tries again
 		d.lose()
 		return &Fault{Reason: "build: " + err.Error()}
 	}
@@ -147,8 +149,8 @@ func (d *Daemon) supervisorDied(ctx context.Context, a attempt) {
 	case d.runs(a):
 		// Its outcome, or its death, is about to be noticed elsewhere.
 		d.later(d.cfg.RetryDelay, func() { d.supervisorDied(ctx, a) })
-	case d.j.State == Idle, d.j.State == Waiting && d.j.attempt() == a:
-		_ = d.tidy(ctx) // what it cannot undo, the next build tries again
+	default:
+		d.tidyBehind(ctx, a)
 	}
 }
 

@@ -82,6 +82,11 @@ type Daemon struct {
 	expiring   sync.Mutex // held while something that is kept is removed
 	protecting sync.Mutex // held while the cache is told what is in use
 
+	// cleaning is held while what an ended build left is undone, which takes long
+	// when a container engine hangs: the next build waits for it, nobody else does.
+	// Taken before mu.
+	cleaning sync.Mutex
+
 	mu   sync.Mutex // guards what follows; held over the journal, never over a build's work
 	j    journal
 	link *link

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"time"
 
 	"lpbuildd/buildd/buildlog"
 	"lpbuildd/buildd/job"
@@ -201,63 +198,4 @@ func (d *Daemon) giveUp(ctx context.Context) {
 		return
 	}
 	d.fail("the aborted build did not end in time", d.tidyEnding(ctx))
-}
-
-// tidyEnding is tidy for a build that its caller is about to end. It lets go of
-// mu meanwhile, so that abort() is answered; nobody else can end the build, nor
-// can there be another one. The caller holds mu.
-func (d *Daemon) tidyEnding(ctx context.Context) error {
-	d.ending = true
-	d.mu.Unlock()
-	err := d.tidy(ctx)
-	d.mu.Lock()
-	d.ending = false
-	return err
-}
-
-// tidy undoes what dead builds left behind, if anything, and kills a supervisor
-// that still lives. The caller holds mu, or has set ending.
-func (d *Daemon) tidy(ctx context.Context) error {
-	if !d.left(job.LedgerName) && !d.left(job.SupervisorName) {
-		return job.RemoveTemporaries(d.dir)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	err := d.cfg.Launcher.cleanup(ctx, d.dir)
-	err = errors.Join(err, job.RemoveTemporaries(d.dir))
-	if err != nil {
-		d.cfg.Log.Error("Cannot clean up after the last build", "error", err)
-	}
-	d.wg.Go(func() { d.sweepUp(context.WithoutCancel(ctx)) })
-	return err
-}
-
-// tidyUpAfterOutcome does what a supervisor did not come to do that died when its
-// outcome was written; one that still lives has time to do it. The caller holds
-// mu.
-func (d *Daemon) tidyUpAfterOutcome(ctx context.Context) {
-	if !d.left(job.LedgerName) || d.j.State == Building || d.j.State == Aborting {
-		return
-	}
-	if l, err := connect(ctx, d.dir); err == nil {
-		l.close()
-		d.later(d.cfg.RetryDelay, func() { d.tidyUpAfterOutcome(ctx) })
-		return
-	}
-	_ = d.tidy(ctx) // what it cannot undo, the next build tries again
-}
-
-// sweepUp deletes, however long that takes, what a dead build has thrown away
-// or not finished.
-func (d *Daemon) sweepUp(ctx context.Context) {
-	d.EmptyTrash(ctx)
-	if err := d.cfg.Cache.CleanTemporaries(); err != nil {
-		d.cfg.Log.Warn("Cannot delete temporary files of the cache", "error", err)
-	}
-}
-
-// left says whether a build left this file in its folder.
-func (d *Daemon) left(name string) bool {
-	_, err := os.Lstat(filepath.Join(d.dir, name))
-	return err == nil
 }

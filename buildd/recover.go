@@ -24,8 +24,6 @@ func (d *Daemon) recover(ctx context.Context) error {
 	d.mu.Unlock()
 	settled := make(chan error, 1)
 	d.wg.Go(func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
 		err := d.takeUp(ctx)
 		if err != nil {
 			d.cfg.Log.Error("Cannot take up the state of the last daemon", "error", err)
@@ -40,11 +38,15 @@ func (d *Daemon) recover(ctx context.Context) error {
 	}
 }
 
-// takeUp goes on from the state of the journal. The caller holds mu.
+// takeUp goes on from the state of the journal.
 func (d *Daemon) takeUp(ctx context.Context) error {
-	switch d.j.State {
+	d.cleaning.Lock()
+	defer d.cleaning.Unlock()
+	switch d.now.Load().status.State {
 	case Idle:
 		_ = d.tidy(ctx) // what it cannot undo, the next build tries again
+		d.mu.Lock()
+		defer d.mu.Unlock()
 		d.sweep()
 		return nil
 	case Waiting:
@@ -53,6 +55,8 @@ func (d *Daemon) takeUp(ctx context.Context) error {
 		_ = d.tidy(ctx)
 		return nil
 	case Building, Aborting:
+		d.mu.Lock()
+		defer d.mu.Unlock()
 		d.resume(ctx)
 		return nil
 	}

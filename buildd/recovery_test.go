@@ -389,45 +389,6 @@ func TestInputsStayUntilTheyAreUsed(t *testing.T) {
 	}
 }
 
-func TestWhatASupervisorLeavesThatDiesAfterItsOutcomeIsCleanedUp(t *testing.T) {
-	t.Run("while there was no daemon", func(t *testing.T) {
-		r := newRig(t)
-		r.found(func() {
-			r.write(r.inState("build", job.LedgerName), "")
-			if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
-				t.Fatal(err)
-			}
-		})
-		r.awaitEnd()
-		if left := leftovers(t, r.config.Cache.StateDir()); len(left) > 0 {
-			t.Errorf("left behind: %v", left)
-		}
-	})
-	t.Run("unless it was left for the reset of the machine", func(t *testing.T) {
-		r := newRig(t)
-		r.found(func() {
-			r.write(r.inState("build", job.LedgerName), "")
-			if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-1", Status: "OK", LeftForReset: true}); err != nil {
-				t.Fatal(err)
-			}
-		})
-		r.awaitEnd()
-		if left := leftovers(t, r.config.Cache.StateDir()); len(left) != 1 {
-			t.Errorf("left: %v, and not the ledger alone", left)
-		}
-	})
-	t.Run("under a restarted daemon", func(t *testing.T) {
-		r := newRig(t)
-		r.config.RetryDelay = 5 * time.Millisecond
-		r.build("succeed when told and die", "result", r.store("a result"))
-		r.awaitSupervisor()
-		r.restart()
-		r.write(r.inState("build", "go"), "")
-		r.awaitEnd()
-		r.await("clean-up", func(buildd.Status) bool { return len(leftovers(t, r.config.Cache.StateDir())) == 0 })
-	})
-}
-
 func TestOneDaemonAtATimeUsesACache(t *testing.T) {
 	r := newRig(t)
 	r.build("wait")
@@ -442,36 +403,4 @@ func TestOneDaemonAtATimeUsesACache(t *testing.T) {
 	}
 	r.awaitEnd()
 	r.restart()
-}
-
-// TestAbortDoesNotWaitForTheCleanUp of a build whose supervisor died.
-func TestAbortDoesNotWaitForTheCleanUp(t *testing.T) {
-	r := newRig(t)
-	r.Close()
-	begun, finish := r.inState("begun"), r.inState("finish")
-	slow := []string{"sh", "-c", `>"$0"; until [ -e "$1" ]; do sleep 0.01; done; shift; exec "$@"`, begun, finish}
-	r.config.Launcher.Cleanup = append(slow, r.config.Launcher.Cleanup...)
-	r.start()
-	r.build("die in a stage")
-	r.await("clean-up", func(buildd.Status) bool {
-		_, err := os.Lstat(begun)
-		return err == nil
-	})
-	aborted := make(chan error, 1)
-	go func() { aborted <- r.Abort(t.Context()) }()
-	select {
-	case err := <-aborted:
-		if s := r.Status(); err != nil || s.State != buildd.Aborting {
-			t.Errorf("%v, now %+v", err, s)
-		}
-	case <-time.After(5 * time.Second):
-		t.Error("abort() waits for the clean-up")
-	}
-	r.write(finish, "")
-	if s := r.awaitEnd(); s.Outcome != "BUILDERFAIL" {
-		t.Errorf("waiting: %+v", s)
-	}
-	if left := leftovers(t, r.config.Cache.StateDir()); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
 }
