@@ -42,6 +42,7 @@ func TestPackage(t *testing.T) {
 		{"two builders build at the same time", (*machine).twoBuilders},
 		{"removal and purge leave nothing", func(m *machine) { m.purge(before) }},
 		{"it takes the place of launchpad-buildd, and gives it back", (*machine).replaceAndGiveBack},
+		{"its autopkgtests pass", (*machine).autopkgtests},
 	} {
 		ok := t.Run(part.name, func(t *testing.T) {
 			began := time.Now()
@@ -355,5 +356,21 @@ func (m *machine) replaceAndGiveBack() {
 	m.run("apt-get purge -y -qq lpbuildd")
 	if got := m.run("cat /etc/launchpad-buildd/default"); got != config {
 		m.t.Errorf("the purge of what was replaced took the configuration of what is there: %s", got)
+	}
+}
+
+// autopkgtests runs the package's own tests as Debian does. A container with
+// systemd is machine enough for them, and is thrown away afterwards.
+func (m *machine) autopkgtests() {
+	source := filepath.Join(m.t.TempDir(), "source.tar")
+	must(m.t, exec.CommandContext(m.t.Context(), "tar", "-C", "../..", "-cf", source, "debian").Run())
+	m.push(source, "/srv/source.tar")
+	m.run("apt-get purge -y -qq launchpad-buildd")
+	m.run("apt-get install -y -qq --no-install-recommends autopkgtest && mkdir /srv/source && tar -C /srv/source -xf /srv/source.tar")
+	out := m.run("autopkgtest --no-built-binaries --ignore-restrictions=isolation-machine,breaks-testbed /srv/source/ /srv/first.deb -- null 2>&1")
+	for _, name := range []string{"smoke", "programs"} {
+		if !regexp.MustCompile(`(?m)^` + name + ` +PASS`).MatchString(out) {
+			m.t.Errorf("%s does not pass:\n%s", name, out)
+		}
 	}
 }

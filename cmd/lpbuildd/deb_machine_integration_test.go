@@ -47,7 +47,6 @@ func newMachine(t *testing.T) *machine {
 		Name: bridge.NameFor(machineName), Subnet: netip.MustParsePrefix("10.211.63.0/24"), Host: backends.Host{},
 	}
 	m.address = network.ContainerAddress().Addr()
-	t.Cleanup(m.remove)
 	m.remove() // of a test that was killed
 	link, err := bridge.Start(t.Context(), network)
 	must(t, err)
@@ -56,6 +55,7 @@ func newMachine(t *testing.T) *machine {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(m.remove) // before its bridge, which its interface hangs on
 	m.engine("image", "import", machineImage(t), "--alias", machineName)
 	raw := fmt.Sprintf("lxc.apparmor.profile=unconfined\nlxc.cap.drop=\nlxc.cap.drop=sys_time sys_module\n"+
 		"lxc.net.0.ipv4.address=%s\nlxc.net.0.ipv4.gateway=%s\n", network.ContainerAddress(), network.HostAddress().Addr())
