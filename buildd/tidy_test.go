@@ -1,6 +1,7 @@
 package buildd_test
 
 import (
+	"context"
 	"os"
 	"testing"
 	"time"
@@ -24,6 +25,22 @@ func (r *rig) slowCleanup() (finish func()) {
 func (r *rig) cleansUp() bool {
 	_, err := os.Lstat(r.inState("begun"))
 	return err == nil
+}
+
+// answersDuringTheCleanUp checks that a call succeeds, and leads to a state,
+// although a slow clean-up goes on.
+func (r *rig) answersDuringTheCleanUp(name string, call func(context.Context) error, state buildd.State) {
+	r.t.Helper()
+	answered := make(chan error, 1)
+	go func() { answered <- call(r.t.Context()) }()
+	select {
+	case err := <-answered:
+		if s := r.Status(); err != nil || s.State != state {
+			r.t.Errorf("%s: %v, now %+v", name, err, s)
+		}
+	case <-time.After(5 * time.Second):
+		r.t.Fatalf("%s waits for the clean-up", name)
+	}
 }
 
 func TestWhatASupervisorLeavesThatDiesAfterItsOutcomeIsCleanedUp(t *testing.T) {
@@ -70,16 +87,7 @@ func TestAbortDoesNotWaitForTheCleanUp(t *testing.T) {
 	finish := r.slowCleanup()
 	r.build("die in a stage")
 	r.await("clean-up", func(buildd.Status) bool { return r.cleansUp() })
-	aborted := make(chan error, 1)
-	go func() { aborted <- r.Abort(t.Context()) }()
-	select {
-	case err := <-aborted:
-		if s := r.Status(); err != nil || s.State != buildd.Aborting {
-			t.Errorf("%v, now %+v", err, s)
-		}
-	case <-time.After(5 * time.Second):
-		t.Error("abort() waits for the clean-up")
-	}
+	r.answersDuringTheCleanUp("abort()", r.Abort, buildd.Aborting)
 	finish()
 	if s := r.awaitEnd(); s.Outcome != "BUILDERFAIL" {
 		t.Errorf("waiting: %+v", s)
@@ -99,16 +107,7 @@ func TestCleanDoesNotWaitForTheCleanUp(t *testing.T) {
 	r.write(r.inState("build", "go"), "")
 	r.awaitEnd()
 	r.await("clean-up", func(buildd.Status) bool { return r.cleansUp() })
-	cleaned := make(chan error, 1)
-	go func() { cleaned <- r.Clean(t.Context()) }()
-	select {
-	case err := <-cleaned:
-		if s := r.Status(); err != nil || s.State != buildd.Idle {
-			t.Errorf("%v, now %+v", err, s)
-		}
-	case <-time.After(5 * time.Second):
-		t.Fatal("clean() waits for the clean-up")
-	}
+	r.answersDuringTheCleanUp("clean()", r.Clean, buildd.Idle)
 	built := make(chan error, 1)
 	next := buildd.Request{BuildID: "B-2", Tag: "binarypackage", Image: r.image, Args: map[string]any{"script": "succeed"}}
 	go func() { built <- r.Build(t.Context(), next) }()
