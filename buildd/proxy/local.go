@@ -164,6 +164,9 @@ type exchange struct {
 
 // WriteHeader passes interim responses on and remembers the final one.
 func (x *exchange) WriteHeader(code int) {
+	if code == http.StatusContinue {
+		return // net/http says it itself, once, when the body is first read
+	}
 	if code >= 200 || code == http.StatusSwitchingProtocols {
 		x.status = code
 		for _, name := range []string{"Content-Type", "Date"} {
