@@ -112,7 +112,7 @@ func registryArgs(variables map[string]any) builders.Args {
 func TestCraftRegistries(t *testing.T) {
 	both := map[string]any{
 		"CARGO_ARTIFACTORY1_URL": "sparse+https://h/index/", "CARGO_ARTIFACTORY1_READ_AUTH": "user:cargo-token-1",
-		"CARGO_TWO_PARTS_URL": "https://two/", "CARGO_TWO_OTHERS_URL": "https://others/", "PATH": "/never/exported", "NOTE": "never\nlooked at",
+		"CARGO_TWO_PARTS_URL": "https://two/", "CARGO_TWO_OTHERS_URL": "https://others/", "CARGO_A-B_URL": "https://a-b/", "PATH": "/never/exported", "NOTE": "never\nlooked at",
 		"MAVEN_ARTIFACTORY2_URL": "https://maven/a?b&c=<d>", "MAVEN_ARTIFACTORY2_READ_AUTH": "us&er:maven<token>:2",
 		"MAVEN_OPEN_URL": "https://open/", "MAVEN_CLOSED_READ_AUTH": "someone:closed-token",
 	}

@@ -26,7 +26,7 @@ type registry struct{ url, user, token string }
 
 // registryKey takes a variable apart: ecosystem, name of the registry, what it
 // says of it. A name may have underscores (weakness O3).
-var registryKey = regexp.MustCompile(`^(CARGO|MAVEN)_([A-Za-z0-9_]+)_(URL|READ_AUTH)$`)
+var registryKey = regexp.MustCompile(`^(CARGO|MAVEN)_([^=\s[:cntrl:]]+)_(URL|READ_AUTH)$`)
 
 // registries reads a struct of variables, of which only those about registries
 // count (spec: builders.md section 10).

@@ -99,7 +99,10 @@ func initName(text string) string {
 func expand(value, name, text string, earlier []string) (string, bool) {
 	if strings.Contains(value, "AC_PACKAGE_NAME") {
 		found := initName(text)
-		return strings.ReplaceAll(value, "AC_PACKAGE_NAME", found), found != ""
+		if found == "" {
+			return "", true // a later file may still say it
+		}
+		return strings.ReplaceAll(value, "AC_PACKAGE_NAME", found), true
 	}
 	reference := atName.FindStringSubmatch(value)
 	if reference == nil {

@@ -29,6 +29,7 @@ func TestTranslationDomain(t *testing.T) {
 		"over several lines":            {map[string]string{ac: "AC_INIT([name],\n  [1.0])\nGETTEXT_PACKAGE=AC_PACKAGE_NAME\n"}, "name"},
 		"one parameter":                 {map[string]string{ac: "AC_INIT([Just 1 param])\nGETTEXT_PACKAGE=AC_PACKAGE_NAME\n"}, ""},
 		"no call":                       {map[string]string{ac: "GETTEXT_PACKAGE=AC_PACKAGE_NAME\n"}, ""},
+		"no call, but another file":     {map[string]string{ac: "GETTEXT_PACKAGE=AC_PACKAGE_NAME\n", vars: "DOMAIN=foo\n"}, "foo"},
 		"PACKAGE is the package's name": {map[string]string{ac: "AC_INIT(thing, 1)\nGETTEXT_PACKAGE=@PACKAGE@\n"}, "thing"},
 		"a suffix":                      {map[string]string{ac: "MAJOR=42\nGETTEXT_PACKAGE=domainname-in@MAJOR@\n"}, "domainname-in42"},
 		"an empty file ends it":         {map[string]string{ac: "GETTEXT_PACKAGE=one\n", make: "", vars: "DOMAIN=two\n"}, "one"},

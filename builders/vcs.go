@@ -114,13 +114,11 @@ func (s source) checkOut(ctx context.Context, env Env, dir string, environment [
 	if s.branch != "" {
 		return c.beside(ctx, "bzr", "branch", s.branch, path.Base(dir))
 	}
-	var err error
-	if shallow && !abbreviatedID.MatchString(s.ref) {
-		err = c.shallow(ctx)
-	} else {
-		err = c.full(ctx)
+	fetch := c.full
+	if shallow {
+		fetch = c.shallow
 	}
-	if err != nil {
+	if err := fetch(ctx); err != nil {
 		return err
 	}
 	return c.submodules(ctx)
@@ -250,7 +248,13 @@ func (c checkout) shallow(ctx context.Context) error {
 		return c.fetchCommit(ctx)
 	}
 	clone = []string{"git", "clone", "-n", "--depth", "1", "-b", ref, "--single-branch", c.source.repository, path.Base(c.dir)}
-	if err := c.beside(ctx, clone...); err != nil {
+	err := c.beside(ctx, clone...)
+	var exit *backends.ExitError
+	if errors.As(err, &exit) && abbreviatedID.MatchString(ref) {
+		c.env.say("No branch or tag is called %s, which may be the beginning of a commit id; fetching everything.", ref)
+		return c.full(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	return c.inside(ctx, "git", "checkout", "-q", ref)

@@ -52,6 +52,7 @@ func repository(t *testing.T, dir string) (url, first, second string) {
 	git("add", "file")
 	git("commit", "-q", "-m", "two")
 	git("branch", "feature/x", first)
+	git("branch", "20240401") // which could be the beginning of a commit id
 	git("update-ref", "refs/merge/7/head", first)
 	return "file://" + dir, first, git("rev-parse", "HEAD")
 }
@@ -65,7 +66,7 @@ func TestCheckOutFromGit(t *testing.T) {
 		for ref, want := range map[string]string{
 			"HEAD": second, "main": second, "feature/x": first, "v1.0": first,
 			"refs/heads/main": second, "refs/heads/feature/x": first, "refs/tags/v1.0": first,
-			"refs/merge/7/head": first, first: first, second: second, first[:9]: first,
+			"refs/merge/7/head": first, first: first, second: second, first[:9]: first, "20240401": second,
 		} {
 			t.Run(strings.ReplaceAll(ref, "/", "_")+map[bool]string{true: " shallow"}[shallow], func(t *testing.T) {
 				var log bytes.Buffer
