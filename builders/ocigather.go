@@ -100,7 +100,7 @@ type ociDigest struct {
 // that names with folders in them, as in an OCI image layout, become names of
 // reported files, where the client looks for them (spec: client.md section 5.1).
 func (i *savedImage) results(ctx context.Context, known knownLayers) (*ociResults, error) {
-	manifest, err := i.document("manifest.json")
+	manifest, _, err := i.document("manifest.json")
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (i *savedImage) results(ctx context.Context, known knownLayers) (*ociResult
 // section adds one image's configuration and layers to the results, and
 // returns the section as it is reported.
 func (i *savedImage) section(ctx context.Context, s ociSection, known knownLayers, results *ociResults) (ociSection, map[string]ociDigest, error) {
-	config, err := i.document(s.Config)
+	config, file, err := i.document(s.Config)
 	if err != nil {
 		return s, nil, err
 	}
@@ -154,7 +154,7 @@ func (i *savedImage) section(ctx context.Context, s ociSection, known knownLayer
 	}
 	// Clients go through the layers of an image that has none, too.
 	flat := ociSection{Config: configName(s.Config), RepoTags: s.RepoTags, Layers: []string{}}
-	if err := results.add(ociResult{name: flat.Config, data: config}); err != nil {
+	if err := results.add(ociResult{name: flat.Config, path: file}); err != nil {
 		return s, nil, err
 	}
 	digests := make(map[string]ociDigest, len(diffs))

@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -311,6 +312,8 @@ func TestGatherFails(t *testing.T) {
 		{"nothing is printed", nil, fake.Answer{}, "Failed to parse manifest: \"manifest.json\" is not in the image"},
 		{"the stream ends too early", good[:540], fake.Answer{}, "Tar file processing failed: unexpected EOF"},
 		{"the stream is no archive", bytes.Repeat([]byte("x"), 2048), fake.Answer{}, "Tar file processing failed"},
+		{"there are too many files", tarOf(manyMembers(10_001)...), fake.Answer{}, "Tar file processing failed: the image has more than 10000 files"},
+		{"a name is too long", tarOf(member{name: strings.Repeat("n", 4097)}), fake.Answer{}, "Tar file processing failed: the image has a name of more than 4096 bytes"},
 		{"the manifest is no JSON", tarOf(member{name: "manifest.json", content: "x"}), fake.Answer{}, "Failed to parse manifest: invalid character"},
 		{"the manifest is a layer", tarOf(member{name: "manifest.json", link: "a/layer.tar"}, member{name: "a/layer.tar"}), fake.Answer{}, "Failed to parse manifest: \"manifest.json\" is no JSON"},
 		{"the configuration is missing", tarOf(manifest("none.json", "a/layer.tar")...), fake.Answer{}, "Failed to parse manifest: \"none.json\" is not in the image"},
@@ -333,6 +336,15 @@ func TestGatherFails(t *testing.T) {
 			wantError(t, err, c.err)
 		})
 	}
+}
+
+// manyMembers are links, as cheap as members can be.
+func manyMembers(n int) []member {
+	members := make([]member, n)
+	for i := range members {
+		members[i] = member{name: strconv.Itoa(i), link: "x"}
+	}
+	return members
 }
 
 func TestGatherPassesHostFaultsOn(t *testing.T) {

@@ -26,8 +26,12 @@ const (
 	layerLevel = 6
 	// layerBlock is how much each processor compresses at a time.
 	layerBlock = 1 << 20
-	// maxDocument limits the JSON files of an image.
+	// maxDocument limits the JSON files of an image, maxMembers all its files. An
+	// image has at most 127 layers, each of three files in the classic layout.
 	maxDocument = 16 << 20
+	maxMembers  = 10_000
+	// maxName limits the names of its files.
+	maxName = 4096
 	// maxZstdWindow limits the memory for a layer that comes compressed.
 	maxZstdWindow = 128 << 20
 	// blobs is the folder of an OCI image layout, in which a file is named by its
@@ -105,6 +109,12 @@ func (i *savedImage) read(stream io.Reader) error {
 		}
 		if err != nil {
 			return err
+		}
+		if len(i.files)+len(i.links) == maxMembers {
+			return fmt.Errorf("the image has more than %d files", maxMembers)
+		}
+		if max(len(header.Name), len(header.Linkname)) > maxName {
+			return fmt.Errorf("the image has a name of more than %d bytes", maxName)
 		}
 		i.log("Processing tar file: %s", header.Name)
 		name := path.Clean(header.Name)
@@ -226,20 +236,25 @@ func (i *savedImage) find(name string) (savedFile, error) {
 	return savedFile{}, fmt.Errorf("%q is not in the image", name)
 }
 
-// document returns the content of a JSON file.
-func (i *savedImage) document(name string) ([]byte, error) {
+// document returns the content of a JSON file, and where it is.
+func (i *savedImage) document(name string) (data []byte, path string, err error) {
 	file, err := i.find(name)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if file.layer {
-		return nil, fmt.Errorf("%q is no JSON", name)
+		return nil, "", fmt.Errorf("%q is no JSON", name)
 	}
-	data, err := os.ReadFile(file.path)
+	f, err := os.Open(file.path)
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() { _ = f.Close() }()
+	data, err = io.ReadAll(io.LimitReader(f, maxDocument+1))
 	if err == nil && len(data) > maxDocument {
 		err = fmt.Errorf("%q is larger than %d bytes", name, maxDocument)
 	}
-	return data, err
+	return data, file.path, err
 }
 
 // layer returns a layer, compressed. It may still be a document: one that a
