@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -133,38 +132,15 @@ func (c *Chroot) move(ctx context.Context, to string, room int64) error {
 
 // copyTree copies a folder with everything that an overlay keeps in it.
 func (c *Chroot) copyTree(ctx context.Context, from, to string, room int64) error {
-	size, err := treeBytes(from)
-	if err != nil {
-		return err
-	}
-	if size > room {
+	if size := diskUsage(from); size > room {
 		return fmt.Errorf("%d MiB would have to be copied, and there is room for %d MiB", size>>20, max(room, 0)>>20)
 	}
 	var said bytes.Buffer
-	err = c.host.Run(ctx, backends.Command{Argv: []string{"cp", "-a", "--one-file-system", "-T", "--", from, to}, Stderr: &said})
+	err := c.host.Run(ctx, backends.Command{Argv: []string{"cp", "-a", "--one-file-system", "-T", "--", from, to}, Stderr: &said})
 	if err != nil {
 		return fmt.Errorf("cannot copy %s: %w: %s", from, err, strings.TrimSpace(said.String()))
 	}
 	return nil
-}
-
-// treeBytes is how much of a disk a folder takes.
-func treeBytes(dir string) (size int64, err error) {
-	const block = 512 // the unit of st_blocks
-	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			size += st.Blocks * block
-		}
-		return nil
-	})
-	return size, err
 }
 
 // Resume mounts a chroot that was kept, with the base that Keep has returned,

@@ -24,7 +24,7 @@ func onPools(b *testing.B, f func(b *testing.B, p *place)) {
 			b.Run(engine+"/"+pool, func(b *testing.B) {
 				p := newPlace(b, engine)
 				if _, err := p.try(b, "storage", "show", pool); err != nil {
-					b.Skipf("%s has no pool %s", engine, pool)
+					b.Skipf("needs a pool %s of %s", pool, engine)
 				}
 				p.pool = pool
 				f(b, p)
@@ -64,7 +64,7 @@ type cycle struct {
 func (y *cycle) build(b *testing.B, cfg incus.Config, image backends.Image) {
 	b.Helper()
 	check(b, os.MkdirAll(cfg.BuildDir, 0o750))
-	c, err := incus.New(b.Context(), cfg)
+	c, err := incus.New(cfg)
 	check(b, err)
 	resetPeak(b)
 	idle, begin := resident(b), time.Now()

@@ -58,7 +58,7 @@ func TestARealContainerIsSetUp(t *testing.T) {
 		image := realImage(t)
 		cfg := p.config(t)
 		network(t, &cfg)
-		c, err := incus.New(t.Context(), cfg)
+		c, err := incus.New(cfg)
 		check(t, err)
 		defer takeAway(t, c)
 		start(t, c, image)
@@ -278,7 +278,7 @@ func TestAbortedStarts(t *testing.T) {
 func TestCleanAfterACrash(t *testing.T) {
 	onEach(t, func(t *testing.T, p *place) {
 		cfg := p.config(t)
-		c, err := incus.New(t.Context(), cfg)
+		c, err := incus.New(cfg)
 		check(t, err)
 		start(t, c, bootable(t, p))
 		for range 2 {
@@ -318,7 +318,7 @@ func TestManyBuildersOnOneMachine(t *testing.T) {
 		for i := range 3 {
 			cfg := p.config(t)
 			cfg.Instance += fmt.Sprint(i)
-			c, err := incus.New(t.Context(), cfg)
+			c, err := incus.New(cfg)
 			check(t, err)
 			go func() {
 				var out bytes.Buffer

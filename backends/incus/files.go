@@ -210,20 +210,31 @@ func (s *session) write(ctx context.Context, content io.Reader, name string, mod
 func (s *session) fill(ctx context.Context, f *sftp.File, content io.Reader) error {
 	buf := make([]byte, chunk)
 	for ctx.Err() == nil {
-		n, err := io.ReadFull(content, buf)
+		n, err := fillBuffer(content, buf)
 		if n > 0 {
 			if err := s.timed(func() error { _, err := f.Write(buf[:n]); return err }); err != nil {
 				return err
 			}
 		}
 		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF) && n > 0:
+		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return err
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// fillBuffer is io.ReadFull, except that the end of the source is io.EOF whatever
+// was read before, and an error of the source stays what it is.
+func fillBuffer(r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var more int
+		more, err = r.Read(buf[n:])
+		n += more
+	}
+	return n, err
 }
 
 // read returns a small file, or nil if it is missing.

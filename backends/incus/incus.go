@@ -145,7 +145,7 @@ type Container struct {
 var _ backends.Lifecycle = (*Container)(nil)
 
 // New prepares a Container and touches nothing, not even the engine.
-func New(_ context.Context, cfg Config) (*Container, error) {
+func New(cfg Config) (*Container, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err

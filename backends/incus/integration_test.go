@@ -136,7 +136,7 @@ func (p *place) config(tb testing.TB) incus.Config {
 
 func (p *place) container(tb testing.TB) *incus.Container {
 	tb.Helper()
-	c, err := incus.New(tb.Context(), p.config(tb))
+	c, err := incus.New(p.config(tb))
 	check(tb, err)
 	return c
 }

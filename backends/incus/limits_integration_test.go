@@ -17,7 +17,7 @@ func TestAContainerKeepsItsLimits(t *testing.T) {
 		image := realImage(t)
 		cfg := p.config(t)
 		cfg.CPUs, cfg.Memory = 0.4, 256<<20
-		c, err := incus.New(t.Context(), cfg)
+		c, err := incus.New(cfg)
 		check(t, err)
 		defer takeAway(t, c)
 		start(t, c, image)

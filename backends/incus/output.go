@@ -12,7 +12,7 @@ import (
 // command left behind may hold its output for ever; nobody waits for those.
 //
 // A command cannot guess the marker. One that reads it from its parent can at
-// most lie about its own exit code.
+// most end its own output, and lie about its own exit code.
 type stream struct {
 	dst    io.Writer
 	marker []byte
@@ -33,6 +33,11 @@ func newStream(dst io.Writer, nonce string) *stream {
 	return &stream{dst: dst, marker: []byte(nonce + " "), ended: make(chan struct{})}
 }
 
+const (
+	maxExitCode = 16  // more digits than one has
+	notOurs     = 255 // the exit code when what follows the marker is no number
+)
+
 // Write implements io.Writer.
 func (s *stream) Write(p []byte) (int, error) {
 	s.mu.Lock()
@@ -48,10 +53,14 @@ func (s *stream) Write(p []byte) (int, error) {
 	pass := len(data)
 	if at := bytes.Index(data, s.marker); at >= 0 {
 		pass = at
-		if line, _, whole := bytes.Cut(data[at+len(s.marker):], []byte("\n")); whole {
-			// Nobody but our shell knows the marker, and it writes a number.
-			s.code, _ = strconv.Atoi(string(line))
-			s.over = true
+		line, _, whole := bytes.Cut(data[at+len(s.marker):], []byte("\n"))
+		if whole || len(line) > maxExitCode {
+			// Our shell writes a number; it is no success if somebody else did not.
+			code, err := strconv.Atoi(string(line))
+			if err != nil {
+				code = notOurs
+			}
+			s.code, s.over = code, true
 		}
 	} else {
 		pass -= overlap(data, s.marker)

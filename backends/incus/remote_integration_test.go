@@ -62,7 +62,7 @@ func clustered(p *private) func(*incus.Config) {
 func (p *private) testNetwork(t *testing.T, image backends.Image) {
 	cfg := p.config(t)
 	withNetwork(&cfg)
-	c, err := incus.New(t.Context(), cfg)
+	c, err := incus.New(cfg)
 	check(t, err)
 	defer takeAway(t, c)
 	start(t, c, image)
@@ -134,7 +134,7 @@ func TestAnEngineIsKilled(t *testing.T) {
 func (p *private) testKill(t *testing.T) {
 	image := bootable(t, p.place)
 	cfg := p.config(t)
-	c, err := incus.New(t.Context(), cfg)
+	c, err := incus.New(cfg)
 	check(t, err)
 	start(t, c, image)
 	r, w := io.Pipe()
@@ -162,7 +162,7 @@ func (p *private) testKill(t *testing.T) {
 func TestAnEngineHangs(t *testing.T) {
 	p := newPrivate(t, incus.Incus)
 	cfg := p.config(t)
-	c, err := incus.New(t.Context(), cfg)
+	c, err := incus.New(cfg)
 	check(t, err)
 	start(t, c, bootable(t, p.place))
 	r, w := io.Pipe()

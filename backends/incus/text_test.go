@@ -291,11 +291,11 @@ func TestConfigurationsThatMakeNoSense(t *testing.T) {
 		{ClientCert: "/c"},
 		{ClientKey: "/k"},
 	} {
-		if _, err := New(t.Context(), cfg); err == nil {
+		if _, err := New(cfg); err == nil {
 			t.Errorf("%+v was accepted", cfg)
 		}
 	}
-	if _, err := New(t.Context(), Config{Bridge: "br", HostAddress: host, Address: container, Arch: "amd64"}); err != nil {
+	if _, err := New(Config{Bridge: "br", HostAddress: host, Address: container, Arch: "amd64"}); err != nil {
 		t.Error(err)
 	}
 }
@@ -338,6 +338,22 @@ func TestStreamWithoutMarkerGivesEverything(t *testing.T) {
 	}
 	if err := s.finish(); err != nil || out.String() != "some NONSENSE NONCE 12" {
 		t.Errorf("got %q, %v", out.String(), err)
+	}
+}
+
+// TestStreamHoldsLittleBack: a process that has found out the marker cannot make
+// us keep what it writes.
+func TestStreamHoldsLittleBack(t *testing.T) {
+	var out bytes.Buffer
+	s := newStream(&out, "NONCE")
+	for range 100 {
+		if _, err := s.Write([]byte("NONCE and no end")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-s.ended
+	if code, marked, err := s.result(); code == 0 || !marked || err != nil || len(s.held) > 50 || out.Len() > 0 {
+		t.Errorf("code %d, %v, %v, %d bytes held, %q passed on", code, marked, err, len(s.held), out.String())
 	}
 }
 

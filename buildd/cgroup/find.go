@@ -12,10 +12,8 @@ import (
 
 // hierarchy is where a controller is.
 type hierarchy struct {
-	// dir is the directory of this process's group, mount that of the whole
-	// hierarchy.
-	dir, mount string
-	unified    bool // version 2
+	dir     string // of this process's group
+	unified bool   // version 2
 }
 
 // ours says whether this process's group is one that this package made.
@@ -56,7 +54,7 @@ func locate(controller string, mounts []*mountinfo.Info, own string, available f
 		}
 		// What is mounted may be a part of the hierarchy.
 		path = strings.TrimPrefix(path, strings.TrimSuffix(m.Root, "/"))
-		h := hierarchy{dir: filepath.Join(m.Mountpoint, path), mount: m.Mountpoint, unified: unified}
+		h := hierarchy{dir: filepath.Join(m.Mountpoint, path), unified: unified}
 		if unified {
 			return h, nil
 		}

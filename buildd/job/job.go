@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -97,21 +98,30 @@ type Keep struct {
 }
 
 // Container says how containers are made; the keys of section [backend] of the
-// configuration.
+// configuration, as incus.Config explains them.
 type Container struct {
-	Instance     string        `json:"instance"`
-	Engine       string        `json:"engine"`
-	Socket       string        `json:"socket,omitempty"`
-	Pool         string        `json:"pool,omitempty"`
-	Project      string        `json:"project,omitempty"`
-	Remote       string        `json:"remote,omitempty"`
-	ClientCert   string        `json:"client_cert,omitempty"`
-	ClientKey    string        `json:"client_key,omitempty"`
-	ServerCert   string        `json:"server_cert,omitempty"`
-	Subnet       netip.Prefix  `json:"subnet"`
-	Firewall     string        `json:"firewall"`
-	KeepImages   int           `json:"keep_images"`
-	KeepImageAge time.Duration `json:"keep_image_age,omitempty"`
+	// Instance is the builder's name, which names of containers and bridges carry.
+	Instance string `json:"instance"`
+	// Engine is "auto", "lxd" or "incus"; Socket, Pool and Project are found out
+	// where they are empty.
+	Engine  string `json:"engine"`
+	Socket  string `json:"socket,omitempty"`
+	Pool    string `json:"pool,omitempty"`
+	Project string `json:"project,omitempty"`
+	// Remote is the address of an engine elsewhere, "" for the one here; the others
+	// are files of certificates for it.
+	Remote     string `json:"remote,omitempty"`
+	ClientCert string `json:"client_cert,omitempty"`
+	ClientKey  string `json:"client_key,omitempty"`
+	ServerCert string `json:"server_cert,omitempty"`
+	// Subnet is the bridge's, invalid for the default one; Firewall is "auto",
+	// "iptables" or "nftables".
+	Subnet   netip.Prefix `json:"subnet"`
+	Firewall string       `json:"firewall"`
+	// KeepImages is how many imported images are kept, KeepImagesAge how long
+	// unused; 0 is for ever.
+	KeepImages    int           `json:"keep_images"`
+	KeepImagesAge time.Duration `json:"keep_image_age,omitempty"`
 }
 
 // Request is everything a supervisor needs to know about one build.
@@ -287,4 +297,11 @@ func giveToOwnerOf(f *os.File, dir string) error {
 		return &fs.PathError{Op: "stat", Path: dir, Err: err}
 	}
 	return f.Chown(int(st.Uid), int(st.Gid))
+}
+
+// BootID tells one start of the machine from all others. Containers have that of
+// their host.
+func BootID() (string, error) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(id)), err
 }

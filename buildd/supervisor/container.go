@@ -40,7 +40,7 @@ func newContainer(b *build) (target, error) {
 	cfg.Notice = func(line string) { b.say("%s", line) }
 	cfg.Log = b.daemon
 	var err error
-	c.Container, err = incus.New(context.Background(), cfg)
+	c.Container, err = incus.New(cfg)
 	return c, err
 }
 
@@ -49,7 +49,7 @@ func engine(s job.Container) incus.Config {
 	return incus.Config{
 		Engine: s.Engine, Socket: s.Socket, Pool: s.Pool, Project: s.Project, Instance: s.Instance,
 		Remote: s.Remote, ClientCert: s.ClientCert, ClientKey: s.ClientKey, ServerCert: s.ServerCert,
-		KeepImages: s.KeepImages, KeepImagesAge: s.KeepImageAge,
+		KeepImages: s.KeepImages, KeepImagesAge: s.KeepImagesAge,
 	}
 }
 

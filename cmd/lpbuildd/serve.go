@@ -239,7 +239,7 @@ func containers(c config) job.Container {
 		Instance: c.Instance, Engine: c.Container, Socket: c.ContainerSocket, Pool: c.ContainerPool, Project: c.ContainerProject,
 		Remote: c.ContainerRemote, ClientCert: c.ContainerCert, ClientKey: c.ContainerKey, ServerCert: c.ContainerServerCert,
 		Subnet: c.ContainerSubnet, Firewall: c.ContainerFirewall,
-		KeepImages: c.ContainerImages, KeepImageAge: c.ContainerImagesAge,
+		KeepImages: c.ContainerImages, KeepImagesAge: c.ContainerImagesAge,
 	}
 }
 
