@@ -2,9 +2,11 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
+	"path"
 	"slices"
 
 	"lpbuildd/backends"
@@ -16,6 +18,8 @@ import (
 const (
 	archivesConf = "/etc/apt/apt.conf.d/98lpbuildd-archives"
 	archivesAuth = "/etc/apt/auth.conf.d/lpbuildd.conf"
+	// oldArchivesAuth is for an apt that has no such folder, from before 2019.
+	oldArchivesAuth = "/etc/apt/lpbuildd-auth.conf"
 )
 
 // hideArchives takes the credentials out of the archives, so that the target
@@ -37,7 +41,8 @@ func sources(ctx context.Context, b *build) error {
 
 // openArchives lets apt in the target reach private archives: over http by a
 // local proxy that adds the credentials, which so never enter the target; over
-// https, where no proxy can do that, by a file that only root there can read.
+// https, where no proxy can do that, by a file that only root there can read, or
+// apt's own user.
 func (b *build) openArchives(ctx context.Context) error {
 	upstream, err := aptProxy(b.request.Settings.AptProxy)
 	if err != nil {
@@ -53,7 +58,7 @@ func (b *build) openArchives(ctx context.Context) error {
 	if err != nil {
 		return &backends.HostFault{Err: err, Advice: "Free the port after builder.proxyport on the builder, or change it."}
 	}
-	b.hasSecrets(archivesConf, archivesAuth)
+	b.hasSecrets(archivesConf, archivesAuth, oldArchivesAuth)
 	if err := backends.WriteFile(ctx, b.target, archivesConf, []byte(b.archives.AptConf()), 0o644); err != nil {
 		return err
 	}
@@ -65,7 +70,25 @@ func (b *build) openArchives(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("archives: %w", err)
 	}
+	known, err := backends.IsDir(ctx, b.target, path.Dir(archivesAuth))
+	if err != nil {
+		return err
+	}
+	if !known {
+		return b.authorizeOldApt(ctx, auth)
+	}
 	return backends.WriteFile(ctx, b.target, archivesAuth, []byte(auth), 0o600)
+}
+
+// authorizeOldApt gives credentials to an apt that knows only a single file of
+// them, and reads it as its own user where it has one.
+func (b *build) authorizeOldApt(ctx context.Context, auth string) error {
+	conf := fmt.Sprintf("%sDir::Etc::netrc \"%s\";\n", b.archives.AptConf(), oldArchivesAuth)
+	return errors.Join(
+		backends.WriteFile(ctx, b.target, archivesConf, []byte(conf), 0o644),
+		backends.WriteFile(ctx, b.target, oldArchivesAuth, []byte(auth), 0o600),
+		b.target.Run(ctx, backends.Command{Argv: []string{"sh", "-c", "! id -u _apt >/dev/null 2>&1 || chown _apt " + oldArchivesAuth}}),
+	)
 }
 
 // archivesAddress is where the proxy for archives listens, and who may use it.

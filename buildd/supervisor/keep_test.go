@@ -152,7 +152,7 @@ func TestFilesWithSecretsAreNotKept(t *testing.T) {
 		return errors.New("no")
 	}
 	r.run()
-	want := "/etc/apt/apt.conf.d/99proxy /etc/apt/apt.conf.d/98lpbuildd-archives /etc/apt/auth.conf.d/lpbuildd.conf /of/the/type"
+	want := "/etc/apt/apt.conf.d/99proxy /etc/apt/apt.conf.d/98lpbuildd-archives /etc/apt/auth.conf.d/lpbuildd.conf /etc/apt/lpbuildd-auth.conf /of/the/type"
 	if got := strings.Join(k.unwanted, " "); got != want {
 		t.Errorf("to be deleted: %s", got)
 	}

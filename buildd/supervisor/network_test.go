@@ -73,9 +73,31 @@ func TestTheTokenStandsInTheLedgerWhileItIsValid(t *testing.T) {
 func TestOnlyRootInTheTargetReadsCredentialsOfArchives(t *testing.T) {
 	r := newRig(t)
 	r.request.Args["archives"] = []any{"deb https://u:hidden@private.test/x noble main"}
+	r.target.AddFile("/etc/apt/auth.conf.d/theirs.conf", "", 0o644)
 	r.run()
 	if auth, ok := r.target.File(archivesAuth); !ok || auth.Mode != 0o600 || !strings.Contains(auth.Data, "hidden") {
 		t.Errorf("%s is %+v", archivesAuth, auth)
+	}
+	if n := strings.Count(r.target.Transcript(), "hidden"); n != 1 {
+		t.Errorf("the password is in %d places of the target:\n%s", n, r.target.Transcript())
+	}
+}
+
+// TestAnOldAptGetsItsCredentialsToo: it has no folder for such files.
+func TestAnOldAptGetsItsCredentialsToo(t *testing.T) {
+	r := newRig(t)
+	r.request.Args["archives"] = []any{"deb https://u:hidden@private.test/x bionic main"}
+	if o := r.run(); o.Status != "OK" {
+		t.Errorf("the outcome is %+v", o)
+	}
+	if auth, ok := r.target.File(oldArchivesAuth); !ok || auth.Mode != 0o600 || !strings.Contains(auth.Data, "hidden") {
+		t.Errorf("%s is %+v", oldArchivesAuth, auth)
+	}
+	if conf, _ := r.target.File(archivesConf); !strings.Contains(conf.Data, "Dir::Etc::netrc \""+oldArchivesAuth+"\";\n") {
+		t.Errorf("%s is %+v", archivesConf, conf)
+	}
+	if !strings.Contains(r.target.Transcript(), "chown _apt "+oldArchivesAuth) {
+		t.Errorf("apt's user cannot read it:\n%s", r.target.Transcript())
 	}
 	if n := strings.Count(r.target.Transcript(), "hidden"); n != 1 {
 		t.Errorf("the password is in %d places of the target:\n%s", n, r.target.Transcript())
