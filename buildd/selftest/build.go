@@ -216,9 +216,9 @@ func offer(ctx context.Context, client *rpc.Client, sum, url string) error {
 // collect waits for the end of the build, checks what came of it, and cleans the
 // builder, whatever happens.
 func (t *tester) collect(ctx context.Context, client *rpc.Client) (st buildd.Status, log string, err error) {
+	st, err = await(ctx, client)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWait)
 	defer cancel()
-	st, err = await(ctx, client)
 	if ctx.Err() != nil {
 		err = fmt.Errorf("the build did not end: %w", context.Cause(ctx))
 		abortErr := client.Abort(last)

@@ -74,8 +74,10 @@ func (t *tester) newPrivate(ctx context.Context) (*private, error) {
 		p.client, err = rpc.New("http://" + address)
 		return p, err
 	case err := <-ended:
+		p.stop()
 		return p, fmt.Errorf("the daemon does not start: %w: %s", err, p.said)
 	case <-time.After(startWait):
+		p.stop()
 		return p, fmt.Errorf("the daemon does not listen after %v: %s", startWait, p.said)
 	}
 }
