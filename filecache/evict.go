@@ -111,7 +111,20 @@ func (c *Cache) excess(entries []Entry, need int64) (excess, error) {
 		return x, err
 	}
 	x.short = need + limits.MinFree - free
+	if need > 0 && x.short > c.evictable(entries) {
+		x.short = 0 // what needs the room will not have it; nothing else must suffer
+	}
 	return x, nil
+}
+
+// evictable is how many bytes could be freed at most.
+func (c *Cache) evictable(entries []Entry) (total int64) {
+	for _, e := range entries {
+		if !c.isProtected(e) {
+			total += e.Disk
+		}
+	}
+	return total
 }
 
 // Entry is a file of the cache.

@@ -280,10 +280,14 @@ func TestAFullDisk(t *testing.T) {
 		})
 		t.Run("a download that never fits is refused, "+name, func(t *testing.T) {
 			c := openInternal(t, Options{MinFree: 1 << 10})
+			old := fill(t, c, "a", 10, time.Hour)
 			c.free = func(string) (int64, error) { return 1<<10 + 5, nil }
 			p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
 			if err != nil || p.Present || !strings.HasPrefix(p.Info, infoFailed+"[Errno 28] No space left on device (") {
 				t.Errorf("got %v, %v", p, err)
+			}
+			if there, err := c.Present(t.Context(), old); !there || err != nil {
+				t.Errorf("an entry was evicted in vain: %v, %v", there, err)
 			}
 		})
 		s.Close()

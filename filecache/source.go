@@ -28,8 +28,9 @@ func newClient(given *http.Client) *http.Client {
 	return &client
 }
 
-// checkRedirect keeps credentials on the server they were meant for; net/http
-// alone would give them to its subdomains and other ports.
+// checkRedirect keeps credentials on the server they were meant for, and on that
+// server when it wants to be spoken to in secret; net/http alone would give them
+// to its subdomains and other ports.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= maxRedirects {
 		return loopError(req.Response)
@@ -37,11 +38,20 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	if _, err := parseURL(req.URL.String()); err != nil {
 		return forbiddenRedirectError(req.Response, redactURL(req.URL.String()))
 	}
-	if origin(req.URL) != origin(via[0].URL) {
+	first := via[0].URL
+	if origin(req.URL) != origin(first) && origin(req.URL) != origin(secure(first)) {
 		req.Header.Del("Authorization")
 	}
 	req.Header.Del("Referer")
 	return nil
+}
+
+// secure is a URL of an http server's usual port as one of https.
+func secure(u *url.URL) *url.URL {
+	if origin(u) != "http://"+net.JoinHostPort(strings.ToLower(u.Hostname()), "80") {
+		return u
+	}
+	return &url.URL{Scheme: "https", Host: net.JoinHostPort(u.Hostname(), "443")}
 }
 
 func origin(u *url.URL) string {
