@@ -39,7 +39,7 @@ func (s *Server) serveCall(w http.ResponseWriter, r *http.Request) {
 	if fault != nil {
 		header.Set(reasonHeader, headerText(fault.reason()))
 		s.log.LogAttrs(r.Context(), slog.LevelDebug, "answered with a fault",
-			slog.String("method", call.Method), slog.Int("code", fault.Code),
+			slog.String("method", briefly(call.Method)), slog.Int("code", fault.Code),
 			slog.String("reason", fault.reason()), slog.String("remote", r.RemoteAddr))
 	}
 	header.Set("Content-Type", "text/xml; charset=utf-8")
@@ -80,7 +80,9 @@ func (s *Server) readCall(w http.ResponseWriter, r *http.Request, body *bytes.Bu
 		return call, release, fmt.Errorf("cannot read the request body: %w", err)
 	case body.Len() > MaxBody:
 		w.Header().Set("Connection", "close")
-		return call, release, refuseRest(r.Body)
+		*body = bytes.Buffer{}
+		release()
+		return call, func() {}, refuseRest(r.Body)
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // tests' writers have none
 	call, err = xmlrpc.DecodeCall(body.Bytes())
@@ -136,7 +138,16 @@ func (s *Server) invoke(ctx context.Context, call xmlrpc.Call) (value any, fault
 
 func unknownMethod(name string) *Fault {
 	if prefix, _, dotted := strings.Cut(name, "."); dotted {
-		return &Fault{Code: codeUnknown, String: "no such subHandler " + prefix}
+		return &Fault{Code: codeUnknown, String: "no such subHandler " + briefly(prefix)}
 	}
-	return &Fault{Code: codeUnknown, String: "procedure " + name + " not found"}
+	return &Fault{Code: codeUnknown, String: "procedure " + briefly(name) + " not found"}
+}
+
+// briefly cuts a name that may be as long as a body.
+func briefly(name string) string {
+	const enough = 200
+	if len(name) <= enough {
+		return name
+	}
+	return strings.ToValidUTF8(name[:enough], "") + "..."
 }

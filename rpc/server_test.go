@@ -129,6 +129,7 @@ func TestFaults(t *testing.T) {
 		{"an unknown method", "nosuch", nil, 8001, "procedure nosuch not found", ""},
 		{"a method of Python objects", "__init__", nil, 8001, "procedure __init__ not found", ""},
 		{"no name", "", nil, 8001, "procedure  not found", ""},
+		{"a very long name", strings.Repeat("n", 5000), nil, 8001, "procedure " + strings.Repeat("n", 200) + "... not found", ""},
 		{"a dotted name", "a.b.c", nil, 8001, "no such subHandler a", ""},
 		{"multicall", "system.multicall", []any{[]any{}}, 8001, "no such subHandler system", ""},
 		{"too many parameters", "status", []any{int64(1)}, 8002, "error", "status: expected 0 parameters, got 1"},
