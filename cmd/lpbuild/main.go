@@ -41,7 +41,7 @@ type app struct {
 	poll time.Duration
 }
 
-// run runs the command line and returns the exit code.
+// run runs a command line with the given output and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	a := &app{poll: 250 * time.Millisecond, out: newPrinter(stdout, stderr)}
 	return a.run(ctx, args)

@@ -222,6 +222,6 @@ func (a *app) finish(ctx context.Context, c *rpc.Client, out *output, st buildd.
 			return err
 		}
 	}
-	a.ended(st, files)
+	a.ended(st, files, exitCodeOf(st.Outcome))
 	return asError(st.Outcome)
 }
