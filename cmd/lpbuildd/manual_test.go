@@ -56,7 +56,7 @@ func TestConfigPageHasEverySetting(t *testing.T) {
 
 func TestManFindsNoFaultInTheManual(t *testing.T) {
 	if _, err := exec.LookPath("man"); err != nil {
-		t.Skip(err)
+		t.Skip("needs man: ", err)
 	}
 	dir := t.TempDir()
 	root := newCommand()

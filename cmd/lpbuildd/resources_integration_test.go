@@ -20,7 +20,7 @@ import (
 func needGroups(t *testing.T, l cgroup.Limits) {
 	t.Helper()
 	if err := cgroup.Check(l); err != nil {
-		t.Skip(err)
+		t.Skip("needs control groups: ", err)
 	}
 }
 

@@ -86,7 +86,7 @@ func TestPagesTellWhatCommandsTell(t *testing.T) {
 
 func TestManFindsNoFault(t *testing.T) {
 	if _, err := exec.LookPath("man"); err != nil {
-		t.Skip(err)
+		t.Skip("needs man: ", err)
 	}
 	paths, _ := filepath.Glob(filepath.Join(write(t), "*"))
 	for _, path := range paths {
