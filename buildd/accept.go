@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,7 +38,7 @@ func (d *Daemon) Build(ctx context.Context, r Request) error {
 	if state := d.now.Load().status.State; state != Idle {
 		return &StateError{State: state, Event: Accept}
 	}
-	if err := t.Check(r.Args, names(r.Files)); err != nil {
+	if err := t.Check(r.Args, slices.Sorted(maps.Keys(r.Files))); err != nil {
 		return &Fault{Reason: "build: args: " + err.Error()}
 	}
 	private, _ := truth(r.Args["archive_private"])
@@ -48,13 +49,18 @@ func (d *Daemon) Build(ctx context.Context, r Request) error {
 	if private {
 		accepted.PrivateInputs = privateInputs(r)
 	}
+	if reset, _ := truth(r.Args["fast_cleanup"]); reset {
+		accepted.ResetAfter, _ = job.BootID() // without it, the results stay
+	}
 	return d.accept(context.WithoutCancel(ctx), r, accepted)
 }
 
 // accept makes a checked request durable and starts its build.
 func (d *Daemon) accept(ctx context.Context, r Request, accepted journal) error {
-	d.cleaning.Lock()
-	defer d.cleaning.Unlock()
+	if err := d.waitForCleanup(ctx); err != nil {
+		return err
+	}
+	defer d.cleaning.Release(1)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, err := next(d.j.State, Accept); err != nil {
@@ -66,7 +72,7 @@ func (d *Daemon) accept(ctx context.Context, r Request, accepted journal) error 
 	if err := d.prepare(); err != nil {
 		return &Fault{Reason: "build: " + err.Error()}
 	}
-	if err := d.transition(Accept, func(j *journal) { *j = accepted }); err != nil {
+	if err := d.transition(Accept, func(j *journal) { *j = j.followedBy(accepted) }); err != nil {
 		return err
 	}
 	if err := d.launch(ctx, r); err != nil {
@@ -76,6 +82,16 @@ func (d *Daemon) accept(ctx context.Context, r Request, accepted journal) error 
 		return &Fault{Reason: "build: " + err.Error()}
 	}
 	d.cfg.Log.Info("Build started", "build_id", r.BuildID, "type", r.Tag)
+	return nil
+}
+
+// waitForCleanup takes cleaning.
+func (d *Daemon) waitForCleanup(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.BuildWait)
+	defer cancel()
+	if d.cleaning.Acquire(ctx, 1) != nil {
+		return &Fault{Reason: "build: what the last build left is still being undone; see the daemon's log, and try again"}
+	}
 	return nil
 }
 
@@ -179,7 +195,7 @@ func (d *Daemon) checkInputs(ctx context.Context, r Request) ([]string, error) {
 	if err := check("", r.Image); err != nil {
 		return nil, err
 	}
-	for _, name := range names(r.Files) {
+	for _, name := range slices.Sorted(maps.Keys(r.Files)) {
 		if err := check(name, r.Files[name]); err != nil {
 			return nil, err
 		}
@@ -192,22 +208,12 @@ func (d *Daemon) checkInputs(ctx context.Context, r Request) ([]string, error) {
 // C9). Base images belong to nobody.
 func privateInputs(r Request) []string {
 	var sums []string
-	for _, name := range names(r.Files) {
+	for _, name := range slices.Sorted(maps.Keys(r.Files)) {
 		if sum := r.Files[name]; sum != r.Image {
 			sums = append(sums, sum)
 		}
 	}
 	return sums
-}
-
-// names returns the keys of a filemap in a fixed order.
-func names(files map[string]string) []string {
-	var out []string
-	for name := range files {
-		out = append(out, name)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // maxBuildID leaves room for "build-" and a suffix in a file name.

@@ -4,7 +4,8 @@
 // The states and the events between them are the table Transitions. Every
 // change is on disk before it is told to anyone, so that a daemon that was
 // killed comes back with the same answers. Methods of Daemon are safe for
-// concurrent use, and none of them waits for a build's work.
+// concurrent use, and none of them waits for a build's work; only Build waits, for
+// what a crash left of the build before to be undone.
 package buildd
 
 import (

@@ -8,10 +8,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"lpbuildd/buildd/job"
 	"lpbuildd/filecache"
@@ -50,6 +51,10 @@ type Config struct {
 	// AbortGrace is how much longer than Settings.AbortLimit a supervisor may
 	// take to report an aborted build before it is killed.
 	AbortGrace time.Duration
+	// BuildWait is how long a build waits until what the one before has left is
+	// undone; 0 is 20 seconds: managers wait 30 for an answer (spec: client.md
+	// section 11).
+	BuildWait time.Duration
 	// RetryDelay is how long to wait before the end of a build is written down
 	// again when that was not possible; 0 is 5 seconds.
 	RetryDelay time.Duration
@@ -83,9 +88,9 @@ type Daemon struct {
 	protecting sync.Mutex // held while the cache is told what is in use
 
 	// cleaning is held while what an ended build left is undone, which takes long
-	// when a container engine hangs: the next build waits for it, nobody else does.
-	// Taken before mu.
-	cleaning sync.Mutex
+	// when a container engine hangs: the next build waits for it for a while, nobody
+	// else does. Taken before mu.
+	cleaning *semaphore.Weighted
 
 	mu   sync.Mutex // guards what follows; held over the journal, never over a build's work
 	j    journal
@@ -102,6 +107,7 @@ type Daemon struct {
 // followed again, one that ended is presented, one that died is cleaned up.
 // The daemon lives until Close and not until the end of ctx.
 func New(ctx context.Context, cfg Config) (*Daemon, error) {
+	cfg.BuildWait = cmp.Or(cfg.BuildWait, 20*time.Second)
 	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, 5*time.Second)
 	if cfg.Changed == nil {
 		cfg.Changed = func() {}
@@ -109,7 +115,7 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	state := cfg.Cache.StateDir()
 	d := &Daemon{
 		cfg: cfg, state: state, dir: filepath.Join(state, buildFolder), done: make(chan struct{}),
-		settings: cfg.Settings, abortLimit: cfg.Settings.AbortLimit,
+		settings: cfg.Settings, abortLimit: cfg.Settings.AbortLimit, cleaning: semaphore.NewWeighted(1),
 	}
 	d.loss.time = cmp.Or(cfg.LossTime, defaultLossTime)
 	d.stop = sync.OnceFunc(func() { close(d.done) })
@@ -166,6 +172,20 @@ func (d *Daemon) closing() bool {
 	default:
 		return false
 	}
+}
+
+// untilClosed returns a context that ends with the daemon, or with cancel, and
+// not with ctx.
+func (d *Daemon) untilClosed(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	d.wg.Go(func() {
+		select {
+		case <-d.done:
+			cancel(errors.New("the daemon stops"))
+		case <-ctx.Done():
+		}
+	})
+	return ctx, cancel
 }
 
 // later calls f, holding mu, after a delay, unless the daemon is closed before.
@@ -231,8 +251,8 @@ func (d *Daemon) EnsurePresent(ctx context.Context, sum string, src Source) (Pre
 	return p, nil
 }
 
-// Abort asks the running build to end. It returns at once; the builder is
-// Waiting when the build has ended.
+// Abort asks the running build to end, and does not wait until it does; the
+// builder is Waiting then.
 func (d *Daemon) Abort(ctx context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -252,18 +272,16 @@ func (d *Daemon) Abort(ctx context.Context) error {
 func (d *Daemon) Clean(context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	err := d.transition(Clean, func(j *journal) {
-		*j = journal{Garbage: slices.Concat(j.Outcome.Added, j.PrivateInputs)}
-	})
-	if err != nil {
+	if err := d.transition(Clean, func(j *journal) { *j = j.forgotten() }); err != nil {
 		return err
 	}
 	d.sweep()
 	return nil
 }
 
-// sweep deletes the garbage of the last build. What cannot be deleted is left
-// for the next start: the builder is idle all the same. The caller holds mu.
+// sweep deletes the garbage of the last build. What cannot be deleted is tried
+// again at the next clean or start: the builder is idle all the same. The caller
+// holds mu.
 func (d *Daemon) sweep() {
 	var errs []error
 	for _, sum := range d.j.Garbage {

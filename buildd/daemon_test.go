@@ -208,6 +208,44 @@ func TestPrivateInputsGoWithTheirBuild(t *testing.T) {
 	}
 }
 
+// TestPrivateInputsThatCannotBeDeletedGoLater: another build in between does not
+// make the builder forget them, unless it uses them itself.
+func TestPrivateInputsThatCannotBeDeletedGoLater(t *testing.T) {
+	r := newRig(t)
+	secret, shared := r.store("a private source"), r.store("one that is public later")
+	build := func(private bool, files map[string]string) {
+		t.Helper()
+		err := r.Build(t.Context(), buildd.Request{
+			BuildID: "B-1", Tag: "binarypackage", Image: r.image, Files: files,
+			Args: map[string]any{"script": "wait", "archive_private": private},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	build(true, map[string]string{"a.dsc": secret, "b.tar.gz": shared})
+	paths := []string{filepath.Join(r.config.Cache.Dir(), secret), filepath.Join(r.config.Cache.Dir(), shared)}
+	for _, path := range paths { // a folder in its place cannot be deleted
+		if err := errors.Join(os.Rename(path, path+".kept"), os.MkdirAll(filepath.Join(path, "full"), 0o700)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.finish()
+	for _, path := range paths {
+		if err := errors.Join(os.RemoveAll(path), os.Rename(path+".kept", path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build(false, map[string]string{"b.tar.gz": shared})
+	if !r.has(secret) {
+		t.Fatal("the private source was deleted; this test tests nothing")
+	}
+	r.finish()
+	if r.has(secret) || !r.has(shared) {
+		t.Errorf("the private source is in the cache: %v; the public one: %v", r.has(secret), r.has(shared))
+	}
+}
+
 // finish ends a build that waits, and cleans the builder.
 func (r *rig) finish() {
 	r.t.Helper()
@@ -306,7 +344,7 @@ func TestASupervisorThatDiesIsReported(t *testing.T) {
 			r := newRig(t)
 			r.build(script)
 			s := r.awaitEnd()
-			if s.Outcome != "BUILDERFAIL" || s.BuildID != "B-1" {
+			if s.Outcome != "BUILDERFAIL" || s.BuildID != "B-1" || (s.Extra["revision_id"] == "r1") != (script == "die in a stage") {
 				t.Errorf("waiting: %+v", s)
 			}
 			if left := leftovers(t, r.config.Cache.StateDir()); len(left) > 0 {

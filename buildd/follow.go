@@ -100,10 +100,7 @@ func (d *Daemon) outcome() (job.Outcome, error) {
 // cost. The caller holds mu.
 func (d *Daemon) settle(ctx context.Context, restarted bool, cause string) {
 	if o, err := d.outcome(); err == nil {
-		d.conclude(o)
-		if !o.LeftForReset {
-			d.tidyUpAfterOutcome(ctx)
-		}
+		d.accomplish(ctx, o)
 		return
 	}
 	d.cfg.Log.Error("Supervisor died without an outcome", "build_id", d.j.BuildID, "restarted", restarted)
@@ -116,10 +113,19 @@ func (d *Daemon) settle(ctx context.Context, restarted bool, cause string) {
 	d.fail(cause, cleanupErr)
 }
 
+// accomplish ends a build with the outcome that its supervisor has written. The
+// caller holds mu.
+func (d *Daemon) accomplish(ctx context.Context, o job.Outcome) {
+	d.conclude(o)
+	if !o.LeftForReset {
+		d.tidyUpAfterOutcome(ctx)
+	}
+}
+
 // lose forgets a build that nothing is left of. While that cannot be written
 // down it is tried again and again, as in conclude. The caller holds mu.
 func (d *Daemon) lose() {
-	if err := d.transition(Lost, func(j *journal) { *j = journal{Garbage: j.PrivateInputs} }); err != nil {
+	if err := d.transition(Lost, func(j *journal) { *j = j.forgotten() }); err != nil {
 		a := d.j.attempt()
 		d.cfg.Log.Error("Cannot forget the build yet", "build_id", a.buildID, "error", err)
 		d.later(d.cfg.RetryDelay, func() {
@@ -142,7 +148,7 @@ func (d *Daemon) fail(cause string, cleanupErr error) {
 	if err := buildlog.Append(d.logPath(), text); err != nil {
 		d.cfg.Log.Error("Cannot write to the build log", "error", err)
 	}
-	d.conclude(job.Outcome{BuildID: d.j.BuildID, Status: "BUILDERFAIL", Cause: cause})
+	d.conclude(job.Outcome{BuildID: d.j.BuildID, Status: "BUILDERFAIL", Cause: cause, Extra: d.now.Load().status.Extra})
 }
 
 // conclude makes an outcome durable and shows it. While that is not possible,
@@ -194,7 +200,7 @@ func (d *Daemon) askToAbort() {
 // giveUp kills a supervisor that did not finish an abort. The caller holds mu.
 func (d *Daemon) giveUp(ctx context.Context) {
 	if o, err := d.outcome(); err == nil {
-		d.conclude(o)
+		d.accomplish(ctx, o)
 		return
 	}
 	d.fail("the aborted build did not end in time", d.tidyEnding(ctx))

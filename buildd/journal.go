@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"lpbuildd/buildd/job"
@@ -20,6 +21,9 @@ type journal struct {
 	Tag     string `json:"tag,omitempty"`
 	// Accepted is when the request was.
 	Accepted time.Time `json:"accepted,omitzero"`
+	// ResetAfter is the boot of the machine with which the build ends, because its
+	// manager resets the machine instead of calling clean(); "" for other builds.
+	ResetAfter string `json:"reset_after,omitempty"`
 	// Private says that the log tail must be cut as for private builds.
 	Private bool `json:"private,omitempty"`
 	// Inputs are the cache entries that the build uses.
@@ -29,7 +33,7 @@ type journal struct {
 	ProxyInfo     ProxyInfo `json:"proxy_info"`
 	// Outcome is set in Waiting.
 	Outcome *job.Outcome `json:"outcome,omitempty"`
-	// Garbage are results and private inputs of the last build that have yet to be
+	// Garbage are results and private inputs of earlier builds that have yet to be
 	// deleted.
 	Garbage []string `json:"garbage,omitempty"`
 }
@@ -54,6 +58,34 @@ func (j *journal) inUse() []string {
 		names = append(names, j.Outcome.Added...)
 	}
 	return names
+}
+
+// followedBy is the journal of the next build, with the garbage that it does not
+// use.
+func (j *journal) followedBy(next journal) journal {
+	for _, sum := range j.Garbage {
+		if !slices.Contains(next.Inputs, sum) {
+			next.Garbage = append(next.Garbage, sum)
+		}
+	}
+	return next
+}
+
+// wasReset says whether the machine was started anew after a build whose manager
+// resets it: that manager expects an idle builder (spec: client.md sections 7, 8).
+func (j *journal) wasReset() bool {
+	boot, err := job.BootID()
+	return j.ResetAfter != "" && err == nil && boot != j.ResetAfter
+}
+
+// forgotten is the journal without the build, whose results and private inputs
+// are garbage now.
+func (j *journal) forgotten() journal {
+	garbage := slices.Clone(j.Garbage)
+	if j.Outcome != nil {
+		garbage = append(garbage, j.Outcome.Added...)
+	}
+	return journal{State: Idle, Garbage: append(garbage, j.PrivateInputs...)}
 }
 
 // readJournal reads the journal; a builder without one is idle.

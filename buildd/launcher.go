@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"lpbuildd/buildd/job"
 )
@@ -63,12 +64,17 @@ func (l Launcher) emptyTrash(ctx context.Context, dir string, need int64) error 
 	return await(ctx, dir, l.Trash, strconv.FormatInt(need, 10))
 }
 
+// letGo is how long the output of a helper is waited for when its time is up:
+// what root's side has started holds it, and goes on.
+const letGo = time.Second
+
 // await runs one of the helpers to its end. What it prints goes to the log, what
 // it complains about into the error.
 func await(ctx context.Context, dir string, argv []string, input string) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // from the configuration of this daemon
 	cmd.Dir = dir
 	cmd.Env = environment()
+	cmd.WaitDelay = letGo
 	var out bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), os.Stderr, &out
 	if err := cmd.Run(); err != nil {
@@ -92,6 +98,7 @@ func (l Launcher) AskStock(ctx context.Context, state string, r job.StockRequest
 	cmd := exec.CommandContext(ctx, l.Stock[0], l.Stock[1:]...) //nolint:gosec // this same program
 	cmd.Dir = dir
 	cmd.Env = environment()
+	cmd.WaitDelay = letGo
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(request), &stdout, &stderr
 	if err := cmd.Run(); err != nil {

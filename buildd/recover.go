@@ -18,6 +18,13 @@ func (d *Daemon) recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot read the journal of the last daemon; move it away to start afresh: %w", err)
 	}
+	if j.wasReset() {
+		d.cfg.Log.Info("The machine was reset after its build; the builder is idle", "build_id", j.BuildID)
+		j = j.forgotten()
+		if err := j.write(d.state); err != nil {
+			return fmt.Errorf("cannot write the journal: %w", err)
+		}
+	}
 	d.mu.Lock()
 	d.j = j
 	d.publish()
@@ -40,8 +47,10 @@ func (d *Daemon) recover(ctx context.Context) error {
 
 // takeUp goes on from the state of the journal.
 func (d *Daemon) takeUp(ctx context.Context) error {
-	d.cleaning.Lock()
-	defer d.cleaning.Unlock()
+	if err := d.cleaning.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer d.cleaning.Release(1)
 	switch d.now.Load().status.State {
 	case Idle:
 		_ = d.tidy(ctx) // what it cannot undo, the next build tries again

@@ -255,6 +255,44 @@ func TestTheStartDeletesWhatOthersLeft(t *testing.T) {
 	}
 }
 
+// TestAResetMachineIsIdle: a manager that resets the machine after a build does not
+// call clean(), and disables a builder that comes up with that build.
+func TestAResetMachineIsIdle(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		reset, boots bool
+		state        buildd.State
+	}{
+		{"a machine that is reset, started anew", true, true, buildd.Idle},
+		{"only the daemon started anew", true, false, buildd.Waiting},
+		{"a machine that is cleaned, started anew", false, true, buildd.Waiting},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			result := r.store("a result")
+			r.build("succeed", "result", result, "fast_cleanup", c.reset)
+			r.awaitEnd()
+			r.Close()
+			if c.boots {
+				journal := r.inState("journal.json")
+				boot, err := job.BootID()
+				data, readErr := os.ReadFile(journal)
+				if err != nil || readErr != nil || boot == "" {
+					t.Fatal(boot, err, readErr)
+				}
+				r.write(journal, strings.ReplaceAll(string(data), boot, "another boot"))
+			}
+			r.start()
+			if s := r.Status(); s.State != c.state || (s.BuildID == "") != (c.state == buildd.Idle) {
+				t.Errorf("now %+v", s)
+			}
+			if r.has(result) != (c.state == buildd.Waiting) {
+				t.Errorf("the result is in the cache: %v", r.has(result))
+			}
+		})
+	}
+}
+
 // TestACrashInCleanLeavesNothing: the journal knows what was still to be deleted.
 func TestACrashInCleanLeavesNothing(t *testing.T) {
 	r := newRig(t)

@@ -80,7 +80,7 @@ func scriptedSupervisor() error {
 			outcome.Added = []string{result}
 		}
 	case "die in a stage":
-		s.tell(`{"ready":true,"stage":"prep"}`)
+		s.tell(`{"ready":true,"stage":"prep","extra":{"revision_id":"r1"}}`)
 		os.Exit(137)
 	case "die":
 		os.Exit(137)

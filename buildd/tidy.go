@@ -26,8 +26,10 @@ func (d *Daemon) tidyEnding(ctx context.Context) error {
 // cannot undo, the next build tries again.
 func (d *Daemon) tidyBehind(ctx context.Context, a attempt) {
 	d.wg.Go(func() {
-		d.cleaning.Lock()
-		defer d.cleaning.Unlock()
+		if d.cleaning.Acquire(ctx, 1) != nil {
+			return
+		}
+		defer d.cleaning.Release(1)
 		if !d.closing() && d.over(a) {
 			_ = d.tidy(ctx)
 		}
@@ -54,7 +56,11 @@ func (d *Daemon) tidy(ctx context.Context) error {
 	if err != nil {
 		d.cfg.Log.Error("Cannot clean up after the last build", "error", err)
 	}
-	d.wg.Go(func() { d.sweepUp(context.WithoutCancel(ctx)) })
+	d.wg.Go(func() {
+		ctx, cancel := d.untilClosed(ctx)
+		defer cancel(nil)
+		d.sweepUp(ctx)
+	})
 	return err
 }
 

@@ -2,7 +2,9 @@ package buildd_test
 
 import (
 	"context"
+	"errors"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -122,5 +124,29 @@ func TestCleanDoesNotWaitForTheCleanUp(t *testing.T) {
 	}
 	if s := r.awaitEnd(); s.Outcome != "OK" {
 		t.Errorf("the next build: %+v", s)
+	}
+}
+
+// TestABuildWaitsForACleanUpOnlySoLong: its manager would have gone, and the build
+// would run for nobody.
+func TestABuildWaitsForACleanUpOnlySoLong(t *testing.T) {
+	r := newRig(t)
+	r.config.BuildWait = 10 * time.Millisecond
+	finish := r.slowCleanup()
+	defer finish()
+	r.build("succeed when told and die", "result", r.store("a result"))
+	r.awaitSupervisor()
+	r.write(r.inState("build", "go"), "")
+	r.awaitEnd()
+	r.await("clean-up", func(buildd.Status) bool { return r.cleansUp() })
+	if err := r.Clean(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err := r.Build(t.Context(), buildd.Request{BuildID: "B-2", Tag: "binarypackage", Image: r.image, Args: map[string]any{"script": "succeed"}})
+	if fault := (*buildd.Fault)(nil); !errors.As(err, &fault) || !strings.Contains(fault.Reason, "still being undone") {
+		t.Errorf("build(): %v", err)
+	}
+	if s := r.Status(); s.State != buildd.Idle {
+		t.Errorf("now %+v", s)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -196,7 +197,7 @@ func (b *build) parse() error {
 	if b.common.BuildURL != "" {
 		b.say("%s", b.common.BuildURL)
 	}
-	files := keys(b.request.Files)
+	files := slices.Sorted(maps.Keys(b.request.Files))
 	if err = builders.CheckFiles(files); err != nil {
 		return err
 	}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/buildd/job"
 )
 
 // process names a process for good: process numbers are used again, a number
@@ -31,11 +33,11 @@ func identify(pid int) (process, error) {
 	if dead(fields) {
 		return process{}, fmt.Errorf("process %d is dead", pid)
 	}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := job.BootID()
 	if err != nil {
 		return process{}, err
 	}
-	return process{PID: pid, Start: fields[startField], Boot: strings.TrimSpace(string(boot))}, nil
+	return process{PID: pid, Start: fields[startField], Boot: boot}, nil
 }
 
 // alive says whether the process still is the one it was.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -131,7 +132,7 @@ func start(ctx context.Context, b *build) error { return b.target.Start(ctx) }
 func compile(ctx context.Context, b *build) error {
 	err := b.withProxy(ctx, func(env builders.Env) error { return b.builder.Build(ctx, env) })
 	b.revoke(ctx)
-	for _, name := range keys(b.request.Files) {
+	for _, name := range slices.Sorted(maps.Keys(b.request.Files)) {
 		err = blameVanished(ctx, err, "input file "+name, b.cached(b.request.Files[name]))
 	}
 	return err
@@ -214,7 +215,7 @@ func (b *build) makeHome(ctx context.Context) error {
 		return err
 	}
 	// Links are checked names in a folder that nobody else can write to yet.
-	for _, name := range keys(b.request.Files) {
+	for _, name := range slices.Sorted(maps.Keys(b.request.Files)) {
 		source, err := b.cache.Path(b.request.Files[name])
 		if err == nil {
 			err = os.Symlink(source, filepath.Join(b.home, name))
@@ -225,16 +226,6 @@ func (b *build) makeHome(ctx context.Context) error {
 	}
 	// HOME is the build user's, who must not be given what a link points at.
 	return os.Lchown(b.home, int(b.account.uid), int(b.account.gid))
-}
-
-// keys returns the sorted keys of a filemap.
-func keys(files map[string]string) []string {
-	var names []string
-	for name := range files {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // cleanupStage is the teardown, as far as it is a stage.
