@@ -97,7 +97,7 @@ func (b *binaryPackage) personality(ctx context.Context, env Env) ([]string, err
 // Exit codes of sbuild (spec: builders.md section 2.5); larger ones are
 // trouble of the builder.
 const (
-	sbuildAttempted = 2
+	sbuildFailed    = 1
 	sbuildGivenBack = 3
 	signalled       = 128 // plus the number of the signal
 	lastSignal      = 64
@@ -126,10 +126,14 @@ func (b *binaryPackage) judge(ctx context.Context, env Env, err error, pointers 
 	case code == sbuildGivenBack:
 		return b.givenBack(ctx, env)
 	case code != 0:
+		advice := "See the first error in the package's own output, and sbuild's summary above."
+		if code == sbuildFailed {
+			advice = "See sbuild's lines that begin with \"E:\", above. A source of nothing but architecture-independent packages needs arch_indep."
+		}
 		return &BuildError{
 			Outcome: PackageFail,
 			Err:     fmt.Errorf("sbuild reports that the package failed to build (exit code %d)", code),
-			Advice:  "See the first error in the package's own output, and sbuild's summary above.",
+			Advice:  advice,
 		}
 	}
 	return nil

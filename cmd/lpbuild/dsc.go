@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -13,39 +14,44 @@ import (
 // one.
 const largestDSC = 4 << 20
 
+// onlyIndep finds the field of a source package that says that all its packages
+// are for every architecture.
+var onlyIndep = regexp.MustCompile(`(?mi)^Architecture:[ \t]*all[ \t]*$`)
+
 // readSource hashes a .dsc and the files it names, which are beside it. The
-// .dsc is the first.
-func readSource(ctx context.Context, path string) ([]localFile, error) {
+// .dsc is the first. Indep says that it makes nothing but packages for every
+// architecture.
+func readSource(ctx context.Context, path string) (files []localFile, indep bool, err error) {
 	dsc, err := hashFile(ctx, path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the source package: %w", err)
+		return nil, false, fmt.Errorf("cannot read the source package: %w", err)
 	}
 	if !strings.HasSuffix(dsc.name, ".dsc") || dsc.size > largestDSC {
-		return nil, fmt.Errorf("cannot build %s: want a Debian source package, a file that ends in .dsc", path)
+		return nil, false, fmt.Errorf("cannot build %s: want a Debian source package, a file that ends in .dsc", path)
 	}
 	text, err := os.ReadFile(path) //nolint:gosec // the user names the file
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	sums := dscFiles(string(text))
 	if len(sums) == 0 {
-		return nil, fmt.Errorf("cannot build %s: it names no files in a field Checksums-Sha1", path)
+		return nil, false, fmt.Errorf("cannot build %s: it names no files in a field Checksums-Sha1", path)
 	}
-	files := []localFile{dsc}
+	files = []localFile{dsc}
 	for _, s := range sums {
 		if s.name != filepath.Base(s.name) || !filepath.IsLocal(s.name) {
-			return nil, fmt.Errorf("cannot build %s: it names the file %q, which is not beside it", path, s.name)
+			return nil, false, fmt.Errorf("cannot build %s: it names the file %q, which is not beside it", path, s.name)
 		}
 		f, err := hashFile(ctx, filepath.Join(filepath.Dir(path), s.name))
 		if err != nil {
-			return nil, fmt.Errorf("cannot read a file of %s: %w", dsc.name, err)
+			return nil, false, fmt.Errorf("cannot read a file of %s: %w", dsc.name, err)
 		}
 		if f.sha1 != s.sha1 {
-			return nil, fmt.Errorf("cannot build %s: %s has SHA-1 %s, but %s says %s; fetch the source again", path, s.name, f.sha1, dsc.name, s.sha1)
+			return nil, false, fmt.Errorf("cannot build %s: %s has SHA-1 %s, but %s says %s; fetch the source again", path, s.name, f.sha1, dsc.name, s.sha1)
 		}
 		files = append(files, f)
 	}
-	return files, nil
+	return files, onlyIndep.MatchString(string(text)), nil
 }
 
 // dscFiles returns the names and checksums of the field Checksums-Sha1 of a

@@ -91,6 +91,28 @@ func TestRunBuildsAndDownloads(t *testing.T) {
 	}
 }
 
+func TestASourceOfNothingButIndependentPackagesIsBuilt(t *testing.T) {
+	for _, tt := range []struct {
+		architecture string
+		flags        []string
+		want         bool
+	}{
+		{"all", nil, true},
+		{"any", nil, false},
+		{"any all", nil, false},
+		{"any all", []string{"-A"}, true},
+		{"all", []string{"--arch-indep=false"}, false},
+	} {
+		source(t)
+		write(t, "hello_1.dsc", "Architecture: "+tt.architecture+"\n"+read(t, "hello_1.dsc"))
+		f := newFakeBuilder(t, helloScript()...)
+		args := append([]string{"run", "--image", "base.tar.gz", "--series", "noble", "hello_1.dsc"}, tt.flags...)
+		if code, _, stderr := f.lpbuild(t.Context(), args...); code != 0 || f.request.Args["arch_indep"] != tt.want {
+			t.Errorf("%s, %v: exit code %d, arch_indep %v: %s", tt.architecture, tt.flags, code, f.request.Args["arch_indep"], stderr)
+		}
+	}
+}
+
 func TestRunTellsProgramsWhatHappens(t *testing.T) {
 	source(t)
 	f := newFakeBuilder(t, helloScript()...)

@@ -90,7 +90,7 @@ func (o *runOptions) requestArgs(w *work, file, single map[string]any) (map[stri
 	a.setGiven("key", "trusted_keys", list(keys))
 	switch {
 	case w.target.tag == binaryPackage:
-		o.packageArgs(a)
+		o.packageArgs(a, w)
 	case w.target.hasRepository():
 		err = o.repositoryArgs(a, w)
 	default:
@@ -115,10 +115,10 @@ func (a arguments) replaceSource(w *work) {
 }
 
 // packageArgs are those of binarypackage.
-func (o *runOptions) packageArgs(a arguments) {
+func (o *runOptions) packageArgs(a arguments, w *work) {
 	a.set("component", "ogrecomponent", o.component)
 	a.set("archive-purpose", "archive_purpose", o.purpose)
-	a.set("arch-indep", "arch_indep", o.archIndep)
+	a.set("arch-indep", "arch_indep", o.archIndep || w.indep && !a.changed("arch-indep"))
 	a.set("debug-symbols", "build_debug_symbols", o.debugSymbols)
 }
 

@@ -52,7 +52,7 @@ func (o *runOptions) addPackageFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.component, "component", "main", "binarypackage: `component` of the archive")
 	flags.StringVar(&o.purpose, "archive-purpose", "PRIMARY", "binarypackage: `purpose` of the archive: PRIMARY, PPA, ...")
-	flags.BoolVarP(&o.archIndep, "arch-indep", "A", false, "binarypackage: also build the architecture-independent packages")
+	flags.BoolVarP(&o.archIndep, "arch-indep", "A", false, "binarypackage: also build the architecture-independent packages (default: if the source has no others)")
 	flags.BoolVar(&o.debugSymbols, "debug-symbols", false, "binarypackage: also build packages with debugging symbols")
 }
 

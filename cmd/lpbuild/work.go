@@ -19,6 +19,8 @@ type work struct {
 	name string
 	// files are those that the builder must have, apart from the image.
 	files []localFile
+	// indep says that a source package has no package of a single architecture.
+	indep bool
 	// args say where the source is. They lack the URL of repository, which is
 	// known when it is served.
 	args map[string]any
@@ -32,8 +34,9 @@ type work struct {
 func (a *app) openWork(ctx context.Context, o runOptions, t target, given map[string]any) (*work, error) {
 	w := &work{target: t, args: map[string]any{}}
 	if t.tag == binaryPackage {
-		files, err := readSource(ctx, t.place)
-		w.files, w.name = files, strings.TrimSuffix(filepath.Base(t.place), ".dsc")
+		var err error
+		w.files, w.indep, err = readSource(ctx, t.place)
+		w.name = strings.TrimSuffix(filepath.Base(t.place), ".dsc")
 		return w, err
 	}
 	if !t.hasRepository() {
