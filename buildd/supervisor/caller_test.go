@@ -85,7 +85,7 @@ func TestOnlyTheCallersOwnFoldersAndUser(t *testing.T) {
 		if err := EmptyTrash(t.Context(), 0, slog.New(slog.DiscardHandler)); err == nil {
 			t.Error("another's trash was emptied")
 		}
-		if err := Enter(t.Context()); err == nil {
+		if err := Supervise(t.Context()); err == nil {
 			t.Error("a build was started in another's folder")
 		}
 	})

@@ -2,7 +2,7 @@
 // processes of its own, so that the daemon may crash, restart or be upgraded
 // meanwhile.
 //
-// Three processes of this program make a supervisor: Enter, outside, makes
+// Three processes of this program make a supervisor: Supervise, outside, makes
 // namespaces; Init is process 1 inside and reaps orphans; Run does the work.
 // When any of them is killed, the kernel kills everything that the build has
 // started and drops its mounts. What outlives that (files) stands in a ledger

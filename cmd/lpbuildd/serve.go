@@ -267,7 +267,7 @@ func newLauncher() (buildd.Launcher, error) {
 	}
 	command := func(role string) []string { return append(asRoot(self, os.Geteuid()), role) }
 	return buildd.Launcher{
-		Supervise: command(supervisor.RoleEnter),
+		Supervise: command(supervisor.RoleSupervise),
 		Cleanup:   command(supervisor.RoleCleanup),
 		Trash:     command(supervisor.RoleTrash),
 		Stock:     command(supervisor.RoleStock),

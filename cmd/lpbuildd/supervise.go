@@ -29,8 +29,8 @@ func newSupervisorCommands() []*cobra.Command {
 	// A build goes on when someone asks the daemon's processes to end.
 	detached := context.WithoutCancel
 	return []*cobra.Command{
-		role(supervisor.RoleEnter, "Run the build whose socket is standard input", func(ctx context.Context) error {
-			return supervisor.Enter(detached(ctx))
+		role(supervisor.RoleSupervise, "Run the build whose socket is standard input", func(ctx context.Context) error {
+			return supervisor.Supervise(detached(ctx))
 		}),
 		role(supervisor.RoleInit, "Be process 1 of a build", func(context.Context) error {
 			code, err := supervisor.Init(supervisor.RoleRun)

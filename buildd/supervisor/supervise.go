@@ -17,12 +17,12 @@ import (
 
 // Names of the roles, as arguments of this program.
 const (
-	RoleEnter   = "supervise"
-	RoleInit    = "supervise-init"
-	RoleRun     = "supervise-run"
-	RoleCleanup = "cleanup"
-	RoleTrash   = "empty-trash"
-	RoleStock   = "stock"
+	RoleSupervise = "supervise"
+	RoleInit      = "supervise-init"
+	RoleRun       = "supervise-run"
+	RoleCleanup   = "cleanup"
+	RoleTrash     = "empty-trash"
+	RoleStock     = "stock"
 
 	// Those of a visit to what is kept of a failed build.
 	RoleVisitInit = "visit-init"
@@ -31,12 +31,12 @@ const (
 
 // SudoRoles are the roles that the daemon's user starts through sudo: what its
 // sudo rule has to allow, and no more.
-func SudoRoles() []string { return []string{RoleEnter, RoleCleanup, RoleTrash, RoleStock} }
+func SudoRoles() []string { return []string{RoleSupervise, RoleCleanup, RoleTrash, RoleStock} }
 
-// Enter starts Init in new PID, mount and IPC namespaces, with the same
+// Supervise starts Init in new PID, mount and IPC namespaces, with the same
 // standard input, and waits for its end. When this process dies, however it
 // dies, so does everything inside.
-func Enter(ctx context.Context) error {
+func Supervise(ctx context.Context) error {
 	dir, err := workingFolder()
 	if err != nil {
 		return err
