@@ -54,27 +54,30 @@ func (l Launcher) start(ctx context.Context, dir string, socket *os.File, died f
 	return nil
 }
 
-// cleanup kills what is left of the build in dir and undoes its ledger.
+// cleanup kills what is left of the build in dir and undoes its ledger. When ctx
+// ends it is an error, but what root's side has started goes on, and is waited
+// for: it must be over before another build uses the folder.
 func (l Launcher) cleanup(ctx context.Context, dir string) error {
-	return await(ctx, dir, l.Cleanup, "")
+	return await(ctx, dir, l.Cleanup, "", 0)
 }
 
 // emptyTrash deletes what builds have left for later.
 func (l Launcher) emptyTrash(ctx context.Context, dir string, need int64) error {
-	return await(ctx, dir, l.Trash, strconv.FormatInt(need, 10))
+	return await(ctx, dir, l.Trash, strconv.FormatInt(need, 10), letGo)
 }
 
-// letGo is how long the output of a helper is waited for when its time is up:
-// what root's side has started holds it, and goes on.
+// letGo is how long a helper whose time is up, and that disturbs no build, is
+// waited for.
 const letGo = time.Second
 
 // await runs one of the helpers to its end. What it prints goes to the log, what
-// it complains about into the error.
-func await(ctx context.Context, dir string, argv []string, input string) error {
+// it complains about into the error. When ctx ends, wait is how long its output is
+// waited for, which whatever it has started holds; 0 is to the end.
+func await(ctx context.Context, dir string, argv []string, input string, wait time.Duration) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // from the configuration of this daemon
 	cmd.Dir = dir
 	cmd.Env = environment()
-	cmd.WaitDelay = letGo
+	cmd.WaitDelay = wait
 	var out bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), os.Stderr, &out
 	if err := cmd.Run(); err != nil {

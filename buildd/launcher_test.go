@@ -1,9 +1,56 @@
 package buildd
 
 import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 )
+
+// TestOnlyACleanUpIsWaitedForAfterItsTime: a child of root's, which nobody may
+// kill, goes on in the folder of the build.
+func TestOnlyACleanUpIsWaitedForAfterItsTime(t *testing.T) {
+	goesOn := []string{"sh", "-c", `(>begun; until [ -e finish ]; do sleep 0.01; done; >ended) & wait`}
+	l := Launcher{Cleanup: goesOn, Trash: goesOn}
+	for name, tt := range map[string]struct {
+		run   func(ctx context.Context, dir string) error
+		waits bool
+	}{
+		"clean-up": {l.cleanup, true},
+		"trash":    {func(ctx context.Context, dir string) error { return l.emptyTrash(ctx, dir, 0) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			there := func(name string) bool { _, err := os.Lstat(filepath.Join(dir, name)); return err == nil }
+			finish := func() {
+				if err := os.WriteFile(filepath.Join(dir, "finish"), nil, 0o600); err != nil {
+					t.Error(err)
+				}
+			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			over := make(chan error, 1)
+			go func() { over <- tt.run(ctx, dir) }()
+			for !there("begun") {
+				runtime.Gosched()
+			}
+			cancel(errors.New("its time is up"))
+			if tt.waits {
+				finish()
+			}
+			err := <-over
+			if err == nil || there("ended") != tt.waits {
+				t.Errorf("%v, its child has ended: %v", err, there("ended"))
+			}
+			finish()
+			for !there("ended") {
+				runtime.Gosched()
+			}
+		})
+	}
+}
 
 func TestHelpersDoNotInheritWhatIsForThisProcess(t *testing.T) {
 	t.Setenv("SUDO_UID", "1")
