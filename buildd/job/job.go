@@ -126,20 +126,25 @@ type Container struct {
 
 // Request is everything a supervisor needs to know about one build.
 type Request struct {
+	// These are checked: a build id that is one path component, a type, the SHA-1 of
+	// the base image and, by name, of the files, and the arguments of the type.
 	BuildID string            `json:"build_id"`
 	Tag     string            `json:"tag"`
 	Image   string            `json:"image"`
 	Files   map[string]string `json:"files"`
 	Args    map[string]any    `json:"args"`
 	// Arch is the default architecture tag of this builder.
-	Arch     string   `json:"arch"`
+	Arch string `json:"arch"`
+	// Settings are those of the daemon when the build was accepted.
 	Settings Settings `json:"settings"`
 }
 
 // Message goes from the daemon to the supervisor. Exactly one field is set.
 type Message struct {
+	// Request comes once, before anything else. It holds secrets.
 	Request *Request `json:"request,omitempty"`
-	Abort   bool     `json:"abort,omitempty"`
+	// Abort ends the build; more of them change nothing.
+	Abort bool `json:"abort,omitempty"`
 }
 
 // Event goes from the supervisor to the daemon: at once after each connection,
@@ -159,12 +164,15 @@ type Event struct {
 type Outcome struct {
 	BuildID string `json:"build_id"`
 	// Status is the build status without its prefix, e.g. "PACKAGEFAIL".
-	Status       string            `json:"status"`
-	Dependencies string            `json:"dependencies,omitempty"`
-	FileMap      map[string]string `json:"filemap,omitempty"`
+	Status string `json:"status"`
+	// Dependencies are what a build waits for that ended as DEPFAIL.
+	Dependencies string `json:"dependencies,omitempty"`
+	// FileMap has the SHA-1 of each result by its name.
+	FileMap map[string]string `json:"filemap,omitempty"`
 	// Added are the checksums that this build brought into the cache; clean
 	// removes them and nothing else.
-	Added []string       `json:"added,omitempty"`
+	Added []string `json:"added,omitempty"`
+	// Extra is the extra status, as in Event.
 	Extra map[string]any `json:"extra,omitempty"`
 	// Stage and Cause say where and why a build failed.
 	Stage string `json:"stage,omitempty"`
