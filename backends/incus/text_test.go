@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"io"
 	"maps"
 	"net/netip"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/lxc/incus/v6/shared/api"
@@ -366,6 +368,26 @@ func TestStreamReportsABrokenDestination(t *testing.T) {
 	<-s.ended
 	if _, _, err := s.result(); !errors.Is(err, want) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestSourcesThatAreCutShortAreErrors: only their end is an end.
+func TestSourcesThatAreCutShortAreErrors(t *testing.T) {
+	const text = "some text"
+	for _, size := range []int{1, 4, len(text), 100} {
+		for _, want := range []error{io.EOF, io.ErrUnexpectedEOF} {
+			r := iotest.OneByteReader(io.MultiReader(strings.NewReader(text), iotest.ErrReader(want)))
+			var got []byte
+			var err error
+			for buf := make([]byte, size); err == nil; {
+				var n int
+				n, err = fillBuffer(r, buf)
+				got = append(got, buf[:n]...)
+			}
+			if !errors.Is(err, want) || string(got) != text {
+				t.Errorf("%d bytes at a time: %q, %v, want %v", size, got, err, want)
+			}
+		}
 	}
 }
 
