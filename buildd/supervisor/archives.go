@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -59,36 +58,37 @@ func (b *build) openArchives(ctx context.Context) error {
 		return &backends.HostFault{Err: err, Advice: "Free the port after builder.proxyport on the builder, or change it."}
 	}
 	b.hasSecrets(archivesConf, archivesAuth, oldArchivesAuth)
-	if err := backends.WriteFile(ctx, b.target, archivesConf, []byte(b.archives.AptConf()), 0o644); err != nil {
-		return err
+	conf := b.archives.AptConf()
+	if rest := slices.DeleteFunc(slices.Clone(b.credentials), proxy.Credential.Injectable); len(rest) > 0 {
+		setting, err := b.authorizeApt(ctx, rest)
+		if err != nil {
+			return err
+		}
+		conf += setting
 	}
-	rest := slices.DeleteFunc(slices.Clone(b.credentials), proxy.Credential.Injectable)
-	if len(rest) == 0 {
-		return nil
-	}
-	auth, err := proxy.AuthConf(rest)
-	if err != nil {
-		return fmt.Errorf("archives: %w", err)
-	}
-	known, err := backends.IsDir(ctx, b.target, path.Dir(archivesAuth))
-	if err != nil {
-		return err
-	}
-	if !known {
-		return b.authorizeOldApt(ctx, auth)
-	}
-	return backends.WriteFile(ctx, b.target, archivesAuth, []byte(auth), 0o600)
+	return backends.WriteFile(ctx, b.target, archivesConf, []byte(conf), 0o644)
 }
 
-// authorizeOldApt gives credentials to an apt that knows only a single file of
-// them, and reads it as its own user where it has one.
-func (b *build) authorizeOldApt(ctx context.Context, auth string) error {
-	conf := fmt.Sprintf("%sDir::Etc::netrc \"%s\";\n", b.archives.AptConf(), oldArchivesAuth)
-	return errors.Join(
-		backends.WriteFile(ctx, b.target, archivesConf, []byte(conf), 0o644),
-		backends.WriteFile(ctx, b.target, oldArchivesAuth, []byte(auth), 0o600),
-		b.target.Run(ctx, backends.Command{Argv: []string{"sh", "-c", "! id -u _apt >/dev/null 2>&1 || chown _apt " + oldArchivesAuth}}),
-	)
+// authorizeApt gives credentials to apt, and returns the setting with which it
+// finds them. An apt without a folder for such files knows only a single one, and
+// reads it as its own user where it has one.
+func (b *build) authorizeApt(ctx context.Context, creds []proxy.Credential) (setting string, err error) {
+	auth, err := proxy.AuthConf(creds)
+	if err != nil {
+		return "", fmt.Errorf("archives: %w", err)
+	}
+	modern, err := backends.IsDir(ctx, b.target, path.Dir(archivesAuth))
+	if err != nil {
+		return "", err
+	}
+	if modern {
+		return "", backends.WriteFile(ctx, b.target, archivesAuth, []byte(auth), 0o600)
+	}
+	if err := backends.WriteFile(ctx, b.target, oldArchivesAuth, []byte(auth), 0o600); err != nil {
+		return "", err
+	}
+	own := backends.Command{Argv: []string{"sh", "-c", "! id -u _apt >/dev/null 2>&1 || chown _apt " + oldArchivesAuth}}
+	return fmt.Sprintf("Dir::Etc::netrc \"%s\";\n", oldArchivesAuth), b.target.Run(ctx, own)
 }
 
 // archivesAddress is where the proxy for archives listens, and who may use it.
