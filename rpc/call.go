@@ -144,10 +144,4 @@ func unknownMethod(name string) *Fault {
 }
 
 // briefly cuts a name that may be as long as a body.
-func briefly(name string) string {
-	const enough = 200
-	if len(name) <= enough {
-		return name
-	}
-	return strings.ToValidUTF8(name[:enough], "") + "..."
-}
+func briefly(name string) string { return shortened(name, 200) }

@@ -72,10 +72,15 @@ func oneLine(text string) string {
 		}
 		return r
 	}, text)
-	if len(text) > longest {
-		text = strings.ToValidUTF8(text[:longest], "") + "..."
+	return shortened(text, longest)
+}
+
+// shortened cuts a text that is longer than so many bytes.
+func shortened(text string, longest int) string {
+	if len(text) <= longest {
+		return text
 	}
-	return text
+	return strings.ToValidUTF8(text[:longest], "") + "..."
 }
 
 // headerText makes a reason fit for a header: printable ASCII, 500 bytes.
