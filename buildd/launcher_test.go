@@ -5,15 +5,18 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // TestOnlyACleanUpIsWaitedForAfterItsTime: a child of root's, which nobody may
 // kill, goes on in the folder of the build.
 func TestOnlyACleanUpIsWaitedForAfterItsTime(t *testing.T) {
-	goesOn := []string{"sh", "-c", `(>begun; until [ -e finish ]; do sleep 0.01; done; >ended) & wait`}
+	goesOn := []string{"sh", "-c", `(echo $$ >begun; until [ -e finish ]; do sleep 0.01; done; >ended) & wait`}
 	l := Launcher{Cleanup: goesOn, Trash: goesOn}
 	for name, tt := range map[string]struct {
 		run   func(ctx context.Context, dir string) error
@@ -33,10 +36,14 @@ func TestOnlyACleanUpIsWaitedForAfterItsTime(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			over := make(chan error, 1)
 			go func() { over <- tt.run(ctx, dir) }()
-			for !there("begun") {
-				runtime.Gosched()
-			}
+			var helper int
+			until(func() bool {
+				data, _ := os.ReadFile(filepath.Join(dir, "begun"))
+				helper, _ = strconv.Atoi(strings.TrimSpace(string(data)))
+				return helper > 0
+			})
 			cancel(errors.New("its time is up"))
+			until(func() bool { return errors.Is(syscall.Kill(helper, 0), syscall.ESRCH) })
 			if tt.waits {
 				finish()
 			}
@@ -45,10 +52,15 @@ func TestOnlyACleanUpIsWaitedForAfterItsTime(t *testing.T) {
 				t.Errorf("%v, its child has ended: %v", err, there("ended"))
 			}
 			finish()
-			for !there("ended") {
-				runtime.Gosched()
-			}
+			until(func() bool { return there("ended") })
 		})
+	}
+}
+
+// until polls.
+func until(done func() bool) {
+	for !done() {
+		<-time.After(time.Millisecond)
 	}
 }
 

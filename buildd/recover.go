@@ -18,17 +18,14 @@ func (d *Daemon) recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot read the journal of the last daemon; move it away to start afresh: %w", err)
 	}
-	if j.wasReset() {
-		d.cfg.Log.Info("The machine was reset after its build; the builder is idle", "build_id", j.BuildID)
-		j = j.forgotten()
-		if err := j.write(d.state); err != nil {
-			return fmt.Errorf("cannot write the journal: %w", err)
-		}
-	}
 	d.mu.Lock()
 	d.j = j
+	err = d.forgetAfterReset()
 	d.publish()
 	d.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("cannot write the journal: %w", err)
+	}
 	settled := make(chan error, 1)
 	d.wg.Go(func() {
 		err := d.takeUp(ctx)
@@ -43,6 +40,21 @@ func (d *Daemon) recover(ctx context.Context) error {
 	case <-time.After(recoverWait):
 		return nil
 	}
+}
+
+// forgetAfterReset makes the builder idle if its machine was reset after a build,
+// or in one: then results may be there that only the outcome names. The caller
+// holds mu.
+func (d *Daemon) forgetAfterReset() error {
+	if !d.j.wasReset() {
+		return nil
+	}
+	d.cfg.Log.Info("The machine was reset after its build; the builder is idle", "build_id", d.j.BuildID)
+	if o, err := d.outcome(); err == nil {
+		d.j.Outcome = &o
+	}
+	d.j = d.j.forgotten()
+	return d.j.write(d.state)
 }
 
 // takeUp goes on from the state of the journal.

@@ -274,13 +274,7 @@ func TestAResetMachineIsIdle(t *testing.T) {
 			r.awaitEnd()
 			r.Close()
 			if c.boots {
-				journal := r.inState("journal.json")
-				boot, err := job.BootID()
-				data, readErr := os.ReadFile(journal)
-				if err != nil || readErr != nil || boot == "" {
-					t.Fatal(boot, err, readErr)
-				}
-				r.write(journal, strings.ReplaceAll(string(data), boot, "another boot"))
+				r.boots()
 			}
 			r.start()
 			if s := r.Status(); s.State != c.state || (s.BuildID == "") != (c.state == buildd.Idle) {
@@ -291,6 +285,36 @@ func TestAResetMachineIsIdle(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAResetInABuildForgetsItsResults: the daemon did not come to write them down.
+func TestAResetInABuildForgetsItsResults(t *testing.T) {
+	r := newRig(t)
+	result := r.store("a result")
+	r.build("succeed when told", "result", result, "fast_cleanup", true)
+	r.awaitSupervisor()
+	r.Close()
+	o := job.Outcome{BuildID: "B-1", Status: "OK", FileMap: map[string]string{"result": result}, Added: []string{result}}
+	if err := job.WriteOutcome(r.inState("build"), o); err != nil {
+		t.Fatal(err)
+	}
+	r.boots()
+	r.start()
+	if s := r.Status(); s.State != buildd.Idle || r.has(result) {
+		t.Errorf("now %+v, the result is in the cache: %v", s, r.has(result))
+	}
+}
+
+// boots makes the state of a closed daemon that of another start of the machine.
+func (r *rig) boots() {
+	r.t.Helper()
+	journal := r.inState("journal.json")
+	boot, err := job.BootID()
+	data, readErr := os.ReadFile(journal)
+	if err != nil || readErr != nil || boot == "" {
+		r.t.Fatal(boot, err, readErr)
+	}
+	r.write(journal, strings.ReplaceAll(string(data), boot, "another boot"))
 }
 
 // TestACrashInCleanLeavesNothing: the journal knows what was still to be deleted.

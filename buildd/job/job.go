@@ -307,8 +307,8 @@ func giveToOwnerOf(f *os.File, dir string) error {
 	return f.Chown(int(st.Uid), int(st.Gid))
 }
 
-// BootID tells one start of the machine from all others. Containers have that of
-// their host.
+// BootID tells one start of the machine from all others. LXD and Incus give each
+// start of a container its own.
 func BootID() (string, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(id)), err
