@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -103,6 +104,20 @@ func TestFetchKeepsTheResultsAtTheBuilder(t *testing.T) {
 	}
 	if got := f.called(); len(got) != 0 {
 		t.Errorf("called %q", got)
+	}
+}
+
+// TestTheExitCodeInJSONIsThatOfTheProcess: fetching what a failed build left is no
+// failure.
+func TestTheExitCodeInJSONIsThatOfTheProcess(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for command, want := range map[string]int{"fetch": 0, "watch": 2} {
+		f := newFakeBuilder(t)
+		ends("PACKAGEFAIL", nil)(f)
+		code, stdout, stderr := f.lpbuild(t.Context(), "--json", command)
+		if code != want || !strings.Contains(stdout, fmt.Sprintf(`"exit_code":%d}`, want)) {
+			t.Errorf("%s: exit code %d: %s%s", command, code, stdout, stderr)
+		}
 	}
 }
 
