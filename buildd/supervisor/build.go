@@ -112,7 +112,8 @@ type build struct {
 	results map[string]string
 	added   []string
 	extra   map[string]any
-	owed    bool // the token is still to be revoked
+	owed    bool     // the token is still to be revoked
+	strays  []string // what the summary says of processes that were left behind
 }
 
 // timing is how long a stage took.

@@ -90,7 +90,7 @@ func (b *builder) realPackage(image, hook string) work {
 		},
 		last:  "\nStatus: successful\n",
 		lines: []string{"\nreal begin.\n", "\nreal end.\n", "\nStatus: successful\n", "\nBuild summary\n", "Result:     OK\n"},
-	}.with(map[string]any{"archives": []any{"deb [trusted=yes] " + b.archive() + " ./"}})
+	}.with(b.archive(""))
 }
 
 // sourcePackage generates the files of the source package.
@@ -113,12 +113,13 @@ func (b *builder) sourcePackage(hook string) map[string]string {
 }
 
 // archive serves an archive with the one package that sbuild itself wants, and
-// returns its URL.
-func (b *builder) archive() string {
+// what that does when it is installed, and returns the arguments for it.
+func (b *builder) archive(postinst string) map[string]any {
 	b.t.Helper()
 	dir := b.t.TempDir()
 	b.write(filepath.Join(dir, "top"), map[string]string{
-		"DEBIAN/control": fakerootControl, "usr/bin/fakeroot": "#!/bin/sh\nexec \"$@\"\n",
+		"DEBIAN/control": fakerootControl, "DEBIAN/postinst": "#!/bin/sh\n" + postinst + "\n",
+		"usr/bin/fakeroot": "#!/bin/sh\nexec \"$@\"\n",
 	})
 	b.command(dir, "dpkg-deb", "--root-owner-group", "-b", "top", "fakeroot.deb")
 	deb, err := os.ReadFile(filepath.Join(dir, "fakeroot.deb"))
@@ -128,7 +129,8 @@ func (b *builder) archive() string {
 		sha256.Sum256([]byte(packages)), len(packages))
 	b.origin.add("/archive/fakeroot.deb", served{data: deb})
 	b.origin.add("/archive/Packages", served{data: []byte(packages)})
-	return strings.TrimSuffix(b.origin.add("/archive/Release", served{data: []byte(release)}), "Release")
+	url := strings.TrimSuffix(b.origin.add("/archive/Release", served{data: []byte(release)}), "Release")
+	return map[string]any{"archives": []any{"deb [trusted=yes] " + url + " ./"}}
 }
 
 // write makes files below a folder; scripts can be run.
