@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +36,7 @@ func (d *Daemon) Build(ctx context.Context, r Request) error {
 	if state := d.now.Load().status.State; state != Idle {
 		return &StateError{State: state, Event: Accept}
 	}
-	if err := t.Check(r.Args, slices.Sorted(maps.Keys(r.Files))); err != nil {
+	if err := t.Check(r.Args, r.Files.Names()); err != nil {
 		return &Fault{Reason: "build: args: " + err.Error()}
 	}
 	private, _ := truth(r.Args["archive_private"])
@@ -195,8 +193,8 @@ func (d *Daemon) checkInputs(ctx context.Context, r Request) ([]string, error) {
 	if err := check("", r.Image); err != nil {
 		return nil, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.Files)) {
-		if err := check(name, r.Files[name]); err != nil {
+	for _, file := range r.Files {
+		if err := check(file.Name, file.Value); err != nil {
 			return nil, err
 		}
 	}
@@ -208,9 +206,9 @@ func (d *Daemon) checkInputs(ctx context.Context, r Request) ([]string, error) {
 // C9). Base images belong to nobody.
 func privateInputs(r Request) []string {
 	var sums []string
-	for _, name := range slices.Sorted(maps.Keys(r.Files)) {
-		if sum := r.Files[name]; sum != r.Image {
-			sums = append(sums, sum)
+	for _, file := range r.Files {
+		if file.Value != r.Image {
+			sums = append(sums, file.Value)
 		}
 	}
 	return sums

@@ -35,13 +35,13 @@ func newBinaryPackage(args Args, files []string) (Builder, error) {
 	return b, errors.Join(r.errs...)
 }
 
-// findDsc returns the .dsc among the input files; of several, the last in
-// alphabetical order, since a file map has no other.
+// findDsc returns the .dsc among the input files; of several, the last (spec:
+// builders.md section 2.1).
 func findDsc(files []string) (string, error) {
 	dsc := ""
 	for _, name := range files {
 		if strings.HasSuffix(name, ".dsc") {
-			dsc = max(dsc, name)
+			dsc = name
 		}
 	}
 	if dsc == "" {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"lpbuildd/backends"
+	"lpbuildd/ordered"
 )
 
 // ci runs the jobs of a pipeline with lpci (spec: builders.md section 11).
@@ -21,8 +22,8 @@ type ci struct {
 	stages      [][]ciJob
 	channels    map[string]string
 	sources     []string // --package-repository
-	environment map[string]string
-	plugins     map[string]string
+	environment ordered.Map[string]
+	plugins     ordered.Map[string]
 	secrets     []byte // what lpci reads secrets from, nil without any
 	scan        bool
 	proxy       ProxyArgs
@@ -69,7 +70,7 @@ func newCI(args Args, _ []string) (Builder, error) {
 	}
 	secrets, err := args.members("secrets")
 	if args["secrets"] != nil && err == nil {
-		c.secrets, err = yamlMapping(secrets)
+		c.secrets, err = yamlMapping(secrets.Plain())
 		r.note(err)
 	}
 	c.proxy, err = ParseProxy(args) // which also tells of secrets of a wrong type
@@ -128,13 +129,13 @@ func (r *reader) job(key string, item any) ciJob {
 }
 
 // settings reads a struct that becomes words NAME=value of a command line.
-func (r *reader) settings(key string) map[string]string {
+func (r *reader) settings(key string) ordered.Map[string] {
 	m := r.stringMap(key)
-	for name, value := range m {
-		if name == "" || strings.Contains(name, "=") {
+	for _, setting := range m {
+		if setting.Name == "" || strings.Contains(setting.Name, "=") {
 			r.note(fmt.Errorf("%s: expected names without =", key))
 		}
-		r.note(errors.Join(checkLine(key, name), checkNUL(key+"."+name, value)))
+		r.note(errors.Join(checkLine(key, setting.Name), checkNUL(key+"."+setting.Name, setting.Value)))
 	}
 	return m
 }

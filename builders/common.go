@@ -3,6 +3,8 @@ package builders
 import (
 	"encoding/base64"
 	"errors"
+
+	"lpbuildd/ordered"
 )
 
 // Common are the arguments that every build type has (spec: lifecycle.md
@@ -94,7 +96,7 @@ func (r *reader) strings(key string) []string {
 	return list
 }
 
-func (r *reader) stringMap(key string) map[string]string {
+func (r *reader) stringMap(key string) ordered.Map[string] {
 	m, err := r.args.StringMap(key)
 	r.note(err)
 	return m

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"lpbuildd/ordered"
 )
 
 // ProxyArgs are the arguments about the proxy of a build with access to the
@@ -60,8 +62,8 @@ func (r *reader) httpURL(key string) string {
 	return s
 }
 
-func fetchServiceCertificate(secrets map[string]any) ([]byte, error) {
-	v := secrets["fetch_service_mitm_certificate"]
+func fetchServiceCertificate(secrets ordered.Struct) ([]byte, error) {
+	v := secrets.Get("fetch_service_mitm_certificate")
 	if unset(v) {
 		return nil, nil
 	}

@@ -6,15 +6,15 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"maps"
 	"regexp"
-	"slices"
 	"strings"
+
+	"lpbuildd/ordered"
 )
 
 // registries are package registries with credentials, by ecosystem and name.
 type registries struct {
-	cargo, maven map[string]registry
+	cargo, maven ordered.Map[registry] // in the order in which they were named first
 	// wantsMaven says that something was said about Maven, be it without effect.
 	wantsMaven bool
 	// wrong is what is not usable. It fails the build, not the request for it.
@@ -31,28 +31,29 @@ var registryKey = regexp.MustCompile(`^(CARGO|MAVEN)_([^=\s[:cntrl:]]+)_(URL|REA
 // registries reads a struct of variables, of which only those about registries
 // count (spec: builders.md section 10).
 func (r *reader) registries(key string) registries {
-	found := registries{cargo: map[string]registry{}, maven: map[string]registry{}}
-	variables := r.stringMap(key)
-	for _, name := range slices.Sorted(maps.Keys(variables)) {
-		value := variables[name]
+	var found registries
+	var cargo, maven ordered.Builder[registry]
+	for _, variable := range r.stringMap(key) {
+		name, value := variable.Name, variable.Value
 		found.wantsMaven = found.wantsMaven || strings.HasPrefix(name, "MAVEN_")
 		parts := registryKey.FindStringSubmatch(name)
 		if parts == nil {
 			continue
 		}
 		r.note(checkLine(key+"."+name, value))
-		into, id := found.cargo, parts[2]
+		into, id := &cargo, parts[2]
 		if parts[1] == "MAVEN" {
-			into, id = found.maven, strings.ToLower(id)
+			into, id = &maven, strings.ToLower(id)
 		}
-		entry := into[id]
+		entry := into.Get(id)
 		if parts[3] == "URL" {
 			entry.url = value
 		} else if entry.user, entry.token, _ = strings.Cut(value, ":"); entry.token == "" {
 			found.wrong = append(found.wrong, fmt.Errorf("%s.%s: expected user:token", key, name))
 		}
-		into[id] = entry
+		into.Set(id, entry)
 	}
+	found.cargo, found.maven = cargo.Map(), maven.Map()
 	return found
 }
 
@@ -62,8 +63,8 @@ func (r registries) environment() ([]string, error) {
 		return nil, errors.Join(r.wrong...)
 	}
 	var environment []string
-	for _, name := range slices.Sorted(maps.Keys(r.cargo)) {
-		entry := r.cargo[name]
+	for _, m := range r.cargo {
+		name, entry := m.Name, m.Value
 		if entry.url != "" {
 			environment = append(environment, "CARGO_REGISTRIES_"+name+"_INDEX="+entry.url)
 		}
@@ -137,15 +138,15 @@ type (
 	}
 )
 
-// mavenSettings is the document, in the order of the names.
+// mavenSettings is the document, in the order of declaration.
 func (r registries) mavenSettings() ([]byte, error) {
 	doc := mavenSettings{
 		XMLNS:  "http://maven.apache.org/SETTINGS/1.0.0",
 		XSI:    "http://www.w3.org/2001/XMLSchema-instance",
 		Schema: "http://maven.apache.org/SETTINGS/1.0.0 http://maven.apache.org/xsd/settings-1.0.0.xsd",
 	}
-	for _, id := range slices.Sorted(maps.Keys(r.maven)) {
-		entry := r.maven[id]
+	for _, m := range r.maven {
+		id, entry := m.Name, m.Value
 		if entry.token != "" {
 			for _, server := range []string{id, id + "-snapshots"} {
 				doc.Servers = append(doc.Servers, mavenServer{ID: server, Username: entry.user, Password: entry.token})

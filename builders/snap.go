@@ -57,9 +57,10 @@ func newSnap(args Args, _ []string) (Builder, error) {
 	return s, errors.Join(r.errs...)
 }
 
-// channels reads which snaps are installed from which channels.
+// channels reads which snaps are installed from which channels. Their order
+// means nothing (spec: builders.md section 6).
 func (r *reader) channels() map[string]string {
-	channels := r.stringMap("channels")
+	channels := r.stringMap("channels").Plain()
 	for _, name := range slices.Sorted(maps.Keys(channels)) {
 		key := "channels." + name
 		if name == "" || strings.HasPrefix(name, "-") {

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/ordered"
 )
 
 // Names of the files in the directory of a running build (Dir).
@@ -128,15 +130,29 @@ type Container struct {
 type Request struct {
 	// These are checked: a build id that is one path component, a type, the SHA-1 of
 	// the base image and, by name, of the files, and the arguments of the type.
-	BuildID string            `json:"build_id"`
-	Tag     string            `json:"tag"`
-	Image   string            `json:"image"`
-	Files   map[string]string `json:"files"`
-	Args    map[string]any    `json:"args"`
+	BuildID string              `json:"build_id"`
+	Tag     string              `json:"tag"`
+	Image   string              `json:"image"`
+	Files   ordered.Map[string] `json:"files"`
+	Args    Args                `json:"args"`
 	// Arch is the default architecture tag of this builder.
 	Arch string `json:"arch"`
 	// Settings are those of the daemon when the build was accepted.
 	Settings Settings `json:"settings"`
+}
+
+// Args are the arguments of a build. Their own order means nothing; structs in
+// them are ordered.Struct, numbers that came as JSON json.Number.
+type Args map[string]any
+
+// UnmarshalJSON keeps the order of the structs.
+func (a *Args) UnmarshalJSON(text []byte) error {
+	var members ordered.Struct
+	if err := members.UnmarshalJSON(text); err != nil {
+		return err
+	}
+	*a = members.Plain()
+	return nil
 }
 
 // Message goes from the daemon to the supervisor. Exactly one field is set.

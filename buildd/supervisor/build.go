@@ -9,7 +9,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -197,7 +196,7 @@ func (b *build) parse() error {
 	if b.common.BuildURL != "" {
 		b.say("%s", b.common.BuildURL)
 	}
-	files := slices.Sorted(maps.Keys(b.request.Files))
+	files := b.request.Files.Names()
 	if err = builders.CheckFiles(files); err != nil {
 		return err
 	}
