@@ -73,14 +73,14 @@ func (b *binaryPackage) Build(ctx context.Context, env Env) error {
 
 // announce writes the line by which people know this stage.
 func (b *binaryPackage) announce(env Env, args []string) {
-	stage := []string{filepath.Join(env.SharePath, "bin", "sbuild-package"), env.Job.BuildID, env.Common.ArchTag, b.suite}
+	stage := []string{filepath.Join(env.SharePath, "bin", "sbuild-package"), env.Job.BuildID, env.Common.ABI, b.suite}
 	env.AnnounceRun(append(stage, args...)...)
 }
 
 func (b *binaryPackage) sbuildArgs(env Env) []string {
 	args := []string{
 		"-c", "chroot:" + chrootName(env.Job.BuildID),
-		"--arch=" + env.Common.ArchTag, "--dist=" + b.suite, "--nolog",
+		"--arch=" + env.Common.ABI, "--dist=" + b.suite, "--nolog",
 	}
 	if b.archIndep {
 		args = append(args, "-A")

@@ -20,7 +20,7 @@ const maxChanges = 16 << 20
 // Gather hands over the .changes file and the files that it lists (spec:
 // builders.md section 2.10).
 func (b *binaryPackage) Gather(ctx context.Context, env Env, add func(name string, content io.ReadCloser) error) error {
-	name := strings.TrimSuffix(b.dsc, ".dsc") + "_" + env.Common.ArchTag + ".changes"
+	name := strings.TrimSuffix(b.dsc, ".dsc") + "_" + env.Common.ABI + ".changes"
 	return gatherChanges(ctx, env.Job.Dir, name, add)
 }
 

@@ -197,6 +197,9 @@ func (b *build) parse() error {
 	if b.common.BuildURL != "" {
 		b.say("%s", b.common.BuildURL)
 	}
+	if b.common.Variant != "" {
+		b.say("Building for %s, a variant of %s.", b.common.Variant, b.common.ABI)
+	}
 	files := slices.Sorted(maps.Keys(b.request.Files))
 	if err = builders.CheckFiles(files); err != nil {
 		return err
