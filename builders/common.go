@@ -41,6 +41,7 @@ type Common struct {
 // ParseCommon reads the common arguments. Its error names every argument that
 // is wrong.
 func ParseCommon(args Args, defaultArch string) (Common, error) {
+	args = args.only(commonArgs())
 	r := reader{args: args}
 	c := Common{
 		Series:      r.required("series"),

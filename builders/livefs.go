@@ -45,6 +45,15 @@ func liveFSVariables() []liveFSVariable {
 	}
 }
 
+// liveFSArgs are the arguments of a live file system.
+func liveFSArgs() []string {
+	keys := []string{"project", "pocket", "locale", "debug"}
+	for _, v := range liveFSVariables() {
+		keys = append(keys, v.key)
+	}
+	return keys
+}
+
 // liveFSDir is the folder of the target in which everything happens.
 const liveFSDir = "/build"
 

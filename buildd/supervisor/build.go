@@ -200,6 +200,9 @@ func (b *build) parse() error {
 	if b.common.Variant != "" {
 		b.say("Building for %s, a variant of %s.", b.common.Variant, b.common.ABI)
 	}
+	if names := b.typ.Unknown(args); names != "" {
+		b.say("Ignoring arguments that this builder does not know: %s", names)
+	}
 	files := slices.Sorted(maps.Keys(b.request.Files))
 	if err = builders.CheckFiles(files); err != nil {
 		return err
