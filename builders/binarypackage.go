@@ -52,6 +52,9 @@ func findDsc(files []string) (string, error) {
 
 // Build prepares host and target, runs sbuild, and judges how it ended.
 func (b *binaryPackage) Build(ctx context.Context, env Env) error {
+	if err := checkVariant(ctx, env); err != nil {
+		return err
+	}
 	if err := registerChroot(ctx, env); err != nil {
 		return blame(ctx, BuilderFail, err, "Repair the builder: schroot must be installed and its configuration writable.")
 	}
@@ -82,6 +85,7 @@ func (b *binaryPackage) sbuildArgs(env Env) []string {
 		"-c", "chroot:" + chrootName(env.Job.BuildID),
 		"--arch=" + env.Common.ABI, "--dist=" + b.suite, "--nolog",
 	}
+	args = append(args, variantArgs(env.Common)...)
 	if b.archIndep {
 		args = append(args, "-A")
 	}
