@@ -20,8 +20,14 @@ const maxChanges = 16 << 20
 // Gather hands over the .changes file and the files that it lists (spec:
 // builders.md section 2.10).
 func (b *binaryPackage) Gather(ctx context.Context, env Env, add func(name string, content io.ReadCloser) error) error {
-	name := strings.TrimSuffix(b.dsc, ".dsc") + "_" + env.Common.ArchTag + ".changes"
-	return gatherChanges(ctx, env.Job.Dir, name, add)
+	if err := b.checkBuiltFor(env); err != nil {
+		return err
+	}
+	return gatherChanges(ctx, env.Job.Dir, b.changesName(env.Common.ISA()), add)
+}
+
+func (b *binaryPackage) changesName(arch string) string {
+	return strings.TrimSuffix(b.dsc, ".dsc") + "_" + arch + ".changes"
 }
 
 // gatherChanges adds a .changes file of the build directory, and every file

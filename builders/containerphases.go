@@ -52,14 +52,8 @@ func (e Env) announceOperation(operation string, args ...string) {
 
 // announceIn is announceOperation for any backend.
 func (e Env) announceIn(backend, operation string, args ...string) {
-	line := []string{
-		filepath.Join(e.SharePath, "bin", "in-target"), operation,
-		"--backend=" + backend, "--series=" + e.Common.Series, "--arch=" + e.Common.ArchTag,
-	}
-	for _, c := range e.Common.Constraints {
-		line = append(line, "--constraint="+c)
-	}
-	e.AnnounceRun(append(append(line, e.Job.BuildID), args...)...)
+	program := filepath.Join(e.SharePath, "bin", "in-target")
+	e.AnnounceRun(slices.Concat([]string{program, operation}, e.Common.Options(backend), []string{e.Job.BuildID}, args)...)
 }
 
 // buildCommand runs a command of the build in a folder of the target (spec:

@@ -85,7 +85,7 @@ func (b *binaryPackage) unsatisfied(ctx context.Context, env Env) (string, error
 	if err != nil {
 		return "", err
 	}
-	depends, err := depwait.Unsatisfied(dsc, &available, env.Common.ArchTag, b.archIndep, table)
+	depends, err := depwait.Unsatisfied(dsc, &available, env.Common.ABI, b.archIndep, table)
 	return depends, errors.Join(err, dsc.Close())
 }
 

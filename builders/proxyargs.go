@@ -35,6 +35,7 @@ const certificateKey = "secrets.fetch_service_mitm_certificate"
 // ParseProxy reads the arguments about the proxy. Its error names every
 // argument that is wrong, and shows no value.
 func ParseProxy(args Args) (ProxyArgs, error) {
+	args = args.only(proxyArgs())
 	r := reader{args: args}
 	p := ProxyArgs{
 		UpstreamURL:        r.httpURL("proxy_url"),

@@ -80,7 +80,7 @@ func (b *binaryPackage) runSbuild(ctx context.Context, env Env, args, environmen
 // personality is the prefix under which sbuild believes to run on a machine of
 // the target's word size and, for old suites, on an old kernel.
 func (b *binaryPackage) personality(ctx context.Context, env Env) ([]string, error) {
-	prefix, err := backends.Personality(env.Common.ArchTag, "")
+	prefix, err := backends.Personality(env.Common.ABI, "")
 	if err != nil || len(prefix) == 0 || !hasSeries(b.suite, oldKernelSeries) {
 		return prefix, err
 	}
