@@ -86,6 +86,59 @@ func TestCrafts(t *testing.T) {
 	}
 }
 
+func TestCraftScansForMalware(t *testing.T) {
+	scan, mirror := builders.Args{"scan_malware": true}, "https://clamav.test/db"
+	for _, c := range []struct {
+		golden, dir string
+		args        builders.Args
+		mirror      string
+		prepare     func(l *lab)
+	}{
+		{"scan", "sub", builders.Args{"build_path": "sub"}, "", nil},
+		{"scan-mirror", "", nil, mirror, nil},
+		{"scan-fetch-service", "", fetchServiceArgs(), "", nil},
+		{"scan-fetch-service-mirror", "", fetchServiceArgs(), mirror, nil},
+		{"scan-nothing", "", nil, "", func(l *lab) { packs(l, "sourcecraft", "/home/buildd/test-craft", "a.deb", "dir/a.tar.xz") }},
+		{"fail-malware", "", nil, "", func(l *lab) {
+			l.target.Script("clamscan", fake.Answer{Stdout: "/home/buildd/test-craft/a.tar.xz: Eicar-Signature FOUND\n", Code: 1})
+		}},
+		{"fail-scanner", "", nil, "", func(l *lab) { l.target.Script("clamscan", fake.Answer{Stderr: "ERROR: Can't open file\n", Code: 2}) }},
+		{"fail-definitions", "", nil, "", func(l *lab) { l.target.Script("freshclam", fake.Answer{Stderr: "ERROR: no mirror\n", Code: 58}) }},
+		{"fail-definitions-settings", "", nil, mirror, func(l *lab) { l.target.RemoveFile("/etc/clamav/freshclam.conf") }},
+	} {
+		t.Run(c.golden, func(t *testing.T) {
+			l := newContainerLab(t)
+			l.withProxy()
+			l.env.ClamAVDatabase = c.mirror
+			l.target.AddFile("/etc/clamav/freshclam.conf", "Foreground false\n", 0o644)
+			b, err := newBuilder(t, "craft", craftArgs(), withArgs(scan, c.args))
+			if err != nil {
+				t.Fatal(err)
+			}
+			packs(l, "sourcecraft", "/home/buildd/test-craft/"+c.dir, "b.tar.xz", "a.tar.xz", "a.txt")
+			if c.prepare != nil {
+				c.prepare(l)
+			}
+			l.golden("craft/"+c.golden, b.Build(t.Context(), l.env))
+		})
+	}
+}
+
+// Only sourcecraft's products may be scanned; nobody else gets the scanner.
+func TestOthersAreNotScannedForMalware(t *testing.T) {
+	for tag, args := range map[string]builders.Args{"charm": {"scan_malware": true}, "rock": {"scan_malware": true}, "craft": {"scan_malware": false}} {
+		l := newContainerLab(t)
+		packs(l, craftTypes()[tag][0], "/home/buildd/test-craft", "a"+craftTypes()[tag][1])
+		b, err := newBuilder(t, tag, craftArgs(), args)
+		if err == nil {
+			err = b.Build(t.Context(), l.env)
+		}
+		if text := l.target.Transcript() + l.log.String(); err != nil || strings.Contains(text, "clam") || strings.Contains(text, "malware") {
+			t.Errorf("%s: %v\n%s", tag, err, text)
+		}
+	}
+}
+
 func TestCraftsUseTheSnapStoreProxy(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Assertion-Store-Id", "MyStore")
