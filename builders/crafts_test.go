@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -162,6 +163,18 @@ func registryArgs(variables map[string]any) builders.Args {
 	return builders.Args{"environment_variables": variables}
 }
 
+func mavenAllArgs() builders.Args {
+	return builders.Args{"MAVEN_REPO_URL": "https://maven.test/all?a&b=\"c\"", "MAVEN_REPO_AUTH": "reader:all-token:1"}
+}
+
+// publisherArgs are what only the manager's publisher uses.
+func publisherArgs() builders.Args {
+	return builders.Args{
+		"MAVEN_PUBLISH_URL": "https://maven.test/publish", "MAVEN_PUBLISH_AUTH": "publisher:publish-token-1",
+		"CARGO_PUBLISH_URL": "https://cargo.test/publish", "CARGO_PUBLISH_AUTH": "publisher:publish-token-2",
+	}
+}
+
 func TestCraftRegistries(t *testing.T) {
 	both := map[string]any{
 		"CARGO_ARTIFACTORY1_URL": "sparse+https://h/index/", "CARGO_ARTIFACTORY1_READ_AUTH": "user:cargo-token-1",
@@ -177,6 +190,18 @@ func TestCraftRegistries(t *testing.T) {
 		{"registries", both, nil},
 		{"registries-bzr", both, builders.Args{"git_repository": nil, "branch": "lp:project"}},
 		{"registries-maven-without-effect", map[string]any{"MAVEN_OPTS": "-X"}, nil},
+		{"registries-maven-all", mavenAllArgs(), nil},
+		{"registries-maven-all", withArgs(mavenAllArgs(), publisherArgs()), nil},
+		{"registries-maven-all-and-others", withArgs(mavenAllArgs(), both, builders.Args{"MAVEN_REPO_READ_AUTH": "old:closed-token"}), nil},
+		{"registries-maven-all-open", map[string]any{"MAVEN_REPO_URL": "https://maven.test/all", "MAVEN_REPO_AUTH": ""}, nil},
+		{"registries-maven-all-credentials", map[string]any{"MAVEN_REPO_AUTH": "some<&>\"one':all-token\"'<&>:ä"}, nil},
+		{"registries-maven-all-read-auth", map[string]any{"MAVEN_REPO_URL": "https://maven.test/all", "MAVEN_REPO_READ_AUTH": "old:closed-token"}, nil},
+		{"registries-none", publisherArgs(), nil},
+		{"registries-none", map[string]any{
+			"CARGO_REGISTRY_GLOBAL_CREDENTIAL_PROVIDERS": "cargo:token", "CARGO_X_AUTH": "user:closed-token", "CARGO_X_READ_AUTH": "",
+		}, nil},
+		{"registries-maven-without-effect", map[string]any{"MAVEN_X_AUTH": "user:closed-token"}, nil},
+		{"fail-registry-all-without-user", map[string]any{"MAVEN_REPO_AUTH": "no colon here"}, nil},
 		{"registries-none", map[string]any{}, nil},
 		{"fail-registry-without-user", map[string]any{"CARGO_X_READ_AUTH": "no colon here"}, nil},
 	} {
@@ -188,15 +213,19 @@ func TestCraftRegistries(t *testing.T) {
 				t.Fatal(err)
 			}
 			l.golden("craft/"+c.golden, b.Build(t.Context(), l.env))
-			for _, secret := range []string{"cargo-token", "maven<token>", "closed-token", "no colon here"} {
+			for _, secret := range []string{"cargo-token", "maven<token>", "closed-token", "no colon here", "all-token", "publish"} {
 				if strings.Contains(l.log.String(), secret) {
 					t.Errorf("%s reaches the log", secret)
 				}
 			}
 		})
 	}
-	for _, secret := range []string{"cargo-token-1", "maven<token>:2", "closed-token"} {
-		if !strings.Contains(strings.Join(builders.Secrets(registryArgs(both)), "\n"), secret) {
+	found := builders.Secrets(registryArgs(withArgs(both, mavenAllArgs(), publisherArgs())))
+	for _, secret := range []string{
+		"cargo-token-1", "maven<token>:2", "closed-token", "all-token:1",
+		"publish-token-1", "publish-token-2", "https://maven.test/publish", "https://cargo.test/publish",
+	} {
+		if !slices.Contains(found, secret) {
 			t.Errorf("%s is not redacted", secret)
 		}
 	}

@@ -1,9 +1,6 @@
 package builders
 
 import (
-	"bytes"
-	"context"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,6 +12,8 @@ import (
 // registries are package registries with credentials, by ecosystem and name.
 type registries struct {
 	cargo, maven map[string]registry
+	// mavenAll is one repository for everything, private packages and others.
+	mavenAll registry
 	// wantsMaven says that something was said about Maven, be it without effect.
 	wantsMaven bool
 	// wrong is what is not usable. It fails the build, not the request for it.
@@ -24,36 +23,73 @@ type registries struct {
 // registry is one place that packages come from.
 type registry struct{ url, user, token string }
 
-// registryKey takes a variable apart: ecosystem, name of the registry, what it
-// says of it. A name may have underscores (weakness O3).
-var registryKey = regexp.MustCompile(`^(CARGO|MAVEN)_([^=\s[:cntrl:]]+)_(URL|READ_AUTH)$`)
+var (
+	// registryKey takes a variable apart: ecosystem, name of the registry, what it
+	// says of it. A name may have underscores (weakness O3).
+	registryKey = regexp.MustCompile(`^(CARGO|MAVEN)_([^=\s[:cntrl:]]+)_(URL|READ_AUTH)$`)
+	// publisherKey matches the variables of the manager's own publisher, which may
+	// be sent, too: as a mirror its repository would catch every download.
+	publisherKey = regexp.MustCompile(`^(CARGO|MAVEN)_PUBLISH_`)
+)
+
+// The repository that serves everything, and its credentials.
+const (
+	mavenAllURL  = "MAVEN_REPO_URL"
+	mavenAllAuth = "MAVEN_REPO_AUTH" //nolint:gosec // the name of a variable
+)
 
 // registries reads a struct of variables, of which only those about registries
-// count (spec: builders.md section 10).
+// count (spec: builders.md section 10, 2026.md section 6).
 func (r *reader) registries(key string) registries {
 	found := registries{cargo: map[string]registry{}, maven: map[string]registry{}}
 	variables := r.stringMap(key)
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
-		value := variables[name]
-		found.wantsMaven = found.wantsMaven || strings.HasPrefix(name, "MAVEN_")
-		parts := registryKey.FindStringSubmatch(name)
-		if parts == nil {
+		if publisherKey.MatchString(name) {
 			continue
 		}
-		r.note(checkLine(key+"."+name, value))
-		into, id := found.cargo, parts[2]
+		found.wantsMaven = found.wantsMaven || strings.HasPrefix(name, "MAVEN_")
+		if err := found.add(name, variables[name]); err != nil {
+			r.note(fmt.Errorf("%s.%w", key, err))
+		}
+	}
+	return found
+}
+
+// add notes what one variable says. Its error begins with the name.
+func (r *registries) add(name, value string) error {
+	parts := registryKey.FindStringSubmatch(name)
+	if parts == nil && name != mavenAllAuth || value == "" {
+		return nil
+	}
+	if err := checkLine(name, value); err != nil {
+		return err
+	}
+	switch {
+	case name == mavenAllURL:
+		r.mavenAll.url = value
+	case name == mavenAllAuth:
+		r.mavenAll = r.withCredentials(r.mavenAll, name, value)
+	default:
+		into, id := r.cargo, parts[2]
 		if parts[1] == "MAVEN" {
-			into, id = found.maven, strings.ToLower(id)
+			into, id = r.maven, strings.ToLower(id)
 		}
 		entry := into[id]
 		if parts[3] == "URL" {
 			entry.url = value
-		} else if entry.user, entry.token, _ = strings.Cut(value, ":"); entry.token == "" {
-			found.wrong = append(found.wrong, fmt.Errorf("%s.%s: expected user:token", key, name))
+		} else {
+			entry = r.withCredentials(entry, name, value)
 		}
 		into[id] = entry
 	}
-	return found
+	return nil
+}
+
+func (r *registries) withCredentials(to registry, name, value string) registry {
+	if to.user, to.token, _ = strings.Cut(value, ":"); to.token == "" {
+		r.wrong = append(r.wrong, fmt.Errorf("environment_variables.%s: expected user:token", name))
+	}
+	return to
 }
 
 // environment tells cargo about its registries.
@@ -75,97 +111,4 @@ func (r registries) environment() ([]string, error) {
 		environment = append(environment, "CARGO_REGISTRY_GLOBAL_CREDENTIAL_PROVIDERS=cargo:token")
 	}
 	return environment, nil
-}
-
-// configureMaven writes Maven's settings into the checkout, where its plugin
-// looks for them. Git is told to overlook them, so that they neither change the
-// version that a tool finds out nor become part of what it packs.
-func (r registries) configureMaven(ctx context.Context, env Env, s source, checkout string) error {
-	if !r.wantsMaven {
-		return nil
-	}
-	settings, err := r.mavenSettings()
-	if err != nil {
-		return err
-	}
-	folder := checkout + "/.m2"
-	env.secretsIn(folder + "/settings.xml")
-	if err := env.inTarget(ctx, "mkdir", "-p", folder); err != nil {
-		return err
-	}
-	if err := env.Target.CopyIn(ctx, bytes.NewReader(settings), folder+"/settings.xml", 0o600); err != nil {
-		return fmt.Errorf("cannot write %s/settings.xml in the target: %w", folder, err)
-	}
-	if s.repository == "" {
-		return nil
-	}
-	return writeText(ctx, env, checkout+"/.git/info/exclude", "/.m2/\n")
-}
-
-// The elements of Maven's settings, version 1.0.0.
-type (
-	mavenSettings struct {
-		XMLName  xml.Name       `xml:"settings"`
-		XMLNS    string         `xml:"xmlns,attr"`
-		XSI      string         `xml:"xmlns:xsi,attr"`
-		Schema   string         `xml:"xsi:schemaLocation,attr"`
-		Servers  []mavenServer  `xml:"servers>server"`
-		Profiles []mavenProfile `xml:"profiles>profile"`
-		Mirrors  []mavenMirror  `xml:"mirrors>mirror"`
-	}
-	mavenServer struct {
-		ID       string `xml:"id"`
-		Username string `xml:"username"`
-		Password string `xml:"password"`
-	}
-	mavenProfile struct {
-		ID           string            `xml:"id"`
-		Repositories []mavenRepository `xml:"repositories>repository"`
-		Plugins      []mavenRepository `xml:"pluginRepositories>pluginRepository"`
-	}
-	mavenRepository struct {
-		ID        string `xml:"id"`
-		Name      string `xml:"name"`
-		URL       string `xml:"url"`
-		Snapshots bool   `xml:"snapshots>enabled"`
-	}
-	mavenMirror struct {
-		ID       string `xml:"id"`
-		Name     string `xml:"name"`
-		URL      string `xml:"url"`
-		MirrorOf string `xml:"mirrorOf"`
-	}
-)
-
-// mavenSettings is the document, in the order of the names.
-func (r registries) mavenSettings() ([]byte, error) {
-	doc := mavenSettings{
-		XMLNS:  "http://maven.apache.org/SETTINGS/1.0.0",
-		XSI:    "http://www.w3.org/2001/XMLSchema-instance",
-		Schema: "http://maven.apache.org/SETTINGS/1.0.0 http://maven.apache.org/xsd/settings-1.0.0.xsd",
-	}
-	for _, id := range slices.Sorted(maps.Keys(r.maven)) {
-		entry := r.maven[id]
-		if entry.token != "" {
-			for _, server := range []string{id, id + "-snapshots"} {
-				doc.Servers = append(doc.Servers, mavenServer{ID: server, Username: entry.user, Password: entry.token})
-			}
-		}
-		if entry.url == "" {
-			continue
-		}
-		both := []mavenRepository{
-			{ID: id, Name: id, URL: entry.url},
-			{ID: id + "-snapshots", Name: id, URL: entry.url, Snapshots: true},
-		}
-		doc.Profiles = append(doc.Profiles, mavenProfile{ID: id, Repositories: both, Plugins: both})
-		doc.Mirrors = append(doc.Mirrors, mavenMirror{
-			ID: id, Name: "Maven Repository Manager running on " + id, URL: entry.url, MirrorOf: "*",
-		})
-	}
-	text, err := xml.MarshalIndent(doc, "", "    ")
-	if err != nil {
-		return nil, fmt.Errorf("cannot write Maven's settings: %w", err)
-	}
-	return append([]byte(xml.Header), append(text, '\n')...), nil
 }
