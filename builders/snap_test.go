@@ -74,6 +74,13 @@ func TestSnap(t *testing.T) {
 		{"disable-proxy-after-pull-fetch-service", withArgs(fetchServiceArgs(), disable), withProxy},
 		{"disable-proxy-without-endpoint", withArgs(disable, builders.Args{"proxy_url": upstream}), withProxy},
 		{"private", builders.Args{"private": true, "git_repository": "https://user:macaroon@git.test/repo"}, nil},
+		{"build-path", builders.Args{"build_path": "a/b", "build_source_tarball": true}, func(l *lab) {
+			l.target.AddFile("/build/test-snap/a/b/test-snap_1_amd64.snap", "", 0o644)
+		}},
+		{"build-path-dot", builders.Args{"build_path": "."}, nil},
+		{"fail-build-path-above", builders.Args{"build_path": ".."}, nil},
+		{"fail-build-path-absolute", builders.Args{"build_path": "/etc"}, nil},
+		{"fail-build-path-beside", builders.Args{"build_path": "../test-snap2"}, nil},
 		{"tarball", builders.Args{"build_source_tarball": true}, nil},
 		{"target-architectures", builders.Args{"target_architectures": []any{"riscv64", "arm64"}, "craft_platform": "riscv64"}, nil},
 		{"build-request", builders.Args{
@@ -167,6 +174,15 @@ func TestSnapGathers(t *testing.T) {
 		}
 		l.target.AddFile("/build/test-snap.tar.gz", "source", 0o644)
 		want = append(want, "test-snap.tar.gz")
+	}
+	l.target.AddFile("/build/test-snap/dir/a.manifest", "below", 0o644)
+	below, err := newBuilder(t, "snap", snapArgs(), builders.Args{"build_source_tarball": true, "build_path": "dir"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := l.results(t.Context(), below)
+	if names := slices.Sorted(maps.Keys(found)); err != nil || !slices.Equal(names, []string{"a.manifest", "b.snap", "test-snap.tar.gz"}) || found["a.manifest"] != "below" {
+		t.Errorf("gathered %q, %v from the build path", found, err)
 	}
 	full := errors.New("disk full")
 	wantError(t, b.Gather(t.Context(), l.env, func(string, io.ReadCloser) error { return full }), "disk full")

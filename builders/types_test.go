@@ -78,7 +78,7 @@ func contracts() map[string]contract {
 			args: snapArgs(), required: []string{"name"},
 			texts: slices.Concat(sources, network, []string{
 				"build_request_timestamp", "build_url", "launchpad_instance",
-				"launchpad_server_url", "craft_platform",
+				"launchpad_server_url", "craft_platform", "build_path",
 			}),
 			booleans: []string{"build_source_tarball", "private", "use_fetch_service", "disable_proxy_after_pull"},
 			lists:    []string{"target_architectures"}, structs: []string{"channels", "secrets"},
