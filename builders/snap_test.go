@@ -33,6 +33,10 @@ func fetchServiceArgs() builders.Args {
 	}
 }
 
+func withCertificate(text string) builders.Args {
+	return withArgs(fetchServiceArgs(), builders.Args{"secrets": map[string]any{"fetch_service_mitm_certificate": text}})
+}
+
 func withArgs(sets ...builders.Args) builders.Args {
 	all := builders.Args{}
 	for _, set := range sets {
@@ -202,6 +206,8 @@ func TestIncompleteBuildsFail(t *testing.T) {
 	}{
 		"no source":                {builders.Args{"git_repository": nil}, "branch, git_repository: exactly one of them is required"},
 		"no certificate":           {builders.Args{"use_fetch_service": true}, "secrets.fetch_service_mitm_certificate is required"},
+		"a certificate of nothing": {withCertificate("%"), "secrets.fetch_service_mitm_certificate: expected a certificate in base64: there is nothing in it"},
+		"a certificate cut short":  {withCertificate("Q0VSVElGSUNBVEU"), "secrets.fetch_service_mitm_certificate: expected a certificate in base64: the padding is incorrect"},
 		"secrets, but no such one": {builders.Args{"use_fetch_service": true, "secrets": map[string]any{}}, "secrets.fetch_service_mitm_certificate is required"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -300,9 +306,9 @@ func containerArgErrors() map[string]struct {
 			builders.Args{"use_fetch_service": true, "secrets": map[string]any{"fetch_service_mitm_certificate": int64(1)}},
 			"secrets.fetch_service_mitm_certificate: expected a string, got int",
 		},
-		"a certificate that is no base64": {
-			builders.Args{"use_fetch_service": true, "secrets": map[string]any{"fetch_service_mitm_certificate": "%"}},
-			"secrets.fetch_service_mitm_certificate: expected base64",
+		"a certificate of bytes": {
+			builders.Args{"use_fetch_service": true, "secrets": map[string]any{"fetch_service_mitm_certificate": []byte("PEM")}},
+			"secrets.fetch_service_mitm_certificate: expected a string, got base64",
 		},
 	}
 }
@@ -341,15 +347,11 @@ func TestSnapArguments(t *testing.T) {
 func TestParseProxy(t *testing.T) {
 	p, err := builders.ParseProxy(withArgs(fetchServiceArgs(), builders.Args{"disable_proxy_after_pull": true}))
 	if err != nil || p.UpstreamURL != upstream || p.RevocationEndpoint != revocation || !p.UseFetchService ||
-		string(p.Certificate) != "CERTIFICATE\n" || !p.DisableAfterPull {
+		p.Certificate != "Q0VSVElGSUNBVEUK" || !p.DisableAfterPull {
 		t.Errorf("got %+v, %v", p, err)
 	}
 	p, err = builders.ParseProxy(builders.Args{"use_fetch_service": nil, "secrets": map[string]any{"of": "another kind"}, "disable_proxy_after_pull": true})
 	if err != nil || p.UseFetchService || p.UpstreamURL != "" || p.DisableAfterPull {
 		t.Errorf("without a proxy: %+v, %v", p, err)
-	}
-	p, err = builders.ParseProxy(builders.Args{"use_fetch_service": true, "secrets": map[string]any{"fetch_service_mitm_certificate": []byte("PEM")}})
-	if err != nil || string(p.Certificate) != "PEM" {
-		t.Errorf("binary data: %+v, %v", p, err)
 	}
 }
