@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 
-	"lpbuildd/backends"
 	"lpbuildd/ordered"
 )
 
@@ -218,7 +217,7 @@ func (c *ci) install(ctx context.Context, env Env) error {
 	}
 	packages := slices.Concat(proxyPackages(env), support, []string{c.source.packageName()})
 	if c.scan {
-		packages = append(packages, "clamav")
+		packages = append(packages, malwareScanner)
 	}
 	if err := installPackages(ctx, env, packages...); err != nil {
 		return err
@@ -233,7 +232,7 @@ func (c *ci) install(ctx context.Context, env Env) error {
 		return err
 	}
 	if c.scan {
-		return c.learnMalware(ctx, env)
+		return learnMalware(ctx, env, c.proxy)
 	}
 	return nil
 }
@@ -257,24 +256,6 @@ func (c *ci) installSnaps(ctx context.Context, env Env) error {
 		}
 	}
 	return nil
-}
-
-// learnMalware fetches what malware looks like.
-func (c *ci) learnMalware(ctx context.Context, env Env) error {
-	if env.ClamAVDatabase != "" {
-		const path = "/etc/clamav/freshclam.conf"
-		settings, err := backends.ReadFile(ctx, env.Target, path, maxControl)
-		if err != nil {
-			return fmt.Errorf("cannot read %s in the target: %w", path, err)
-		}
-		if err := writeText(ctx, env, path, string(settings)+"PrivateMirror "+env.ClamAVDatabase+"\n"); err != nil {
-			return err
-		}
-	}
-	env.say("Downloading malware definitions...")
-	return env.Target.Run(ctx, backends.Command{
-		Argv: []string{"freshclam", "--quiet"}, Env: proxyEnvironment(env, c.proxy), Stdout: env.Log, Stderr: env.Log,
-	})
 }
 
 func (c *ci) repo(ctx context.Context, env Env) error {

@@ -130,7 +130,7 @@ func (c *ci) execute(ctx context.Context, env Env, job ciJob) (err error) {
 	if !c.scan {
 		return nil
 	}
-	return c.asJob(ctx, env, "clamscan", "--recursive", job.dir())
+	return scanForMalware(func(argv ...string) error { return c.asJob(ctx, env, argv...) }, job.dir())
 }
 
 // asJob runs a command of a job, as the user of the container.

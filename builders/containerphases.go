@@ -115,10 +115,11 @@ func availablePackages(ctx context.Context, env Env, names ...string) ([]string,
 
 // products lists the regular files directly in a folder of the target whose
 // names end in one of the suffixes, sorted. Folders, links and special files
-// are no products (weakness O7).
+// are no products (weakness O7). The folder itself may be a link: "/." is where
+// it leads.
 func products(ctx context.Context, env Env, dir string, suffixes ...string) ([]string, error) {
 	out, err := backends.Output(ctx, env.Target, backends.Command{
-		Argv: []string{"find", dir, "-mindepth", "1", "-maxdepth", "1", "-type", "f", "-printf", `%P\0`},
+		Argv: []string{"find", dir + "/.", "-mindepth", "1", "-maxdepth", "1", "-type", "f", "-printf", `%P\0`},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot list %s: %w", dir, err)

@@ -3,6 +3,7 @@ package builders
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -20,8 +21,9 @@ func useFetchService(ctx context.Context, env Env, p ProxyArgs) error {
 	if !p.UseFetchService {
 		return nil
 	}
-	if len(p.Certificate) == 0 {
-		return fmt.Errorf("%s is required with use_fetch_service", certificateKey)
+	certificate, err := p.certificate()
+	if err != nil {
+		return err
 	}
 	if env.Proxy != nil {
 		settings := fmt.Sprintf("Acquire::http::Proxy %q;\nAcquire::https::Proxy %q;\n\n", env.Proxy.URL, env.Proxy.URL)
@@ -33,7 +35,7 @@ func useFetchService(ctx context.Context, env Env, p ProxyArgs) error {
 	if err := env.inTarget(ctx, "rm", "-rf", "/var/lib/apt/lists"); err != nil {
 		return err
 	}
-	if err := env.Target.CopyIn(ctx, bytes.NewReader(p.Certificate), fetchServiceCA, 0o644); err != nil {
+	if err := env.Target.CopyIn(ctx, bytes.NewReader(certificate), fetchServiceCA, 0o644); err != nil {
 		return fmt.Errorf("cannot write %s in the target: %w", fetchServiceCA, err)
 	}
 	for _, argv := range fetchServiceCommands(env) {
@@ -42,6 +44,26 @@ func useFetchService(ctx context.Context, env Env, p ProxyArgs) error {
 		}
 	}
 	return nil
+}
+
+// certificate decodes the certificate of the fetch service (spec: 2026.md section
+// 8).
+func (p ProxyArgs) certificate() ([]byte, error) {
+	if p.Certificate == "" {
+		return nil, fmt.Errorf("%s is required with use_fetch_service", certificateKey)
+	}
+	certificate, err := decodeBase64(p.Certificate)
+	if err == nil && len(certificate) == 0 {
+		err = errors.New("there is nothing in it")
+	}
+	if err != nil {
+		return nil, &BuildError{
+			Outcome: PackageFail,
+			Err:     fmt.Errorf("%s: expected a certificate in base64: %w", certificateKey, err),
+			Advice:  "Correct the certificate of the fetch service in the configuration of the build manager.",
+		}
+	}
+	return certificate, nil
 }
 
 func fetchServiceCommands(env Env) [][]string {

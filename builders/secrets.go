@@ -169,5 +169,5 @@ func secretKey(key string) bool {
 			return true
 		}
 	}
-	return key == "auth" || strings.HasSuffix(key, "_auth")
+	return key == "auth" || strings.HasSuffix(key, "_auth") || publisherKey.MatchString(strings.ToUpper(key))
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/textproto"
 	"os"
 	"path/filepath"
 	"slices"
@@ -395,12 +396,17 @@ func TestReasonsOfSystemErrors(t *testing.T) {
 		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", unix.ECONNRESET)}, "[Errno 104] Connection reset by peer"},
 		{&net.DNSError{IsNotFound: true}, "<urlopen error [Errno -2] Name or service not known>"},
 		{&net.DNSError{IsTemporary: true}, "<urlopen error [Errno -3] Temporary failure in name resolution>"},
-		{errors.New(`bad proxy "http://user:pw@proxy:1/", sorry`), `bad proxy "http://[redacted]@proxy:1/", sorry`},
+		{errors.New(`bad proxy "http://user:pw@proxy:1/", sorry`), `bad proxy "...", sorry`},
+		{errors.New("see http://user:pw@proxy:1/ there"), "see http://[redacted]@proxy:1/ there"},
+		{&net.DNSError{Err: "server misbehaving", Name: "secret"}, "<urlopen error [Errno -3] Temporary failure in name resolution>"},
+		{&net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{Port: 12345}, Err: os.ErrDeadlineExceeded}, "<urlopen error timed out>"},
+		{textproto.ProtocolError("malformed MIME header line: the body"), "malformed MIME header line"},
+		{errors.New("a\u2028b"), "a b"},
 		{errors.New("a\x00b\nc\xff"), "a b cÿ"},
-		{errors.New(strings.Repeat("x", 2000)), strings.Repeat("x", 1000) + "..."},
+		{errors.New(strings.Repeat("x", 2000)), strings.Repeat("x", 200) + "..."},
 	}
 	for _, tc := range cases {
-		if got := reason(tc.err); got != tc.text {
+		if got := reason(tc.err, nil); got != tc.text {
 			t.Errorf("got %q, want %q", got, tc.text)
 		}
 	}
