@@ -87,12 +87,7 @@ func withoutArguments(err error) error {
 
 // installPackages installs packages in the target.
 func installPackages(ctx context.Context, env Env, names ...string) error {
-	return env.Target.Run(ctx, backends.Command{
-		Argv:   append([]string{"apt-get", "-y", "install"}, names...),
-		Env:    []string{"DEBIAN_FRONTEND=noninteractive"},
-		Stdout: env.Log,
-		Stderr: env.Log,
-	})
+	return env.aptGet(ctx, append([]string{"-y", "install"}, names...)...)
 }
 
 // availablePackages returns those of the packages that apt in the target knows

@@ -38,7 +38,17 @@ func useFetchService(ctx context.Context, env Env, p ProxyArgs) error {
 	if err := env.Target.CopyIn(ctx, bytes.NewReader(certificate), fetchServiceCA, 0o644); err != nil {
 		return fmt.Errorf("cannot write %s in the target: %w", fetchServiceCA, err)
 	}
-	for _, argv := range fetchServiceCommands(env) {
+	if err := inTargetAll(ctx, env, certificateCommands(env)); err != nil {
+		return err
+	}
+	if err := env.aptGet(ctx, "-y", "update"); err != nil {
+		return err
+	}
+	return inTargetAll(ctx, env, restartCommands(env))
+}
+
+func inTargetAll(ctx context.Context, env Env, commands [][]string) error {
+	for _, argv := range commands {
 		if err := env.inTarget(ctx, argv...); err != nil {
 			return err
 		}
@@ -66,14 +76,18 @@ func (p ProxyArgs) certificate() ([]byte, error) {
 	return certificate, nil
 }
 
-func fetchServiceCommands(env Env) [][]string {
+func certificateCommands(env Env) [][]string {
 	commands := [][]string{{"update-ca-certificates"}}
 	if env.Proxy != nil {
 		commands = append(commands,
 			[]string{"snap", "set", "system", "proxy.http=" + env.Proxy.URL},
 			[]string{"snap", "set", "system", "proxy.https=" + env.Proxy.URL})
 	}
-	commands = append(commands, []string{"apt-get", "-y", "update"}, []string{"systemctl", "restart", "snapd"})
+	return commands
+}
+
+func restartCommands(env Env) [][]string {
+	commands := [][]string{{"systemctl", "restart", "snapd"}}
 	if env.Common.Series == "focal" {
 		// Its git would use version 0, which the fetch service does not know.
 		commands = append(commands, []string{"git", "config", "--global", "protocol.version", "2"})

@@ -114,13 +114,7 @@ func (l *liveFS) install(ctx context.Context, env Env) error {
 		return err
 	}
 	if l.locale != "" {
-		err := env.Target.Run(ctx, backends.Command{
-			Argv:   []string{"apt-get", "-y", "--install-recommends", "install", "ubuntu-defaults-builder"},
-			Env:    []string{"DEBIAN_FRONTEND=noninteractive"},
-			Stdout: env.Log,
-			Stderr: env.Log,
-		})
-		if err != nil {
+		if err := env.aptGet(ctx, "-y", "--install-recommends", "install", "ubuntu-defaults-builder"); err != nil {
 			return err
 		}
 	}

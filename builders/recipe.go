@@ -157,11 +157,7 @@ func (c *recipe) installDependencies(ctx context.Context, env Env) error {
 	if depends == "" {
 		return fmt.Errorf("cannot install the build dependencies: %w", err)
 	}
-	return &BuildError{
-		Outcome: DepFail, Dependencies: depends,
-		Err:    fmt.Errorf("build dependencies cannot be satisfied: %s", depends),
-		Advice: "Nothing to do if these packages are being built; otherwise correct the build dependencies.",
-	}
+	return dependencyWait(depends)
 }
 
 func (c *recipe) buildSource(ctx context.Context, env Env) error {
