@@ -56,7 +56,7 @@ func TestParseChangesRefusesRatherThanCutting(t *testing.T) {
 	for want, r := range map[string]io.Reader{
 		"a line of its field Files is longer than 65536 bytes": strings.NewReader("Files:\n " + strings.Repeat("a", maxFilesLine)),
 		"it is larger than 67108864 bytes":                     io.MultiReader(strings.NewReader("Changes:\n "), io.LimitReader(letters{}, maxChanges)),
-		"it names more than 250000 files":                     io.MultiReader(strings.NewReader("Files:\n"), &numbers{}),
+		"it names more than 250000 files":                      io.MultiReader(strings.NewReader("Files:\n"), &numbers{}),
 	} {
 		if got, err := parseChanges(r); err == nil || err.Error() != want {
 			t.Errorf("got %d names, %v, want %s", len(got), err, want)
