@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/disk"
 )
 
 const (
@@ -129,7 +131,7 @@ func (d *download) attempt(ctx context.Context) error {
 	}
 	idle.Stop()
 	if d.total > 0 {
-		if err := d.makeRoom(ctx, d.total-d.tmp.size); err != nil {
+		if err := d.makeRoom(ctx, disk.Room{Bytes: d.total - d.tmp.size, Inodes: 1}); err != nil {
 			return err
 		}
 	}
@@ -249,14 +251,14 @@ func (d *download) broken(ctx context.Context, resp *http.Response, err error) e
 // write appends to the temporary, and evicts if the disk gets full.
 func (d *download) write(ctx context.Context, p []byte) error {
 	if len(p) > 0 && d.tmp.size+int64(len(p)) > d.roomFor {
-		if err := d.makeRoom(ctx, int64(len(p))); err != nil {
+		if err := d.makeRoom(ctx, disk.Room{Bytes: int64(len(p)), Inodes: 1}); err != nil {
 			return err
 		}
 		d.roomFor = d.tmp.size + roomStep
 	}
 	n, err := d.tmp.Write(p)
 	if errors.Is(err, unix.ENOSPC) {
-		if freed, evictErr := d.evict(ctx, roomStep); freed > 0 && evictErr == nil {
+		if freed, evictErr := d.evict(ctx, disk.Room{Bytes: roomStep}); freed > 0 && evictErr == nil {
 			_, err = d.tmp.Write(p[n:])
 		}
 	}

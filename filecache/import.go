@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"lpbuildd/disk"
 )
 
 // Import puts a file of this machine, or of an http or https URL, into the cache
@@ -39,7 +41,7 @@ func (c *Cache) importFile(ctx context.Context, path string) (Stored, error) {
 	if !info.Mode().IsRegular() {
 		return Stored{}, errors.New("it is not a regular file")
 	}
-	if err := c.makeRoom(ctx, info.Size()); err != nil {
+	if err := c.makeRoom(ctx, disk.Room{Bytes: info.Size(), Inodes: inodesOfEntry}); err != nil {
 		return Stored{}, err
 	}
 	return c.Store(ctx, f)

@@ -94,8 +94,8 @@ type Keep struct {
 	For time.Duration `json:"for,omitempty"`
 	// Builds is how many are kept at most.
 	Builds int `json:"builds,omitempty"`
-	// MinFree is how many bytes must be free on the disk of the file cache, or
-	// what is kept goes.
+	// MinFree is how many bytes must be free on the disk of the file cache, and the
+	// same share of its inodes, or what is kept goes.
 	MinFree int64 `json:"min_free,omitempty"`
 }
 

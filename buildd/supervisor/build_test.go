@@ -14,6 +14,7 @@ import (
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/builders"
+	"lpbuildd/disk"
 	"lpbuildd/ordered"
 )
 
@@ -183,11 +184,12 @@ func TestAClockThatCannotBeSetIsOnlyALine(t *testing.T) {
 // TestBlame: a machine that is out of space is to blame for everything but
 // what only a package or a manager can cause.
 func TestBlame(t *testing.T) {
-	const plenty, short, full = int64(1) << 50, int64(100) << 20, int64(1) << 20
+	plenty, short, full := disk.Room{Bytes: 1 << 50, Inodes: disk.Uncounted}, disk.Room{Bytes: 100 << 20, Inodes: disk.Uncounted}, disk.Room{Bytes: 1 << 20, Inodes: disk.Uncounted}
+	few, none := disk.Room{Bytes: 1 << 50, Inodes: 1000}, disk.Room{Bytes: 1 << 50, Inodes: 3}
 	verdictOf := func(o builders.Outcome) error { return &builders.BuildError{Outcome: o} }
 	for _, c := range []struct {
 		name string
-		free int64
+		free disk.Room
 		log  string
 		err  error
 		host bool
@@ -198,6 +200,9 @@ func TestBlame(t *testing.T) {
 		{"no space in the image", full, "", verdictOf(builders.ChrootFail), true},
 		{"little space", short, "", verdictOf(builders.PackageFail), false},
 		{"little space that was even less", short, "tar: x: No space left on device\n", verdictOf(builders.PackageFail), true},
+		{"no inodes", none, "", verdictOf(builders.PackageFail), true},
+		{"few inodes", few, "", verdictOf(builders.PackageFail), false},
+		{"few inodes that were even less", few, "touch: x: No space left on device\n", verdictOf(builders.PackageFail), true},
 		{"no space, but missing dependencies", full, "", verdictOf(builders.DepFail), false},
 		{"no space, but given back", full, "", verdictOf(builders.GivenBack), false},
 		{"a known host fault", plenty, "", &backends.HostFault{Err: errors.New("x")}, true},
@@ -205,7 +210,7 @@ func TestBlame(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)
 			r.replace("build", func(_ context.Context, b *build) error {
-				b.leastFree.Store(c.free)
+				b.least.note(c.free)
 				b.say("%s", c.log)
 				return c.err
 			})

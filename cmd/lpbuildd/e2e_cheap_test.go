@@ -55,14 +55,15 @@ func arguments(t *testing.T) map[string]any {
 }
 
 // standInApt runs instead of apt-get in cheap builds. The suite of the archive
-// tells it what to do: "nap0.5" is a pause, "fill" fills the disk and "show"
-// prints the package sources.
+// tells it what to do: "nap0.5" is a pause, "fill" and "litter" fill the
+// disk, and "show" prints the package sources.
 const standInApt = `#!/bin/sh
 suite=$(sed -n 's/^Suites: //p' /etc/apt/sources.list.d/lp-buildd.sources)
 echo "stand-in for apt-get: $suite"
 case "$suite $*" in
 nap*) sleep "${suite#nap}" ;;
 fill*dist-upgrade) dd if=/dev/zero of=/filled bs=64k; exit 100 ;;
+litter*dist-upgrade) i=0; while touch /litter$i; do i=$((i+1)); done; rm -f /litter*; exit 100 ;;
 show*) cat /etc/apt/sources.list.d/lp-buildd.sources; sleep 1 ;;
 esac
 exit 0
