@@ -148,13 +148,22 @@ func (d *Daemon) startSupervisor(ctx context.Context) error {
 		return err
 	}
 	a := d.j.attempt()
-	died := func(err error) {
-		d.cfg.Log.Warn("Supervisor ended with an error", "build_id", a.buildID, "error", err)
+	ended := func(err error) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.supervisorDied(ctx, a)
+		if d.started == a {
+			d.started = attempt{}
+		}
+		if err != nil {
+			d.cfg.Log.Warn("Supervisor ended with an error", "build_id", a.buildID, "error", err)
+			d.supervisorDied(ctx, a)
+		}
 	}
-	return errors.Join(d.cfg.Launcher.start(ctx, d.dir, socket, died), socket.Close())
+	if err := d.cfg.Launcher.start(ctx, d.dir, socket, ended); err != nil {
+		return errors.Join(err, socket.Close())
+	}
+	d.started = a
+	return socket.Close()
 }
 
 // supervisorDied does what a supervisor did not come to do that died when its

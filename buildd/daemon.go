@@ -95,6 +95,9 @@ type Daemon struct {
 	mu   sync.Mutex // guards what follows; held over the journal, never over a build's work
 	j    journal
 	link *link
+	// started is the build whose supervisor, or sudo above it, this daemon has
+	// started and not yet seen to end.
+	started attempt
 	// ending says that the build is about to be ended by somebody who has let go
 	// of mu for a while.
 	ending bool
