@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"lpbuildd/buildd/aside"
 	"lpbuildd/buildd/job"
 )
 
@@ -69,7 +70,7 @@ func (d *Daemon) accept(ctx context.Context, r Request, accepted journal) error 
 	if why := d.drained(); why != "" {
 		return &Fault{Reason: "build: " + why}
 	}
-	if err := d.prepare(); err != nil {
+	if err := d.prepare(accepted); err != nil {
 		return &Fault{Reason: "build: " + err.Error()}
 	}
 	if err := d.transition(Accept, func(j *journal) { *j = j.followedBy(accepted) }); err != nil {
@@ -97,14 +98,21 @@ func (d *Daemon) waitForCleanup(ctx context.Context) error {
 
 // prepare removes what is left of the last build, before the journal speaks of
 // a new one: after a crash, an outcome must be that of the build in the journal.
-func (d *Daemon) prepare() error {
+// What stands in the place of its files and cannot be replaced is set aside.
+func (d *Daemon) prepare(accepted journal) error {
 	for _, name := range []string{job.SocketName, job.OutcomeName} {
 		if err := os.RemoveAll(filepath.Join(d.dir, name)); err != nil {
 			return err
 		}
 	}
+	for _, name := range []string{job.LimitsName, job.AcceptedName, job.SupervisorName, job.ReserveName} {
+		if odd, err := aside.MoveOdd(filepath.Join(d.dir, name)); odd || err != nil {
+			d.cfg.Log.Error("What is no file is set aside", "path", filepath.Join(d.dir, name), "error", err)
+		}
+	}
 	d.makeReserves()
-	return errors.Join(job.RemoveTemporaries(d.dir), job.SyncDir(d.dir))
+	accepted.State = Building
+	return errors.Join(job.RemoveTemporaries(d.dir), job.WriteFile(filepath.Join(d.dir, job.AcceptedName), accepted))
 }
 
 // launch starts the supervisor and hands it the request. The caller holds mu.
