@@ -212,6 +212,9 @@ func (b *build) makeHome(ctx context.Context) error {
 	if b.claimed, err = claim(b.home); err != nil {
 		return err
 	}
+	if err := mark(b.home, b.dir); err != nil {
+		return err
+	}
 	// Links are checked names in a folder that nobody else can write to yet.
 	for _, file := range b.request.Files {
 		source, err := b.cache.Path(file.Value)
