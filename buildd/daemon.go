@@ -55,6 +55,13 @@ type Config struct {
 	// undone; 0 is 20 seconds: managers wait 30 for an answer (spec: client.md
 	// section 11).
 	BuildWait time.Duration
+	// RecoverWait is how long a start waits until what the last daemon has left is
+	// settled; 0 is a second. What takes longer goes on behind the answers, which
+	// until then are those of the journal.
+	RecoverWait time.Duration
+	// ReadyWait is how long a supervisor may take to read a request that the last
+	// daemon has sent, from its first word on; 0 is 1.5 seconds.
+	ReadyWait time.Duration
 	// RetryDelay is how long to wait before the end of a build is written down
 	// again when that was not possible; 0 is 5 seconds.
 	RetryDelay time.Duration
@@ -111,6 +118,8 @@ type Daemon struct {
 // The daemon lives until Close and not until the end of ctx.
 func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	cfg.BuildWait = cmp.Or(cfg.BuildWait, 20*time.Second)
+	cfg.RecoverWait = cmp.Or(cfg.RecoverWait, time.Second)
+	cfg.ReadyWait = cmp.Or(cfg.ReadyWait, 1500*time.Millisecond)
 	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, 5*time.Second)
 	if cfg.Changed == nil {
 		cfg.Changed = func() {}

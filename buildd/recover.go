@@ -12,11 +12,6 @@ import (
 	"lpbuildd/buildd/job"
 )
 
-// recoverWait is how long a start waits until what the last daemon has left is
-// settled. What takes longer goes on behind the answers, which until then are
-// those of the journal.
-const recoverWait = time.Second
-
 // recover takes up the state of the last daemon.
 func (d *Daemon) recover(ctx context.Context) error {
 	d.mu.Lock()
@@ -37,7 +32,7 @@ func (d *Daemon) recover(ctx context.Context) error {
 	select {
 	case err := <-settled:
 		return err
-	case <-time.After(recoverWait):
+	case <-time.After(d.cfg.RecoverWait):
 		return nil
 	}
 }
@@ -142,15 +137,10 @@ func (d *Daemon) resume(ctx context.Context) {
 	}
 }
 
-// readyWait is how long a supervisor may take to read a request that the last
-// daemon has sent.
-const readyWait = 1500 * time.Millisecond
-
 // handedOver is false when the last daemon died before it gave the supervisor
-// its request, which then is gone. A supervisor that says nothing at all is
-// only slow.
+// its request, which then is gone. A supervisor that says nothing yet is only
+// slow, however long that takes.
 func (d *Daemon) handedOver(l *link, a attempt) bool {
-	l.receiveWithin(readyWait)
 	defer l.receiveWithin(0)
 	for said := false; ; said = true {
 		e, err := l.receive()
@@ -161,6 +151,9 @@ func (d *Daemon) handedOver(l *link, a attempt) bool {
 		d.note(a, e)
 		if e.Ready {
 			return true
+		}
+		if !said {
+			l.receiveWithin(d.cfg.ReadyWait)
 		}
 	}
 }

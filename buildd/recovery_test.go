@@ -76,6 +76,7 @@ func TestAnOutcomeWrittenWhileNobodyWatchedIsPresented(t *testing.T) {
 
 func TestACrashBeforeTheRequestWasHandedOverForgetsTheBuild(t *testing.T) {
 	r := newRig(t)
+	r.config.ReadyWait = time.Second
 	r.found(func() {
 		if err := startScripted(t, r.inState("build")); err != nil {
 			t.Fatal(err)

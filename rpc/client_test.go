@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -272,9 +273,9 @@ func TestFollowLogBearsARestart(t *testing.T) {
 	log := &fileServer{data: []byte("all\n")}
 	b := &builder{status: buildd.Status{State: buildd.Waiting, BuildID: "X-1", Outcome: "OK"}}
 	h := withFiles(b, log)
-	asked := 0
+	var asked atomic.Int32 // each connection has a goroutine of its own
 	flaky := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if asked++; asked < 4 {
+		if asked.Add(1) < 4 {
 			panic(http.ErrAbortHandler)
 		}
 		h.ServeHTTP(w, r)
