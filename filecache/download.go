@@ -97,7 +97,7 @@ func (d *download) fetchAll(ctx context.Context) error {
 		if failures >= len(d.backoff) {
 			return err
 		}
-		d.log.Warn("a download broke off, trying again", "name", d.name, "at", d.tmp.size, "error", reason(err))
+		d.log.Warn("a download broke off, trying again", "name", d.name, "at", d.tmp.size, "error", reason(err, d.secretsOf(d.src)))
 		select {
 		case <-time.After(d.backoff[failures]):
 		case <-ctx.Done():
@@ -177,9 +177,9 @@ func (d *download) accept(resp *http.Response) error {
 	case continues, resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && d.tmp.size > 0:
 		return errors.Join(&brokenError{errors.New("the server does not continue where it stopped")}, d.restart())
 	case resp.StatusCode >= http.StatusInternalServerError:
-		return d.afterStart(statusError(resp))
+		return d.afterStart(refusal(resp))
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
-		return statusError(resp)
+		return refusal(resp)
 	}
 	d.started = true
 	d.total = resp.ContentLength

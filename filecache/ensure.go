@@ -75,11 +75,12 @@ func (c *Cache) fetch(ctx context.Context, name string, src Source) Presence {
 	c.log.Info("fetching a file", "name", name, "url", redactURL(*src.URL))
 	size, err := c.download(ctx, name, src)
 	if err != nil {
-		c.log.Warn("cannot fetch a file", "name", name, "error", reason(err))
+		why := reason(err, c.secretsOf(src))
+		c.log.Warn("cannot fetch a file", "name", name, "error", why)
 		if errors.Is(err, errMismatch) {
 			return Presence{Info: infoMismatch}
 		}
-		return Presence{Info: infoFailed + reason(err)}
+		return Presence{Info: infoFailed + why}
 	}
 	c.log.Info("fetched a file", "name", name, "size", size)
 	if _, err := c.evict(ctx, disk.Room{}); err != nil {

@@ -7,15 +7,19 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/textproto"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -186,45 +190,87 @@ func TestAResumedMixtureIsFetchedAgain(t *testing.T) {
 	}
 }
 
+// inMemory is a client of a server in the same synctest bubble, in which only pipes
+// can be waited for.
+func inMemory(t *testing.T, h http.Handler) *http.Client {
+	t.Helper()
+	listener := pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Hour, ErrorLog: log.New(io.Discard, "", 0)}
+	done := make(chan error)
+	go func() { done <- server.Serve(listener) }()
+	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		client, remote := net.Pipe()
+		listener.conns <- remote
+		return client, nil
+	}}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		_ = server.Close()
+		<-done
+	})
+	return &http.Client{Transport: transport}
+}
+
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+// Accept implements net.Listener.
+func (p pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (p pipes) Close() error { close(p.closed); return nil }
+
+// Addr implements net.Listener.
+func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
 func TestSilentServersEnd(t *testing.T) {
 	silent := func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-	stalling := &flaky{data: make([]byte, 1000), keep: 100, resumes: true, stall: true}
 	for name, handler := range map[string]http.Handler{
 		"before the answer":         http.HandlerFunc(silent),
-		"in the middle of the body": stalling,
+		"in the middle of the body": &flaky{data: make([]byte, 1000), keep: 100, resumes: true, stall: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := httptest.NewServer(handler)
-			defer s.Close()
-			c := openInternal(t, Options{IdleTimeout: 30 * time.Millisecond})
-			p, err := c.Ensure(t.Context(), digest([]byte("x")), Source{URL: &s.URL})
-			if err != nil || p.Present || p.Info != infoFailed+"<urlopen error timed out (no data for 30ms)>" {
-				t.Errorf("got %v, %v", p, err)
+			synctest.Test(t, func(t *testing.T) {
+				c := openInternal(t, Options{IdleTimeout: 30 * time.Second, Client: inMemory(t, handler)})
+				url := "http://server.example/"
+				p, err := c.Ensure(t.Context(), digest([]byte("x")), Source{URL: &url})
+				if err != nil || p.Present || p.Info != infoFailed+"<urlopen error timed out (no data for 30s)>" {
+					t.Errorf("got %v, %v", p, err)
+				}
+			})
+			if stalling, ok := handler.(*flaky); ok && stalling.hits.Load() != 3 {
+				t.Errorf("a stalling server was asked %d times, want 3", stalling.hits.Load())
 			}
 		})
-	}
-	if hits := stalling.hits.Load(); hits != 3 {
-		t.Errorf("a stalling server was asked %d times, want 3", hits)
 	}
 }
 
 func TestASlowServerIsNotIdle(t *testing.T) {
 	data := bytes.Repeat([]byte("slow"), 24)
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		tick := time.NewTicker(50 * time.Millisecond)
-		defer tick.Stop()
-		for i := range len(data) / 4 {
-			<-tick.C
-			_, _ = w.Write(data[4*i : 4*i+4])
-			w.(http.Flusher).Flush()
+	synctest.Test(t, func(t *testing.T) {
+		slow := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			for i := range len(data) / 4 {
+				<-time.After(29 * time.Second)
+				_, _ = w.Write(data[4*i : 4*i+4])
+				w.(http.Flusher).Flush()
+			}
+		})
+		c := openInternal(t, Options{IdleTimeout: 30 * time.Second, Client: inMemory(t, slow)})
+		url := "http://server.example/"
+		p, err := c.Ensure(t.Context(), digest(data), Source{URL: &url})
+		if err != nil || !p.Present {
+			t.Errorf("got %v, %v", p, err)
 		}
-	}))
-	defer s.Close()
-	c := openInternal(t, Options{IdleTimeout: time.Second})
-	p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
-	if err != nil || !p.Present {
-		t.Errorf("got %v, %v", p, err)
-	}
+	})
 }
 
 // limit pretends that the file system has so many bytes and inodes.
@@ -414,12 +460,17 @@ func TestReasonsOfSystemErrors(t *testing.T) {
 		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", unix.ECONNRESET)}, "[Errno 104] Connection reset by peer"},
 		{&net.DNSError{IsNotFound: true}, "<urlopen error [Errno -2] Name or service not known>"},
 		{&net.DNSError{IsTemporary: true}, "<urlopen error [Errno -3] Temporary failure in name resolution>"},
-		{errors.New(`bad proxy "http://user:pw@proxy:1/", sorry`), `bad proxy "http://[redacted]@proxy:1/", sorry`},
+		{errors.New(`bad proxy "http://user:pw@proxy:1/", sorry`), `bad proxy "...", sorry`},
+		{errors.New("see http://user:pw@proxy:1/ there"), "see http://[redacted]@proxy:1/ there"},
+		{&net.DNSError{Err: "server misbehaving", Name: "secret"}, "<urlopen error [Errno -3] Temporary failure in name resolution>"},
+		{&net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{Port: 12345}, Err: os.ErrDeadlineExceeded}, "<urlopen error timed out>"},
+		{textproto.ProtocolError("malformed MIME header line: the body"), "malformed MIME header line"},
+		{errors.New("a\u2028b"), "a b"},
 		{errors.New("a\x00b\nc\xff"), "a b cÿ"},
-		{errors.New(strings.Repeat("x", 2000)), strings.Repeat("x", 1000) + "..."},
+		{errors.New(strings.Repeat("x", 2000)), strings.Repeat("x", 200) + "..."},
 	}
 	for _, tc := range cases {
-		if got := reason(tc.err); got != tc.text {
+		if got := reason(tc.err, nil); got != tc.text {
 			t.Errorf("got %q, want %q", got, tc.text)
 		}
 	}

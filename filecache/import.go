@@ -17,7 +17,7 @@ func (c *Cache) Import(ctx context.Context, place string) (Stored, error) {
 	if strings.Contains(place, "://") {
 		s, err := c.importURL(ctx, place)
 		if err != nil {
-			return Stored{}, fmt.Errorf("cannot fetch %s: %s", redactURL(place), reason(err))
+			return Stored{}, fmt.Errorf("cannot fetch %s: %s", redactURL(place), reason(err, c.secretsOf(Source{URL: &place})))
 		}
 		return s, nil
 	}

@@ -75,6 +75,9 @@ type Config struct {
 	// kept.
 	KeepImages    int
 	KeepImagesAge time.Duration
+	// AnswerTime is how long the engine may take to answer one request; 0 is a
+	// minute.
+	AnswerTime time.Duration
 	// Record is called before a thing is made that outlives this process, and
 	// Done when it is gone; see Clean. May be nil.
 	Record, Done func(kind, name string) error

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -196,7 +195,13 @@ func (b *build) parse() error {
 	if b.common.BuildURL != "" {
 		b.say("%s", b.common.BuildURL)
 	}
-	files := slices.Sorted(maps.Keys(b.request.Files))
+	if b.common.Variant != "" {
+		b.say("Building for %s, a variant of %s.", b.common.Variant, b.common.ABI)
+	}
+	if names := b.typ.Unknown(args); names != "" {
+		b.say("Ignoring arguments that this builder does not know: %s", names)
+	}
+	files := b.request.Files.Names()
 	if err = builders.CheckFiles(files); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/builders"
 	"lpbuildd/disk"
+	"lpbuildd/ordered"
 )
 
 func TestWhatFailsBeforeTheFirstStageHasALogToo(t *testing.T) {
@@ -24,7 +25,7 @@ func TestWhatFailsBeforeTheFirstStageHasALogToo(t *testing.T) {
 	}{
 		{"an unknown type", "unknown build type", func(r *rig) { r.request.Tag = "nosuch" }},
 		{"a missing argument", "series is required", func(r *rig) { delete(r.request.Args, "series") }},
-		{"a path as file name", "single path component", func(r *rig) { r.request.Files = map[string]string{"../evil": r.request.Image} }},
+		{"a path as file name", "single path component", func(r *rig) { r.request.Files = ordered.Map[string]{{Name: "../evil", Value: r.request.Image}} }},
 		{"an unknown user", `cannot use the build user "no such user"`, func(r *rig) { r.request.Settings.User = "no such user" }},
 		{"no backend", "there is no backend", func(r *rig) {
 			r.parts.newTarget = func(*build) (target, error) { return nil, errors.New("there is no backend") }

@@ -35,7 +35,7 @@ func newContainer(b *build) (target, error) {
 	c := &container{network: network(b), remote: b.request.Settings.Container.Remote != ""}
 	cfg := engine(b.request.Settings.Container)
 	cfg.BuildID, cfg.BuildDir = b.request.BuildID, b.home
-	cfg.Series, cfg.Arch, cfg.Constraints = b.common.Series, b.common.ArchTag, b.common.Constraints
+	cfg.Series, cfg.Arch, cfg.Constraints = b.common.Series, b.common.ABI, b.common.Constraints
 	cfg.CPUs, cfg.Memory = b.request.Settings.Limits.CPUs, b.request.Settings.Limits.Memory
 	cfg.Bridge, cfg.HostAddress, cfg.Address = c.network.Name, c.network.HostAddress(), c.network.ContainerAddress()
 	cfg.Record, cfg.Done = b.record, b.done

@@ -69,7 +69,7 @@ func (b *build) keepTarget(ctx context.Context, k keeper, failure error) error {
 	id, path := store.NewPath()
 	o := b.outcomeOf(failure)
 	r := kept.Record{
-		ID: id, BuildID: b.request.BuildID, Tag: b.request.Tag, Backend: b.typ.Backend, Series: b.common.Series, Arch: b.common.ArchTag,
+		ID: id, BuildID: b.request.BuildID, Tag: b.request.Tag, Backend: b.typ.Backend, Series: b.common.Series, Arch: b.common.ABI,
 		Status: o.Status, Stage: o.Stage, Cause: o.Cause, Failed: time.Now(), Expires: time.Now().Add(b.request.Settings.Keep.For),
 		MinFree: b.request.Settings.Keep.MinFree,
 	}

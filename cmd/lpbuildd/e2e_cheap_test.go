@@ -13,6 +13,7 @@ import (
 
 	"lpbuildd/backends/backendtest"
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 )
 
 // work is something to build, and what must come of it.
@@ -31,7 +32,7 @@ type work struct {
 
 // request is a call to do the work.
 func (w work) request(id string) buildd.Request {
-	return buildd.Request{BuildID: id, Tag: "binarypackage", Image: w.image, Files: w.files, Args: w.args}
+	return buildd.Request{BuildID: id, Tag: "binarypackage", Image: w.image, Files: ordered.Sorted(w.files), Args: w.args}
 }
 
 // with is the same work with other arguments.
