@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -146,10 +147,15 @@ func (c *Cache) forget(name string) {
 
 const chunkBytes = 256 << 10
 
+// chunks are buffers that are used again: many files are far smaller.
+var chunks = sync.Pool{New: func() any { return new([chunkBytes]byte) }}
+
 // copyChunks is io.Copy that ends with its context and never needs more memory
 // than one chunk.
 func copyChunks(ctx context.Context, w io.Writer, r io.Reader) error {
-	buf := make([]byte, chunkBytes)
+	chunk := chunks.Get().(*[chunkBytes]byte)
+	defer chunks.Put(chunk)
+	buf := chunk[:]
 	for ctx.Err() == nil {
 		n, err := r.Read(buf)
 		if _, err := w.Write(buf[:n]); err != nil {
