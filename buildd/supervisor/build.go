@@ -84,9 +84,11 @@ type build struct {
 	// resultList names what batch has brought into the cache.
 	resultList *os.File
 	batch      *filecache.Batch
-	log        *lineLog
-	target     target
-	env        builders.Env
+	// stored is how many results there are, and how large they are together.
+	stored struct{ count, bytes int64 }
+	log    *lineLog
+	target target
+	env    builders.Env
 
 	timings []timing
 	started time.Time

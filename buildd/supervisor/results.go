@@ -59,10 +59,15 @@ func (b *build) closeResults() error {
 // settle.
 func (b *build) store(ctx context.Context, name string, content io.ReadCloser) (string, error) {
 	defer func() { _ = content.Close() }()
-	stored, err := b.batch.Store(ctx, content)
+	r, err := b.newResult(content)
 	if err != nil {
-		return "", backends.MarkHostFault(fmt.Errorf("cannot store %s: %w", name, err))
+		return "", storeError(name, err)
 	}
+	stored, err := b.batch.Store(ctx, r)
+	if err != nil {
+		return "", storeError(name, err)
+	}
+	b.stored.bytes += stored.Size
 	b.addResult(name, stored)
 	return stored.SHA1, nil
 }

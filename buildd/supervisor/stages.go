@@ -153,19 +153,6 @@ func blameVanished(ctx context.Context, err error, what, path string) error {
 	}
 }
 
-// gather stores every result in the file cache.
-func gather(ctx context.Context, b *build) error {
-	err := b.builder.Gather(ctx, b.env, func(name string, content io.ReadCloser) error {
-		_, err := b.store(ctx, name, content)
-		return err
-	})
-	err = b.settled(err)
-	if err != nil && ctx.Err() == nil {
-		b.say("Failed to gather results: %v", err)
-	}
-	return err
-}
-
 // imagePath is where the base image is in the cache.
 func (b *build) imagePath() string { return b.cached(b.request.Image) }
 
