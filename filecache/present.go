@@ -15,16 +15,18 @@ import (
 )
 
 // fingerprint is what changes when somebody else replaces an entry or writes to
-// it.
+// it. The time of modification can be set back, that of the last change of the
+// inode cannot; a new mode or name changes it too, which costs one look at the
+// content.
 type fingerprint struct {
-	size, modified int64
-	inode          uint64
+	size, modified, changed int64
+	inode                   uint64
 }
 
 func fingerprintOf(info fs.FileInfo) fingerprint {
 	fp := fingerprint{size: info.Size(), modified: info.ModTime().UnixNano()}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		fp.inode = st.Ino
+		fp.inode, fp.changed = st.Ino, st.Ctim.Nano()
 	}
 	return fp
 }

@@ -194,14 +194,15 @@ func (t *temporary) makeEntry(name string, durable bool) error {
 	if err == nil && durable {
 		err = t.file.Sync()
 	}
-	info, statErr := t.file.Stat()
-	err = errors.Join(err, statErr)
 	if err == nil {
 		err = c.root.Rename(t.path, name)
 	}
 	if err == nil && durable {
 		err = c.syncDir()
 	}
+	// Only now, as the new name has changed the inode.
+	info, statErr := t.file.Stat()
+	err = errors.Join(err, statErr)
 	if err != nil {
 		return fmt.Errorf("cannot store the file %s in the cache: %w", name, err)
 	}
