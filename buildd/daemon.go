@@ -298,10 +298,7 @@ func (d *Daemon) Clean(context.Context) error {
 // again at the next clean or start: the builder is idle all the same. The caller
 // holds mu.
 func (d *Daemon) sweep() {
-	var errs []error
-	for _, sum := range d.j.Garbage {
-		errs = append(errs, d.cfg.Cache.Remove(sum))
-	}
+	errs := []error{d.cfg.Cache.RemoveAll(d.j.Garbage)}
 	for _, path := range []string{d.logPath(), filepath.Join(d.dir, job.AcceptedName)} {
 		errs = append(errs, os.RemoveAll(path))
 	}

@@ -63,29 +63,6 @@ func (c *Cache) store(ctx context.Context, content io.Reader, durable bool) (Sto
 	return s, tmp.makeEntry(s.SHA1, durable)
 }
 
-// Remove deletes the entry; a missing one is fine. Whoever reads it at the
-// moment can go on reading.
-func (c *Cache) Remove(name string) error {
-	if err := CheckName(name); err != nil {
-		return err
-	}
-	c.forget(name)
-	info, err := c.root.Lstat(name)
-	if err == nil && info.IsDir() {
-		err = errors.New("it is a folder")
-	}
-	if err == nil {
-		err = c.root.Remove(name)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot remove the cached file %s: %w", name, err)
-	}
-	if err := c.root.Remove(metaPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot remove the record of the cached file %s: %w", name, err)
-	}
-	return nil
-}
-
 // sums hashes with both functions in one pass.
 type sums struct {
 	sha1, sha256 hash.Hash

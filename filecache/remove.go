@@ -1,0 +1,99 @@
+package filecache
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+)
+
+// Remove deletes the entry; a missing one is fine. Whoever reads it at the
+// moment can go on reading.
+func (c *Cache) Remove(name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	c.forget(name)
+	info, err := c.root.Lstat(name)
+	if err == nil && info.IsDir() {
+		err = errors.New("it is a folder")
+	}
+	if err == nil {
+		err = c.root.Remove(name)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove the cached file %s: %w", name, err)
+	}
+	if err := c.root.Remove(metaPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove the record of the cached file %s: %w", name, err)
+	}
+	return nil
+}
+
+// RemoveAll deletes entries as Remove does. Many are only taken away before it
+// returns, and their content goes afterwards: to free a hundred thousand files
+// takes a file system minutes.
+func (c *Cache) RemoveAll(names []string) error {
+	if len(names) <= fewFiles {
+		var errs []error
+		for _, name := range names {
+			errs = append(errs, c.Remove(name))
+		}
+		return errors.Join(errs...)
+	}
+	away := tmpName + "/" + strings.ToLower(rand.Text())
+	if err := c.root.Mkdir(away, 0o700); err != nil {
+		return fmt.Errorf("cannot remove cached files: %w", err)
+	}
+	var errs []error
+	for _, name := range names {
+		errs = append(errs, c.takeAway(name, away))
+	}
+	ctx, end := c.begin(context.Background())
+	go func() {
+		defer end()
+		c.empty(ctx, away)
+	}()
+	return errors.Join(errs...)
+}
+
+// takeAway moves the entry into a folder.
+func (c *Cache) takeAway(name, folder string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	c.forget(name)
+	info, err := c.root.Lstat(name)
+	if err == nil && info.IsDir() {
+		err = errors.New("it is a folder")
+	}
+	if err == nil {
+		err = c.root.Rename(name, folder+"/"+name)
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = c.root.Remove(metaPath(name))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove the cached file %s: %w", name, err)
+	}
+	return nil
+}
+
+// empty deletes a folder of files. What it leaves when ctx ends are temporaries
+// that nobody writes.
+func (c *Cache) empty(ctx context.Context, folder string) {
+	err := c.each(folder, func(e fs.DirEntry) error {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return c.root.Remove(folder + "/" + e.Name())
+	})
+	if err == nil && ctx.Err() == nil {
+		err = c.root.Remove(folder)
+	}
+	if err != nil {
+		c.log.Warn("cannot remove cached files", "error", err)
+	}
+}
