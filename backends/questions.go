@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -112,12 +111,8 @@ func ReadFile(ctx context.Context, t Target, path string, limit int64) (data []b
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	data, err = io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
+	if data, err = ReadAll(f, limit); err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", path, err)
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("cannot read %s: it is larger than %d bytes", path, limit)
 	}
 	return data, nil
 }

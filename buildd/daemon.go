@@ -102,6 +102,9 @@ type Daemon struct {
 	mu   sync.Mutex // guards what follows; held over the journal, never over a build's work
 	j    journal
 	link *link
+	// started is the build whose supervisor, or sudo above it, this daemon has
+	// started and not yet seen to end.
+	started attempt
 	// ending says that the build is about to be ended by somebody who has let go
 	// of mu for a while.
 	ending bool
@@ -128,6 +131,9 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	}
 	d.loss.time = cmp.Or(cfg.LossTime, defaultLossTime)
 	d.stop = sync.OnceFunc(func() { close(d.done) })
+	if info, err := os.Lstat(d.dir); err == nil && !info.IsDir() {
+		d.setAside(d.dir, errors.New("it is no folder"))
+	}
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the folder of builds: %w", err)
 	}
@@ -296,8 +302,8 @@ func (d *Daemon) sweep() {
 	for _, sum := range d.j.Garbage {
 		errs = append(errs, d.cfg.Cache.Remove(sum))
 	}
-	if err := os.Remove(d.logPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		errs = append(errs, err)
+	for _, path := range []string{d.logPath(), filepath.Join(d.dir, job.AcceptedName)} {
+		errs = append(errs, os.RemoveAll(path))
 	}
 	if err := errors.Join(errs...); err != nil {
 		d.cfg.Log.Error("Cannot delete all files of the last build", "error", err)

@@ -14,6 +14,7 @@ import (
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
 	"lpbuildd/filecache"
+	"lpbuildd/ordered"
 )
 
 // patience is how long anything may take that must happen at all.
@@ -194,7 +195,7 @@ func TestPrivateInputsGoWithTheirBuild(t *testing.T) {
 			source := r.store("a source")
 			err := r.Build(t.Context(), buildd.Request{
 				BuildID: "B-1", Tag: "binarypackage", Image: r.image,
-				Files: map[string]string{"a.dsc": source, "the image, too": r.image},
+				Files: ordered.Map[string]{{Name: "a.dsc", Value: source}, {Name: "the image, too", Value: r.image}},
 				Args:  map[string]any{"script": "wait", "archive_private": c.private},
 			})
 			if err != nil {
@@ -222,7 +223,7 @@ func TestPrivateInputsThatCannotBeDeletedGoLater(t *testing.T) {
 	build := func(private bool, files map[string]string) {
 		t.Helper()
 		err := r.Build(t.Context(), buildd.Request{
-			BuildID: "B-1", Tag: "binarypackage", Image: r.image, Files: files,
+			BuildID: "B-1", Tag: "binarypackage", Image: r.image, Files: ordered.Sorted(files),
 			Args: map[string]any{"script": "wait", "archive_private": private},
 		})
 		if err != nil {

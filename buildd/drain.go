@@ -53,11 +53,12 @@ func SetDrain(state string, d Drain) error {
 // Undrain lets the builder with this state folder build again. It is false if
 // the builder was not drained.
 func Undrain(state string) (bool, error) {
-	err := os.Remove(filepath.Join(state, drainName))
-	if errors.Is(err, fs.ErrNotExist) {
+	path := filepath.Join(state, drainName)
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	if err = errors.Join(err, job.SyncDir(state)); err != nil {
+	// It may be anything: what is there drains the builder.
+	if err := errors.Join(os.RemoveAll(path), job.SyncDir(state)); err != nil {
 		return false, fmt.Errorf("cannot let the builder build again: %w", err)
 	}
 	return true, nil

@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
 
 	"lpbuildd/buildd/buildlog"
 	"lpbuildd/buildd/job"
+	"lpbuildd/filecache"
 )
 
 // attach makes a connection the current one and follows it; resumed says that
@@ -61,7 +65,7 @@ func (d *Daemon) listen(l *link, a attempt) {
 // reconnect follows a supervisor that still lives on a new connection; false
 // when the build is over. The caller holds mu.
 func (d *Daemon) reconnect(ctx context.Context) bool {
-	if _, err := d.outcome(); err == nil {
+	if _, err := d.outcome(); !errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
 	l, err := connect(ctx, d.dir)
@@ -85,6 +89,9 @@ func (d *Daemon) runs(a attempt) bool {
 // not. The caller holds mu.
 func (d *Daemon) outcome() (job.Outcome, error) {
 	o, err := job.ReadOutcome(d.dir)
+	for _, sum := range slices.Concat(o.Added, slices.Collect(maps.Values(o.FileMap))) {
+		err = errors.Join(err, filecache.CheckName(sum))
+	}
 	if err == nil && o.BuildID != d.j.BuildID {
 		err = fmt.Errorf("the outcome is that of the build %q: %w", o.BuildID, fs.ErrNotExist)
 	}
@@ -95,13 +102,18 @@ func (d *Daemon) outcome() (job.Outcome, error) {
 }
 
 // settle ends a build whose supervisor has ended: with its outcome, or as the
-// builder's failure. After a restart of the daemon a build that died is
+// builder's failure if it has none, or one that cannot be read. After a restart of the daemon a build that died is
 // forgotten instead, so that the manager queues it again at once and at no
 // cost. The caller holds mu.
 func (d *Daemon) settle(ctx context.Context, restarted bool, cause string) {
-	if o, err := d.outcome(); err == nil {
+	o, err := d.outcome()
+	switch {
+	case err == nil:
 		d.accomplish(ctx, o)
 		return
+	case !errors.Is(err, fs.ErrNotExist):
+		d.setAside(filepath.Join(d.dir, job.OutcomeName), err)
+		restarted, cause = false, err.Error()
 	}
 	d.cfg.Log.Error("Supervisor died without an outcome", "build_id", d.j.BuildID, "restarted", restarted)
 	cleanupErr := d.tidyEnding(ctx)

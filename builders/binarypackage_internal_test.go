@@ -140,7 +140,7 @@ func TestGatherChanges(t *testing.T) {
 			c.prepare(t, dir)
 			b := &binaryPackage{dsc: "foo_1.dsc"}
 			var got []string
-			err := b.Gather(t.Context(), Env{Job: Job{Dir: dir}, Common: Common{ArchTag: "i386"}},
+			err := b.Gather(t.Context(), Env{Job: Job{Dir: dir}, Common: Common{ABI: "i386"}},
 				func(name string, content io.ReadCloser) error {
 					got = append(got, name)
 					return content.Close()

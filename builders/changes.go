@@ -2,6 +2,7 @@ package builders
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,17 +12,31 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"lpbuildd/backends"
 )
 
-// maxChanges limits the size of a .changes file; real ones have some
-// kilobytes.
-const maxChanges = 16 << 20
+const (
+	// maxChanges limits the size of a .changes file. Real ones have some
+	// kilobytes, and some megabytes where a changelog was generated.
+	maxChanges = 64 << 20
+	// maxListed limits how many files it names, and maxFilesLine the line of
+	// one of them. Other lines may be of any length.
+	maxListed    = 250_000
+	maxFilesLine = 64 << 10
+)
 
 // Gather hands over the .changes file and the files that it lists (spec:
 // builders.md section 2.10).
 func (b *binaryPackage) Gather(ctx context.Context, env Env, add func(name string, content io.ReadCloser) error) error {
-	name := strings.TrimSuffix(b.dsc, ".dsc") + "_" + env.Common.ArchTag + ".changes"
-	return gatherChanges(ctx, env.Job.Dir, name, add)
+	if err := b.checkBuiltFor(env); err != nil {
+		return err
+	}
+	return gatherChanges(ctx, env.Job.Dir, b.changesName(env.Common.ISA()), add)
+}
+
+func (b *binaryPackage) changesName(arch string) string {
+	return strings.TrimSuffix(b.dsc, ".dsc") + "_" + arch + ".changes"
 }
 
 // gatherChanges adds a .changes file of the build directory, and every file
@@ -55,7 +70,7 @@ func changesFiles(dir, name string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot gather %s: %w", name, err)
 	}
-	listed, err := parseChanges(io.LimitReader(f, maxChanges))
+	listed, err := parseChanges(f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", name, err)
 	}
@@ -67,23 +82,63 @@ func parseChanges(r io.Reader) ([]string, error) {
 	var names []string
 	seen := map[string]bool{}
 	inFiles := false
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		line := lines.Text()
-		if !strings.HasPrefix(line, " ") {
-			inFiles = strings.HasPrefix(line, "Files:")
-			continue
+	err := eachLine(backends.Limited(r, maxChanges), maxFilesLine, func(line []byte, long bool) error {
+		switch {
+		case !startsWithBlank(line):
+			inFiles = isFiles(line)
+		case inFiles && long:
+			return fmt.Errorf("a line of its field Files is longer than %d bytes", maxFilesLine)
+		case inFiles && len(names) == maxListed:
+			return fmt.Errorf("it names more than %d files", maxListed)
+		case inFiles:
+			if name := lastWord(line); name != "" && !seen[name] {
+				seen[name] = true
+				names = append(names, name)
+			}
 		}
-		words := strings.Fields(line)
-		if !inFiles || len(words) == 0 {
-			continue
+		return nil
+	})
+	return names, err
+}
+
+// eachLine calls do for every line of r, until that fails. A line may be of any
+// length; of one that is longer than size only the start comes, and long is
+// true.
+func eachLine(r io.Reader, size int, do func(line []byte, long bool) error) error {
+	lines := bufio.NewReaderSize(r, size)
+	for {
+		line, long, err := lines.ReadLine()
+		if errors.Is(err, io.EOF) {
+			return nil
 		}
-		if name := words[len(words)-1]; !seen[name] {
-			seen[name] = true
-			names = append(names, name)
+		if err == nil {
+			err = do(line, long)
+		}
+		for long && err == nil {
+			_, long, err = lines.ReadLine()
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
 		}
 	}
-	return names, lines.Err()
+}
+
+// startsWithBlank tells the lines that go on with a field.
+func startsWithBlank(line []byte) bool {
+	return len(line) > 0 && (line[0] == ' ' || line[0] == '\t')
+}
+
+func isFiles(line []byte) bool {
+	name, _, colon := bytes.Cut(line, []byte(":"))
+	return colon && strings.EqualFold(string(name), "Files")
+}
+
+func lastWord(line []byte) string {
+	words := bytes.Fields(line)
+	if len(words) == 0 {
+		return ""
+	}
+	return string(words[len(words)-1])
 }
 
 // openProduct opens a regular file in dir. It follows no symbolic link: the

@@ -50,16 +50,22 @@ type ociResult struct {
 // ociResults are all of them, each name once.
 type ociResults struct {
 	list  []ociResult
-	taken map[string]bool
+	taken map[string]string // names to paths
 }
 
+// add takes a file; images of one archive, and places of one image, may share
+// it.
 func (r *ociResults) add(result ociResult) error {
 	if err := checkFileName(result.name); err != nil {
 		return fmt.Errorf("%q: %w", result.name, err)
 	}
-	if !r.taken[result.name] {
-		r.taken[result.name] = true
+	path, taken := r.taken[result.name]
+	switch {
+	case !taken:
+		r.taken[result.name] = result.path
 		r.list = append(r.list, result)
+	case path != result.path:
+		return fmt.Errorf("two files of the image would be called %q", result.name)
 	}
 	return nil
 }
@@ -108,7 +114,7 @@ func (i *savedImage) results(ctx context.Context, known knownLayers) (*ociResult
 	if err := json.Unmarshal(manifest, &sections); err != nil {
 		return nil, err
 	}
-	results := &ociResults{taken: map[string]bool{"manifest.json": true, "digests.json": true}}
+	results := &ociResults{taken: map[string]string{"manifest.json": "", "digests.json": ""}}
 	digests := make([]map[string]ociDigest, 0, len(sections))
 	renamed := false
 	for n, section := range sections {
@@ -159,7 +165,7 @@ func (i *savedImage) section(ctx context.Context, s ociSection, known knownLayer
 	}
 	digests := make(map[string]ociDigest, len(diffs))
 	for n, name := range s.Layers {
-		layer, err := i.layer(name)
+		layer, err := i.layer(name, diffs[n])
 		if err != nil {
 			return s, nil, err
 		}
@@ -187,24 +193,23 @@ func (i *savedImage) section(ctx context.Context, s ociSection, known knownLayer
 // configName is the name under which a configuration is reported. The client
 // stores every file whose name ends in .json.
 func configName(name string) string {
-	if digest, ok := strings.CutPrefix(name, blobs); ok {
-		return digest + ".json"
-	}
-	return path.Base(name)
+	return strings.TrimSuffix(path.Base(name), ".json") + ".json"
 }
 
-// layerID names a layer: by its folder in the classic layout, by its blob in
-// the other.
+// layerID names a layer: by its folder in the classic layout, in others by its
+// file, which has the name of a digest.
 func layerID(name string) string {
-	if digest, ok := strings.CutPrefix(name, blobs); ok {
-		return digest
+	dir, base := path.Split(name)
+	if dir == "" || base != "layer.tar" {
+		return strings.TrimSuffix(strings.TrimSuffix(base, ".gz"), ".tar")
 	}
 	id, _, _ := strings.Cut(name, "/")
 	return id
 }
 
+// flatLayer is what the reported manifest calls a layer.
 func flatLayer(name, id string) string {
-	if strings.HasPrefix(name, blobs) {
+	if dir, base := path.Split(name); dir == "" || base != "layer.tar" {
 		return id + "/layer.tar"
 	}
 	return name

@@ -189,6 +189,15 @@ func TestGatherClassicLayout(t *testing.T) {
 	}
 }
 
+// diffsOf are the diff ids of layers.
+func diffsOf(layers ...string) []string {
+	diffs := make([]string, len(layers))
+	for i, layer := range layers {
+		diffs[i] = "sha256:" + sum(layer)
+	}
+	return diffs
+}
+
 // ociLayout is an archive as Docker 25 and newer write it, with these layer
 // blobs by diff id.
 func ociLayout(blobs, diffs []string) []byte {
@@ -232,8 +241,8 @@ func TestGatherOCILayout(t *testing.T) {
 	}
 	odd := string(tarOf(member{name: `{"a": "b"}`, content: "a name like JSON"}))
 	blobs := []string{layerOf("one"), zipped.String(), layerOf("two"), zstandard.String(), odd, string(make([]byte, 1024)), `{"a": "layer like JSON"}`}
-	diffs := []string{"sha256:1", "sha256:2", "sha256:3", "sha256:4", "sha256:5", "sha256:6", "sha256:7"}
 	plain := []string{blobs[0], layerOf("zipped"), blobs[2], layerOf("zstandard"), odd, blobs[5], blobs[6]}
+	diffs := diffsOf(plain...)
 	want := map[string]string{}
 	for i, diff := range diffs {
 		want[diff] = plain[i]
@@ -245,7 +254,7 @@ func TestGatherOCILayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	digests := checkImage(t, found, want)
-	if got := digests["sha256:2"].Digest; got != sum(zipped.String()) {
+	if got := digests[diffs[1]].Digest; got != sum(zipped.String()) {
 		t.Errorf("a layer that was compressed already got another digest: %s", got)
 	}
 	if !strings.Contains(found["manifest.json"], `"RepoTags":["test-image:latest"]`) {
@@ -278,7 +287,7 @@ func TestGatheringIsReproducible(t *testing.T) {
 	for _, cpus := range []int{1, 2, 7} {
 		l := newContainerLab(t)
 		l.env.CPUs = cpus
-		dockerSaves(l, fake.Answer{}, ociLayout([]string{layer}, []string{"sha256:1"}))
+		dockerSaves(l, fake.Answer{}, ociLayout([]string{layer}, diffsOf(layer)))
 		found, err := gatherImage(t, l)
 		if err != nil {
 			t.Fatal(err)
@@ -310,7 +319,7 @@ func TestGatherFails(t *testing.T) {
 		{"docker save fails at once", nil, fake.Answer{Code: 1}, "Unable to save image: docker save test-image: exit code 1"},
 		{"docker save fails at the end", good, fake.Answer{Code: 1}, "Unable to save image"},
 		{"nothing is printed", nil, fake.Answer{}, "Failed to parse manifest: \"manifest.json\" is not in the image"},
-		{"the stream ends too early", good[:540], fake.Answer{}, "Tar file processing failed: unexpected EOF"},
+		{"the stream ends too early", good[:540], fake.Answer{}, "Tar file processing failed: \"manifest.json\": unexpected EOF"},
 		{"the stream is no archive", bytes.Repeat([]byte("x"), 2048), fake.Answer{}, "Tar file processing failed"},
 		{"there are too many files", tarOf(manyMembers(10_001)...), fake.Answer{}, "Tar file processing failed: the image has more than 10000 files"},
 		{"a name is too long", tarOf(member{name: strings.Repeat("n", 4097)}), fake.Answer{}, "Tar file processing failed: the image has a name of more than 4096 bytes"},
@@ -406,7 +415,7 @@ func BenchmarkGatherLayers(b *testing.B) {
 
 // benchGather is Gather with a docker save that prints the layer.
 func benchGather(b *testing.B, layer string) {
-	archive := ociLayout([]string{layer}, []string{"sha256:1"})
+	archive := ociLayout([]string{layer}, diffsOf(layer))
 	target := fake.New()
 	target.Script("docker save", fake.Answer{Do: func(_ context.Context, _ *fake.Target, cmd backends.Command) error {
 		_, err := io.CopyBuffer(struct{ io.Writer }{cmd.Stdout}, struct{ io.Reader }{bytes.NewReader(archive)}, make([]byte, 32<<10))

@@ -14,6 +14,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/klauspost/pgzip"
 
@@ -42,19 +43,21 @@ const (
 // savedImage is what "docker save" printed, as files of a temporary folder.
 // Names of the stream are keys, and never become paths.
 type savedImage struct {
-	dir   string
-	cpus  int
-	log   func(format string, a ...any)
-	files map[string]savedFile
-	links map[string]string // names to the names that they stand for
+	dir    string
+	cpus   int
+	log    func(format string, a ...any)
+	files  map[string]savedFile
+	links  map[string]string    // names to the names that they stand for
+	layers map[string]savedFile // of documents that turned out to be layers, by path
 }
 
 // savedFile is a file of the image: a document as it came, or a layer in gzip
 // format.
 type savedFile struct {
-	path   string
-	layer  bool
-	digest string // of a layer: SHA-256 of the gzip file, in hex
+	path  string
+	layer bool
+	// Of a layer, in hex: SHA-256 of the gzip file, and of the tar in it.
+	digest, diff string
 }
 
 // saveError says that "docker save" failed, as opposed to the reading of what
@@ -68,7 +71,10 @@ func (e *saveError) Unwrap() error { return e.err }
 // saveImage streams an image out of the target into dir. Layers are compressed
 // on the way.
 func saveImage(ctx context.Context, env Env, name, dir string) (*savedImage, error) {
-	image := &savedImage{dir: dir, cpus: env.CPUs, log: env.say, files: map[string]savedFile{}, links: map[string]string{}}
+	image := &savedImage{
+		dir: dir, cpus: env.CPUs, log: env.say,
+		files: map[string]savedFile{}, links: map[string]string{}, layers: map[string]savedFile{},
+	}
 	run, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	out, in := io.Pipe()
@@ -133,21 +139,18 @@ func (i *savedImage) read(stream io.Reader) error {
 	}
 }
 
-// keep stores a member if it is a layer or a document of the image itself.
+// keep stores a member. What it is only its content tells: every program that
+// writes such archives has names of its own, and the manifest comes last.
 func (i *savedImage) keep(name string, size int64, content io.Reader) error {
-	blob := strings.HasPrefix(name, blobs)
-	layer := path.Base(name) == "layer.tar" && strings.Contains(name, "/")
-	if !blob && !layer && strings.Contains(name, "/") {
-		return nil // VERSION, json: about the layers of long ago
+	if base := path.Base(name); strings.Contains(name, "/") && (base == "VERSION" || base == "json") {
+		return nil // about the layers of long ago
 	}
 	in := bufio.NewReaderSize(content, 64<<10)
-	if blob {
-		start, _ := in.Peek(tarMagicEnd) // an error comes again
-		layer = size > maxDocument || !looksLikeJSON(start)
-	}
-	file, err := i.store(in, layer)
+	start, _ := in.Peek(tarMagicEnd) // an error comes again
+	document := strings.HasSuffix(name, ".json") || looksLikeJSON(start)
+	file, err := i.store(in, size > maxDocument || !document)
 	if err != nil {
-		return err
+		return fmt.Errorf("%q: %w", name, err)
 	}
 	i.files[name] = file
 	return nil
@@ -161,16 +164,14 @@ func (i *savedImage) store(in *bufio.Reader, layer bool) (file savedFile, err er
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if !layer {
-		if _, err := io.Copy(f, io.LimitReader(in, maxDocument+1)); err != nil {
-			return savedFile{}, err
-		}
-		return savedFile{path: f.Name()}, nil
+		_, err := io.Copy(f, in)
+		return savedFile{path: f.Name()}, err
 	}
-	sum := sha256.New()
-	if err := compressLayer(io.MultiWriter(f, sum), in, i.cpus); err != nil {
+	sum, diff := sha256.New(), sha256.New()
+	if err := compressLayer(io.MultiWriter(f, sum), diff, in, i.cpus); err != nil {
 		return savedFile{}, err
 	}
-	return savedFile{path: f.Name(), layer: true, digest: hex.EncodeToString(sum.Sum(nil))}, nil
+	return savedFile{path: f.Name(), layer: true, digest: hex.EncodeToString(sum.Sum(nil)), diff: hex.EncodeToString(diff.Sum(nil))}, nil
 }
 
 // Where the magic of a tar header is.
@@ -188,16 +189,23 @@ func looksLikeJSON(start []byte) bool {
 	return len(start) > 0 && (start[0] == '{' || start[0] == '[')
 }
 
-// compressLayer writes a layer in gzip format. The same content always gives
-// the same bytes (weakness P4), on any number of processors. A layer that comes
-// in gzip format stays as it is: its digest may be known to a registry.
-func compressLayer(out io.Writer, in *bufio.Reader, cpus int) error {
+// compressLayer writes a layer in gzip format, and the tar that it is to diff.
+// The same content always gives the same bytes (weakness P4), on any number of
+// processors. A layer that comes in gzip format stays as it is: its digest may be
+// known to a registry.
+func compressLayer(out, diff io.Writer, in *bufio.Reader, cpus int) error {
 	var layer io.Reader = in
 	start, _ := in.Peek(4) // an error comes again
 	switch {
 	case bytes.HasPrefix(start, []byte{0x1f, 0x8b}):
-		_, err := io.Copy(out, in)
-		return err
+		plain, err := gzip.NewReader(io.TeeReader(in, out))
+		if err == nil {
+			_, err = io.Copy(diff, plain) // reads in to its end, or fails
+		}
+		if err != nil {
+			return fmt.Errorf("its gzip data cannot be read: %w", err)
+		}
+		return nil
 	case bytes.Equal(start, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		plain, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxZstdWindow))
 		if err != nil {
@@ -213,19 +221,20 @@ func compressLayer(out io.Writer, in *bufio.Reader, cpus int) error {
 	if err := compressor.SetConcurrency(layerBlock, 2*max(1, cpus)); err != nil {
 		return err
 	}
-	_, err = io.Copy(compressor, layer)
+	_, err = io.Copy(io.MultiWriter(compressor, diff), layer)
 	return errors.Join(err, compressor.Close())
 }
 
-// find returns a file by its name, through links in any order (weakness P7).
-func (i *savedImage) find(name string) (savedFile, error) {
+// find returns a file and its own name, through links in any order (weakness
+// P7).
+func (i *savedImage) find(name string) (savedFile, string, error) {
 	target := path.Clean(name)
 	for range len(i.links) + 1 {
 		if file, ok := i.files[target]; ok {
 			if target != path.Clean(name) {
 				i.log("Dereferencing symlink from %s to %s", name, target)
 			}
-			return file, nil
+			return file, target, nil
 		}
 		next, ok := i.links[target]
 		if !ok {
@@ -233,41 +242,65 @@ func (i *savedImage) find(name string) (savedFile, error) {
 		}
 		target = next
 	}
-	return savedFile{}, fmt.Errorf("%q is not in the image", name)
+	return savedFile{}, "", fmt.Errorf("%q is not in the image", name)
 }
 
 // document returns the content of a JSON file, and where it is.
 func (i *savedImage) document(name string) (data []byte, path string, err error) {
-	file, err := i.find(name)
+	file, target, err := i.find(name)
 	if err != nil {
 		return nil, "", err
 	}
 	if file.layer {
-		return nil, "", fmt.Errorf("%q is no JSON", name)
+		return nil, "", fmt.Errorf("%q is no JSON of at most %d bytes", name, maxDocument)
 	}
-	f, err := os.Open(file.path)
-	if err != nil {
+	if data, err = os.ReadFile(file.path); err != nil {
 		return nil, "", err
 	}
-	defer func() { _ = f.Close() }()
-	data, err = io.ReadAll(io.LimitReader(f, maxDocument+1))
-	if err == nil && len(data) > maxDocument {
-		err = fmt.Errorf("%q is larger than %d bytes", name, maxDocument)
+	sum := sha256.Sum256(data)
+	if want, blob := strings.CutPrefix(target, blobs); blob && isDigest(want) && want != hex.EncodeToString(sum[:]) {
+		return nil, "", fmt.Errorf("%q has the SHA-256 %x", target, sum)
 	}
-	return data, file.path, err
+	return data, file.path, nil
 }
 
-// layer returns a layer, compressed. It may still be a document: one that a
-// manifest calls a layer.
-func (i *savedImage) layer(name string) (savedFile, error) {
-	file, err := i.find(name)
-	if err != nil || file.layer {
-		return file, err
+// isDigest says whether text is a SHA-256 in hex.
+func isDigest(text string) bool {
+	_, err := hex.DecodeString(text)
+	return err == nil && len(text) == hex.EncodedLen(sha256.Size)
+}
+
+// layer returns a layer, compressed, after a comparison with what the image's
+// configuration says that it is. It may still be a document: one that a manifest
+// calls a layer.
+func (i *savedImage) layer(name, diffID string) (savedFile, error) {
+	file, _, err := i.find(name)
+	if err == nil && !file.layer {
+		file, err = i.asLayer(file)
 	}
-	f, err := os.Open(file.path)
+	if err != nil {
+		return savedFile{}, err
+	}
+	want, sha256 := strings.CutPrefix(diffID, "sha256:")
+	switch {
+	case !sha256 || !isDigest(want):
+		i.log("Cannot verify layer %s: its diff id %q is no SHA-256.", name, diffID)
+	case want != file.diff:
+		return savedFile{}, fmt.Errorf("layer %q is not what the configuration says: its SHA-256 is %s, not %s", name, file.diff, want)
+	}
+	return file, nil
+}
+
+func (i *savedImage) asLayer(document savedFile) (savedFile, error) {
+	if file, ok := i.layers[document.path]; ok {
+		return file, nil
+	}
+	f, err := os.Open(document.path)
 	if err != nil {
 		return savedFile{}, err
 	}
 	defer func() { _ = f.Close() }()
-	return i.store(bufio.NewReader(f), true)
+	file, err := i.store(bufio.NewReader(f), true)
+	i.layers[document.path] = file
+	return file, err
 }

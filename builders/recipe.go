@@ -96,12 +96,13 @@ func (c *recipe) prepare(ctx context.Context, env Env) error {
 // sourceName is what Debian allows as the name of a source package.
 var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*$`)
 
-// maxControl limits the files of the package that are read here.
-const maxControl = 16 << 20
+// maxControl limits the files of the package that are read here. The largest
+// changelogs have some megabytes.
+const maxControl = 64 << 20
 
 // packageName is the first word of the changelog.
 func (c *recipe) packageName(ctx context.Context, env Env, dir string) (string, error) {
-	changelog, err := readStart(ctx, env, dir+"/debian/changelog")
+	changelog, err := readText(ctx, env, dir+"/debian/changelog")
 	if err != nil {
 		return "", fmt.Errorf("the recipe's tree has no usable debian/changelog: %w", err)
 	}
@@ -113,14 +114,9 @@ func (c *recipe) packageName(ctx context.Context, env Env, dir string) (string, 
 	return name, nil
 }
 
-// readStart reads a text file of the target, the first 16 MB of it at most.
-func readStart(ctx context.Context, env Env, path string) (text string, err error) {
-	f, err := env.Target.CopyOut(ctx, path)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	data, err := io.ReadAll(io.LimitReader(f, maxControl))
+// readText reads a text file of the target.
+func readText(ctx context.Context, env Env, path string) (string, error) {
+	data, err := backends.ReadFile(ctx, env.Target, path, maxControl)
 	return string(data), err
 }
 
@@ -138,7 +134,7 @@ func (c *recipe) installDependencies(ctx context.Context, env Env) error {
 	if err := writeText(ctx, env, "/CurrentlyBuilding", building); err != nil {
 		return err
 	}
-	control, err := readStart(ctx, env, dir+"/debian/control")
+	control, err := readText(ctx, env, dir+"/debian/control")
 	if err != nil {
 		return fmt.Errorf("the recipe's tree has no usable debian/control: %w", err)
 	}
@@ -157,11 +153,7 @@ func (c *recipe) installDependencies(ctx context.Context, env Env) error {
 	if depends == "" {
 		return fmt.Errorf("cannot install the build dependencies: %w", err)
 	}
-	return &BuildError{
-		Outcome: DepFail, Dependencies: depends,
-		Err:    fmt.Errorf("build dependencies cannot be satisfied: %s", depends),
-		Advice: "Nothing to do if these packages are being built; otherwise correct the build dependencies.",
-	}
+	return dependencyWait(depends)
 }
 
 func (c *recipe) buildSource(ctx context.Context, env Env) error {
@@ -187,7 +179,7 @@ func (c *recipe) Gather(ctx context.Context, env Env, add func(name string, cont
 	if err != nil {
 		return err
 	}
-	listed, err := parseChanges(io.LimitReader(changes, maxChanges))
+	listed, err := parseChanges(changes)
 	if err = errors.Join(err, changes.Close()); err != nil {
 		return fmt.Errorf("cannot read %s: %w", names[0], err)
 	}

@@ -146,6 +146,26 @@ func TestRecipeFindsTheFirstUnmetDependency(t *testing.T) {
 	}
 }
 
+// What stands behind a lot of text is no less a build dependency.
+func TestRecipeReadsAControlFileToItsEnd(t *testing.T) {
+	comments := strings.Repeat("# "+strings.Repeat("c", 1<<20)+"\n", 17)
+	l := newRecipeLab(t)
+	b, err := newBuilder(t, "sourcepackagerecipe", recipeArgs(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	control := l.tmp + "/work/tree/foo-1.0/debian/control"
+	l.target.AddFile(control, "Source: foo\n"+comments+"Build-Depends: last-of-all\n", 0o644)
+	if err := b.Build(t.Context(), l.env); err != nil {
+		t.Fatal(err)
+	}
+	if dsc, _ := l.target.File(l.tmp + "/work/apt/foo.dsc"); !strings.Contains(dsc.Data, "\nBuild-Depends: last-of-all\n") {
+		t.Errorf("apt is offered %q", dsc.Data)
+	}
+	l.target.AddFile(control, strings.Repeat(comments, 4)+recipeControl, 0o644)
+	wantError(t, b.Build(t.Context(), l.env), "debian/control: it is larger than 67108864 bytes")
+}
+
 func TestRecipeResults(t *testing.T) {
 	l := newRecipeLab(t)
 	b, err := newBuilder(t, "sourcepackagerecipe", recipeArgs(), nil)

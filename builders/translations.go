@@ -114,7 +114,7 @@ func generateIn(ctx context.Context, env Env, dir string) (template, reason stri
 		return "", "POTFILES.in names files that do not exist", err
 	}
 	domain, err := translationDomain(func(name string) (string, bool, error) {
-		text, err := readStart(ctx, env, path.Join(inside, name))
+		text, err := readText(ctx, env, path.Join(inside, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			return "", false, nil
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/disk"
 )
 
 // Texts of spec: protocol.md section 10.
@@ -73,14 +75,15 @@ func (c *Cache) fetch(ctx context.Context, name string, src Source) Presence {
 	c.log.Info("fetching a file", "name", name, "url", redactURL(*src.URL))
 	size, err := c.download(ctx, name, src)
 	if err != nil {
-		c.log.Warn("cannot fetch a file", "name", name, "error", reason(err))
+		why := reason(err, c.secretsOf(src))
+		c.log.Warn("cannot fetch a file", "name", name, "error", why)
 		if errors.Is(err, errMismatch) {
 			return Presence{Info: infoMismatch}
 		}
-		return Presence{Info: infoFailed + reason(err)}
+		return Presence{Info: infoFailed + why}
 	}
 	c.log.Info("fetched a file", "name", name, "size", size)
-	if _, err := c.evict(ctx, 0); err != nil {
+	if _, err := c.evict(ctx, disk.Room{}); err != nil {
 		c.log.Warn("cannot evict files from the cache", "error", err)
 	}
 	return Presence{Present: true, Info: infoDownload}
@@ -92,7 +95,7 @@ func (c *Cache) temporaryFor(ctx context.Context) (*temporary, error) {
 	if !errors.Is(err, unix.ENOSPC) {
 		return tmp, err
 	}
-	if freed, err := c.evict(ctx, roomStep); err != nil || freed == 0 {
+	if freed, err := c.evict(ctx, disk.Room{Bytes: roomStep, Inodes: inodesOfEntry}); err != nil || freed == 0 {
 		return nil, errors.Join(unix.ENOSPC, err)
 	}
 	return c.newTemporary()

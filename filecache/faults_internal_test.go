@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/textproto"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/disk"
 )
 
 func openInternal(t *testing.T, o Options) *Cache {
@@ -270,16 +273,21 @@ func TestASlowServerIsNotIdle(t *testing.T) {
 	})
 }
 
-// disk pretends that the file system has so many bytes.
-func disk(c *Cache, size int64) {
-	c.free = func(dir string) (int64, error) {
-		left := size
+// limit pretends that the file system has so many bytes and inodes.
+func limit(c *Cache, total disk.Room) {
+	c.space = func(string) (disk.Space, error) {
+		s := disk.Space{Free: total, Total: total}
 		entries, err := c.Entries()
 		for _, e := range entries {
-			left -= e.Disk
+			s.Free = s.Free.Minus(e.room())
 		}
-		return left, err
+		return s, err
 	}
+}
+
+// bytesFree is the space of a file system that does not count inodes.
+func bytesFree(n int64) disk.Space {
+	return disk.Space{Free: disk.Room{Bytes: n, Inodes: disk.Uncounted}, Total: disk.Room{Bytes: 1 << 40, Inodes: disk.Uncounted}}
 }
 
 func fill(t *testing.T, c *Cache, content string, size int, age time.Duration) string {
@@ -307,32 +315,44 @@ func TestAFullDisk(t *testing.T) {
 			}
 			_, _ = w.Write(data)
 		}))
-		t.Run("a download evicts, "+name, func(t *testing.T) {
-			c := openInternal(t, Options{MinFree: 8 << 10})
-			disk(c, 3*big)
-			old := fill(t, c, "a", big, time.Hour)
-			kept := fill(t, c, "b", big, 2*time.Hour)
-			c.SetInUse([]string{kept}, time.Time{})
-			p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
-			if err != nil || !p.Present {
-				t.Fatalf("got %v, %v", p, err)
-			}
-			for name, want := range map[string]bool{old: false, kept: true, digest(data): true} {
-				if there, err := c.Present(t.Context(), name); there != want || err != nil {
-					t.Errorf("present: %v, %v, want %v", there, err, want)
+		for scarce, total := range map[string]disk.Room{"bytes": {Bytes: 3 * big, Inodes: 1000}, "inodes": {Bytes: 1 << 30, Inodes: 2 * inodesOfEntry}} {
+			t.Run("a download evicts for "+scarce+", "+name, func(t *testing.T) {
+				c := openInternal(t, Options{MinFree: 8 << 10})
+				limit(c, total)
+				old := fill(t, c, "a", big, time.Hour)
+				kept := fill(t, c, "b", big, 2*time.Hour)
+				c.SetInUse([]string{kept}, time.Time{})
+				p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
+				if err != nil || !p.Present {
+					t.Fatalf("got %v, %v", p, err)
 				}
-			}
-		})
+				for name, want := range map[string]bool{old: false, kept: true, digest(data): true} {
+					if there, err := c.Present(t.Context(), name); there != want || err != nil {
+						t.Errorf("present: %v, %v, want %v", there, err, want)
+					}
+				}
+			})
+		}
 		t.Run("a download that never fits is refused, "+name, func(t *testing.T) {
 			c := openInternal(t, Options{MinFree: 1 << 10})
 			old := fill(t, c, "a", 10, time.Hour)
-			c.free = func(string) (int64, error) { return 1<<10 + 5, nil }
+			c.space = func(string) (disk.Space, error) { return bytesFree(1<<10 + 5), nil }
 			p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
 			if err != nil || p.Present || !strings.HasPrefix(p.Info, infoFailed+"[Errno 28] No space left on device (") {
 				t.Errorf("got %v, %v", p, err)
 			}
 			if there, err := c.Present(t.Context(), old); !there || err != nil {
 				t.Errorf("an entry was evicted in vain: %v, %v", there, err)
+			}
+		})
+		t.Run("a download without an inode is refused, "+name, func(t *testing.T) {
+			c := openInternal(t, Options{MinFree: 1 << 10})
+			c.space = func(string) (disk.Space, error) {
+				return disk.Space{Free: disk.Room{Bytes: 1 << 40, Inodes: 100}, Total: disk.Room{Bytes: 1 << 11, Inodes: 200}}, nil
+			}
+			p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
+			if want := infoFailed + "[Errno 28] No space left on device (1 inodes needed, 100 to be kept, 100 free"; err != nil || p.Present || !strings.HasPrefix(p.Info, want) {
+				t.Errorf("got %v, %v", p, err)
 			}
 		})
 		s.Close()
@@ -355,11 +375,11 @@ func TestOtherThingsGoBeforeEntries(t *testing.T) {
 			}
 		}})
 		old := fill(t, c, "a", 2*big, time.Hour)
-		c.free = func(string) (int64, error) {
+		c.space = func(string) (disk.Space, error) {
 			if entries, err := os.ReadDir(c.dir); err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == old }) {
-				return free, err
+				return bytesFree(free), err
 			}
-			return free + 2*big, nil
+			return bytesFree(free + 2*big), nil
 		}
 		p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
 		if err != nil || !p.Present || len(asked) != 1 || asked[0] < big {
@@ -374,7 +394,7 @@ func TestOtherThingsGoBeforeEntries(t *testing.T) {
 func TestEvictionNeedsNoSpace(t *testing.T) {
 	c := openInternal(t, Options{MinFree: 10 << 10})
 	old := fill(t, c, "a", 64<<10, time.Hour)
-	c.free = func(string) (int64, error) { return 0, nil }
+	c.space = func(string) (disk.Space, error) { return bytesFree(0), nil }
 	freed, err := c.Evict(t.Context())
 	if err != nil || freed != 64<<10 {
 		t.Errorf("freed %d, %v", freed, err)
@@ -440,12 +460,17 @@ func TestReasonsOfSystemErrors(t *testing.T) {
 		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", unix.ECONNRESET)}, "[Errno 104] Connection reset by peer"},
 		{&net.DNSError{IsNotFound: true}, "<urlopen error [Errno -2] Name or service not known>"},
 		{&net.DNSError{IsTemporary: true}, "<urlopen error [Errno -3] Temporary failure in name resolution>"},
-		{errors.New(`bad proxy "http://user:pw@proxy:1/", sorry`), `bad proxy "http://[redacted]@proxy:1/", sorry`},
+		{errors.New(`bad proxy "http://user:pw@proxy:1/", sorry`), `bad proxy "...", sorry`},
+		{errors.New("see http://user:pw@proxy:1/ there"), "see http://[redacted]@proxy:1/ there"},
+		{&net.DNSError{Err: "server misbehaving", Name: "secret"}, "<urlopen error [Errno -3] Temporary failure in name resolution>"},
+		{&net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{Port: 12345}, Err: os.ErrDeadlineExceeded}, "<urlopen error timed out>"},
+		{textproto.ProtocolError("malformed MIME header line: the body"), "malformed MIME header line"},
+		{errors.New("a\u2028b"), "a b"},
 		{errors.New("a\x00b\nc\xff"), "a b cÿ"},
-		{errors.New(strings.Repeat("x", 2000)), strings.Repeat("x", 1000) + "..."},
+		{errors.New(strings.Repeat("x", 2000)), strings.Repeat("x", 200) + "..."},
 	}
 	for _, tc := range cases {
-		if got := reason(tc.err); got != tc.text {
+		if got := reason(tc.err, nil); got != tc.text {
 			t.Errorf("got %q, want %q", got, tc.text)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 )
 
 // ensurePresent ends with the client's connection: others that wait for the
@@ -60,12 +61,13 @@ func buildRequest(params []any) (buildd.Request, error) {
 		return r, err
 	}
 	r.BadInputs = readInputs(&r, params[2], params[3])
-	var idErr, argsErr error
-	r.BuildID, idErr = textOrEmpty("build id", params[0])
-	if r.Args, argsErr = structure("args", params[4]); argsErr == nil {
-		_, argsErr = plain("args", r.Args)
+	id, idErr := textOrEmpty("build id", params[0])
+	args, argsErr := structure("args", params[4])
+	if argsErr == nil {
+		_, argsErr = plain("args", args)
+		r.Args = args.Plain()
 	}
-	r.Malformed = cmp.Or(idErr, argsErr)
+	r.BuildID, r.Malformed = id, cmp.Or(idErr, argsErr)
 	return r, nil
 }
 
@@ -77,11 +79,13 @@ func readInputs(r *buildd.Request, image, filemap any) (err error) {
 	if err != nil {
 		return err
 	}
-	r.Files = make(map[string]string, len(files))
-	for name, sum := range files {
-		if r.Files[name], err = text("filemap: "+name, sum); err != nil {
+	r.Files = make(ordered.Map[string], 0, len(files))
+	for _, m := range files {
+		sum, err := text("filemap: "+m.Name, m.Value)
+		if err != nil {
 			return err
 		}
+		r.Files = append(r.Files, ordered.Member[string]{Name: m.Name, Value: sum})
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"testing/synctest"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 	"lpbuildd/rpc"
 	"lpbuildd/rpc/xmlrpc"
 )
@@ -409,5 +411,21 @@ func TestIntrospection(t *testing.T) {
 		if err != nil || len(signature.([]any)) != 1 || len(signature.([]any)[0].([]any)) == 0 {
 			t.Errorf("signature of %s: %v, %v", name, signature, err)
 		}
+	}
+}
+
+func TestBuildKeepsTheOrderOfStructs(t *testing.T) {
+	b := idle()
+	b.cache = map[string]bool{"image": true, "1": true, "2": true}
+	nested := ordered.Struct{{Name: "z", Value: []any{ordered.Struct{{Name: "y", Value: "1"}, {Name: "x", Value: "2"}}}}, {Name: "a", Value: int64(7)}}
+	files := ordered.Map[string]{{Name: "b.dsc", Value: "2"}, {Name: "a.dsc", Value: "1"}}
+	post(t, handler(b), encode(t, "build", "B-1", "snap", "image", files, map[string]any{"struct": nested}))
+	if !reflect.DeepEqual(b.request.Files, files) || !reflect.DeepEqual(b.request.Args["struct"], nested) {
+		t.Errorf("got %v with %v", b.request.Files, b.request.Args)
+	}
+	missing := ordered.Map[string]{{Name: "z", Value: "gone last"}, {Name: "a", Value: "gone first"}}
+	reply := post(t, handler(b), encode(t, "build", "B-1", "snap", "image", missing, map[string]any{}))
+	if !strings.Contains(reply.Body.String(), "FILESUM -&gt; gone last") {
+		t.Errorf("not the first missing file: %s", reply.Body)
 	}
 }

@@ -7,7 +7,6 @@ package archive
 import (
 	"bufio"
 	"bytes"
-	"compress/bzip2"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -36,8 +34,9 @@ const (
 	tarBlock  = 512
 )
 
-// NewReader returns the decompressed content of r and the name of its format;
-// a plain tar is passed through. It is an error when r is none of the formats.
+// NewReader returns the decompressed content of r, of all its streams, and the
+// name of its format; a plain tar is passed through. Behind the last stream
+// zeros may follow, where the program of the format bears them. It is an error when r is none of the formats.
 // The caller closes the result, which leaves r alone. Read errors of the
 // result name the format. Ending ctx ends helper programs, not reads of r.
 func NewReader(ctx context.Context, r io.Reader) (io.ReadCloser, string, error) {
@@ -53,9 +52,9 @@ func NewReader(ctx context.Context, r io.Reader) (io.ReadCloser, string, error) 
 	out := &reader{format: format, close: func() error { return nil }}
 	switch format {
 	case Gzip:
-		out.r, err = gzip.NewReader(in)
+		out.r, err = newGzip(in)
 	case Bzip2:
-		out.r = bzip2.NewReader(in)
+		out.r = newBzip2(in)
 	case XZ:
 		out.r, out.close, err = newXZ(ctx, in)
 	case Zstd:

@@ -98,6 +98,65 @@ func TestReaderKnowsEveryFormat(t *testing.T) {
 	}
 }
 
+// A file of several streams is their contents one after the other, and zeros
+// may fill up its last block, where the programs of the formats bear both.
+func TestReaderReadsToTheEndOfTheFile(t *testing.T) {
+	plain := makeTar(t, 100_000)
+	zeros := func(n int) []byte { return make([]byte, n) }
+	skipped := []byte("\x50\x2a\x4d\x18\x03\x00\x00\x00abc") // a frame of zstd that has no data
+	type pieces = func(a, b []byte) [][]byte
+	for name, c := range map[string]struct {
+		formats []string
+		pieces  pieces
+	}{
+		"two streams":             {[]string{archive.Gzip, archive.Bzip2, archive.XZ, archive.Zstd}, func(a, b []byte) [][]byte { return [][]byte{a, b} }},
+		"a block of zeros":        {[]string{archive.Gzip, archive.Bzip2, archive.XZ, archive.Tar}, func(a, b []byte) [][]byte { return [][]byte{a, b, zeros(10240)} }},
+		"many zeros":              {[]string{archive.Gzip, archive.Bzip2, archive.XZ}, func(a, b []byte) [][]byte { return [][]byte{a, b, zeros(3 << 20)} }},
+		"four zeros":              {[]string{archive.Gzip, archive.Bzip2, archive.XZ}, func(a, b []byte) [][]byte { return [][]byte{a, b, zeros(4)} }},
+		"one zero":                {[]string{archive.Gzip}, func(a, b []byte) [][]byte { return [][]byte{a, b, zeros(1)} }},
+		"zeros between streams":   {[]string{archive.XZ}, func(a, b []byte) [][]byte { return [][]byte{a, zeros(4), b} }},
+		"frames without any data": {[]string{archive.Zstd}, func(a, b []byte) [][]byte { return [][]byte{skipped, a, skipped, b, skipped} }},
+	} {
+		for _, format := range c.formats {
+			t.Run(name+" "+format, func(t *testing.T) {
+				half := len(plain) / 2
+				data := slices.Concat(c.pieces(compress(t, format, plain[:half]), compress(t, format, plain[half:]))...)
+				r, _, err := archive.NewReader(t.Context(), bytes.NewReader(data))
+				check(t, err)
+				got, err := io.ReadAll(struct{ io.Reader }{r})
+				if err := errors.Join(err, r.Close()); err != nil || !bytes.Equal(bytes.TrimRight(got, "\x00"), bytes.TrimRight(plain, "\x00")) {
+					t.Errorf("got %d bytes, %v", len(got), err)
+				}
+				check(t, archive.Unpack(t.Context(), write(t, data), t.TempDir()))
+			})
+		}
+	}
+}
+
+func TestReaderTakesNoGarbageForTheEnd(t *testing.T) {
+	plain := makeTar(t, 100_000)
+	for name, rest := range map[string]string{
+		"text": "garbage", "a byte": "x", "text behind zeros": "\x00\x00\x00\x00garbage", "half a magic number": "\x1f",
+		"a stream behind zeros": "\x00\x00\x00\x00\x00" + string(compress(t, archive.Gzip, plain)), "a cut stream": string(compress(t, archive.Gzip, plain)[:99]),
+		"zeros and text far away": strings.Repeat("\x00", 2<<20) + "garbage",
+	} {
+		for _, format := range []string{archive.Gzip, archive.Bzip2, archive.XZ, archive.Zstd} {
+			t.Run(name+" behind "+format, func(t *testing.T) {
+				data := append(compress(t, format, plain), rest...)
+				r, _, err := archive.NewReader(t.Context(), bytes.NewReader(data))
+				check(t, err)
+				_, err = io.Copy(io.Discard, r)
+				if closed := r.Close(); err == nil || closed != nil || !strings.Contains(err.Error(), "its "+format+" data") {
+					t.Errorf("got %v, %v", err, closed)
+				}
+				if err := archive.Unpack(t.Context(), write(t, data), t.TempDir()); err == nil {
+					t.Error("it was unpacked without an error")
+				}
+			})
+		}
+	}
+}
+
 func TestReaderCanBeClosedEarly(t *testing.T) {
 	plain := makeTar(t, testSize)
 	for _, format := range formats() {

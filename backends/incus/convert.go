@@ -81,15 +81,16 @@ func convertFile(ctx context.Context, w io.Writer, path, series, arch string) er
 	if err != nil {
 		return err
 	}
-	return readTar(ctx, path, func(r *tar.Reader) error {
-		return convert(ctx, w, r, head)
+	return readTar(ctx, path, func(plain io.Reader) error {
+		return convert(ctx, w, plain, head)
 	})
 }
 
 // creationDate is the time of the top folder. It is the first member of any
 // sane tarball, so this reads next to nothing.
 func creationDate(ctx context.Context, path string) (created time.Time, err error) {
-	err = readTar(ctx, path, func(r *tar.Reader) error {
+	err = readTar(ctx, path, func(plain io.Reader) error {
+		r := tar.NewReader(plain)
 		for {
 			h, err := r.Next()
 			if errors.Is(err, io.EOF) {
@@ -110,8 +111,8 @@ func creationDate(ctx context.Context, path string) (created time.Time, err erro
 	return created, err
 }
 
-// readTar hands over the members of a tarball of any compression.
-func readTar(ctx context.Context, path string, f func(*tar.Reader) error) error {
+// readTar hands over a tarball of any compression, decompressed.
+func readTar(ctx context.Context, path string, f func(plain io.Reader) error) error {
 	file, err := os.Open(path) //nolint:gosec // a file of the daemon's cache
 	if err != nil {
 		return backends.MarkHostFault(fmt.Errorf("cannot read the image: %w", err))
@@ -122,7 +123,7 @@ func readTar(ctx context.Context, path string, f func(*tar.Reader) error) error 
 		return fmt.Errorf("cannot use the image %s: %w", path, err)
 	}
 	defer func() { _ = plain.Close() }()
-	err = f(tar.NewReader(plain))
+	err = f(plain)
 	var write *archive.WriteError
 	if err != nil && !errors.As(err, &write) && ctx.Err() == nil {
 		return fmt.Errorf("cannot use the image %s: %w", path, err)
@@ -130,9 +131,11 @@ func readTar(ctx context.Context, path string, f func(*tar.Reader) error) error 
 	return err
 }
 
-// convert writes head as metadata.yaml and then the members of r with the root
-// folder renamed. Memory is constant.
-func convert(ctx context.Context, w io.Writer, r *tar.Reader, head []byte) error {
+// convert writes head as metadata.yaml and then the members of a tarball with
+// the root folder renamed. Memory is constant. It reads beyond the end of the
+// tarball: only the end of the compressed data tells that all of it was right.
+func convert(ctx context.Context, w io.Writer, plain io.Reader, head []byte) error {
+	r := tar.NewReader(plain)
 	buffered := bufio.NewWriterSize(w, 1<<20)
 	out := tar.NewWriter(buffered)
 	err := out.WriteHeader(&tar.Header{Name: "metadata.yaml", Mode: 0o644, Size: int64(len(head)), Typeflag: tar.TypeReg})
@@ -157,6 +160,9 @@ func convert(ctx context.Context, w io.Writer, r *tar.Reader, head []byte) error
 		if err := copyMember(out, r, h, buf); err != nil {
 			return err
 		}
+	}
+	if _, err := io.Copy(io.Discard, struct{ io.Reader }{plain}); err != nil {
+		return err
 	}
 	if err := errors.Join(out.Close(), buffered.Flush()); err != nil {
 		return &archive.WriteError{Err: err}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -227,9 +228,25 @@ func TestConvertIsTheSameForEachCompression(t *testing.T) {
 	}
 }
 
+func TestConvertBearsPaddingAndSeveralMembers(t *testing.T) {
+	plain := sample(t, tar.FormatPAX)
+	want, middle, padding := converted(t, plain), len(plain)/2, make([]byte, 10240)
+	for name, data := range map[string][]byte{
+		"padding":                  slices.Concat(compressed(t, plain), padding),
+		"two members":              slices.Concat(compressed(t, plain[:middle]), compressed(t, plain[middle:])),
+		"two members with padding": slices.Concat(compressed(t, plain[:middle]), compressed(t, plain[middle:]), padding),
+		"a tarball with padding":   slices.Concat(plain, padding),
+	} {
+		if !bytes.Equal(converted(t, data), want) {
+			t.Errorf("%s: the image differs", name)
+		}
+	}
+}
+
 func TestConvertRefuses(t *testing.T) {
 	dir := t.TempDir()
 	whole := sample(t, tar.FormatGNU)
+	zipped := compressed(t, whole)
 	var other bytes.Buffer
 	w := tar.NewWriter(&other)
 	if err := errors.Join(w.WriteHeader(&tar.Header{Name: "x/", Typeflag: tar.TypeDir}), w.Close()); err != nil {
@@ -244,6 +261,9 @@ func TestConvertRefuses(t *testing.T) {
 		{"a cut archive", whole[:len(whole)/2], "unexpected EOF"},
 		{"an archive of something else", other.Bytes(), "no folder chroot-autobuild"},
 		{"an empty file", nil, "empty"},
+		{"cut behind the end of the archive", zipped[:len(zipped)-4], "its gzip data is cut off"},
+		{"a wrong checksum behind the end of the archive", slices.Concat(zipped[:len(zipped)-8], make([]byte, 8)), "its gzip data cannot be read"},
+		{"garbage behind the data", slices.Concat(zipped, []byte("\x00garbage")), "its gzip data cannot be read: garbage follows its end"},
 	} {
 		path := filepath.Join(dir, tt.what)
 		if err := os.WriteFile(path, tt.data, 0o600); err != nil {

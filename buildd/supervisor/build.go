@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"lpbuildd/backends"
@@ -105,8 +102,8 @@ type build struct {
 	// kept is what is kept of the build, nil if nothing is.
 	kept *kept.Record
 
-	logFull   chan struct{} // gets one value when the log has reached its limit
-	leastFree atomic.Int64  // bytes, the least free space seen
+	logFull chan struct{} // gets one value when the log has reached its limit
+	least   *lowWater     // of the disks that the build uses
 
 	mu      sync.Mutex // guards what follows
 	current stage
@@ -133,8 +130,8 @@ func newBuild(dir string, r job.Request, p parts, tell func(func(*job.Event)), d
 		results: map[string]string{},
 		started: time.Now(),
 		logFull: make(chan struct{}, 1),
+		least:   newLowWater(),
 	}
-	b.leastFree.Store(math.MaxInt64)
 	return b
 }
 
@@ -166,7 +163,7 @@ func (b *build) run(ctx context.Context) job.Outcome {
 // makeRoom deletes what the build threw away before its end is written down,
 // if it has filled the disk; otherwise that can wait.
 func (b *build) makeRoom(ctx context.Context) {
-	if b.leastFree.Load() >= fullBytes && (b.log == nil || b.log.Err() == nil) {
+	if b.least.room().Lacks(fullRoom()) == "" && (b.log == nil || b.log.Err() == nil) {
 		return
 	}
 	if err := chroot.EmptyTrash(ctx, trashDir(b.dir)); err != nil {
@@ -197,7 +194,13 @@ func (b *build) parse() error {
 	if b.common.BuildURL != "" {
 		b.say("%s", b.common.BuildURL)
 	}
-	files := slices.Sorted(maps.Keys(b.request.Files))
+	if b.common.Variant != "" {
+		b.say("Building for %s, a variant of %s.", b.common.Variant, b.common.ABI)
+	}
+	if names := b.typ.Unknown(args); names != "" {
+		b.say("Ignoring arguments that this builder does not know: %s", names)
+	}
+	files := b.request.Files.Names()
 	if err = builders.CheckFiles(files); err != nil {
 		return err
 	}

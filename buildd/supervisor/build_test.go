@@ -14,6 +14,8 @@ import (
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/builders"
+	"lpbuildd/disk"
+	"lpbuildd/ordered"
 )
 
 func TestWhatFailsBeforeTheFirstStageHasALogToo(t *testing.T) {
@@ -23,7 +25,7 @@ func TestWhatFailsBeforeTheFirstStageHasALogToo(t *testing.T) {
 	}{
 		{"an unknown type", "unknown build type", func(r *rig) { r.request.Tag = "nosuch" }},
 		{"a missing argument", "series is required", func(r *rig) { delete(r.request.Args, "series") }},
-		{"a path as file name", "single path component", func(r *rig) { r.request.Files = map[string]string{"../evil": r.request.Image} }},
+		{"a path as file name", "single path component", func(r *rig) { r.request.Files = ordered.Map[string]{{Name: "../evil", Value: r.request.Image}} }},
 		{"an unknown user", `cannot use the build user "no such user"`, func(r *rig) { r.request.Settings.User = "no such user" }},
 		{"no backend", "there is no backend", func(r *rig) {
 			r.parts.newTarget = func(*build) (target, error) { return nil, errors.New("there is no backend") }
@@ -182,11 +184,12 @@ func TestAClockThatCannotBeSetIsOnlyALine(t *testing.T) {
 // TestBlame: a machine that is out of space is to blame for everything but
 // what only a package or a manager can cause.
 func TestBlame(t *testing.T) {
-	const plenty, short, full = int64(1) << 50, int64(100) << 20, int64(1) << 20
+	plenty, short, full := disk.Room{Bytes: 1 << 50, Inodes: disk.Uncounted}, disk.Room{Bytes: 100 << 20, Inodes: disk.Uncounted}, disk.Room{Bytes: 1 << 20, Inodes: disk.Uncounted}
+	few, none := disk.Room{Bytes: 1 << 50, Inodes: 1000}, disk.Room{Bytes: 1 << 50, Inodes: 3}
 	verdictOf := func(o builders.Outcome) error { return &builders.BuildError{Outcome: o} }
 	for _, c := range []struct {
 		name string
-		free int64
+		free disk.Room
 		log  string
 		err  error
 		host bool
@@ -197,6 +200,9 @@ func TestBlame(t *testing.T) {
 		{"no space in the image", full, "", verdictOf(builders.ChrootFail), true},
 		{"little space", short, "", verdictOf(builders.PackageFail), false},
 		{"little space that was even less", short, "tar: x: No space left on device\n", verdictOf(builders.PackageFail), true},
+		{"no inodes", none, "", verdictOf(builders.PackageFail), true},
+		{"few inodes", few, "", verdictOf(builders.PackageFail), false},
+		{"few inodes that were even less", few, "touch: x: No space left on device\n", verdictOf(builders.PackageFail), true},
 		{"no space, but missing dependencies", full, "", verdictOf(builders.DepFail), false},
 		{"no space, but given back", full, "", verdictOf(builders.GivenBack), false},
 		{"a known host fault", plenty, "", &backends.HostFault{Err: errors.New("x")}, true},
@@ -204,7 +210,7 @@ func TestBlame(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)
 			r.replace("build", func(_ context.Context, b *build) error {
-				b.leastFree.Store(c.free)
+				b.least.note(c.free)
 				b.say("%s", c.log)
 				return c.err
 			})

@@ -31,24 +31,14 @@ func Cleanup(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	path := filepath.Join(dir, job.LedgerName)
-	if err := errors.Join(killSupervisor(ctx), ledger.Clean(path, undo(ctx, dir, log))); err != nil {
+	if err := killChain(ctx, dir); err != nil {
+		return err // what it holds is not to be touched
+	}
+	if err := ledger.Clean(path, undo(ctx, dir, log)); err != nil {
 		return err
 	}
 	cgroup.Sweep()
 	return errors.Join(removeFile(path), removeFile(job.SupervisorName), removeFile(containerName))
-}
-
-// killSupervisor kills the last supervisor, if it lives.
-func killSupervisor(ctx context.Context) error {
-	var p process
-	err := job.ReadFile(job.SupervisorName, &p)
-	switch {
-	case err == nil:
-		return p.kill(ctx)
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	}
-	return err
 }
 
 // EmptyTrash deletes what builds have left behind for later, for the build
@@ -66,12 +56,13 @@ func EmptyTrash(ctx context.Context, need int64, log *slog.Logger) error {
 	return errors.Join(keptErr, cleanErr, chroot.EmptyTrash(ctx, trashDir(dir)))
 }
 
-// undo says, by kind, how an entry of the ledger is undone.
+// undo says, by kind, how an entry of the ledger is undone, once no process of
+// that build lives.
 func undo(ctx context.Context, dir string, log *slog.Logger) map[ledger.Kind]func(string) error {
 	discarded := func(path string) error { return discard(dir, path) }
 	removed := removeFile
-	if takenOver(dir) {
-		discarded = func(string) error { return nil }
+	if taken, err := takenOver(dir); taken || err != nil {
+		discarded = func(string) error { return err }
 		removed = discarded
 	}
 	// After one thing in the engine that stays the others stay too: that one uses

@@ -87,7 +87,7 @@ func newTarget(b *build) (target, error) {
 		return nil, fmt.Errorf("there is no backend %q", b.typ.Backend)
 	}
 	c, err := chroot.New(chroot.Config{
-		BuildDir: b.home, Series: b.common.Series, Arch: b.common.ArchTag,
+		BuildDir: b.home, Series: b.common.Series, Arch: b.common.ABI,
 		RootsDir: rootsDir(b.dir), TrashDir: trashDir(b.dir),
 		Overlay: s.Overlay != "never", TmpfsBytes: s.TmpfsBytes, KeepRoots: s.KeepRoots,
 		Log:    b.daemon,

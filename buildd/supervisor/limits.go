@@ -5,12 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
 	"lpbuildd/builders"
+	"lpbuildd/disk"
 )
 
 // limitError ends a build that exceeded one of the operator's limits.
@@ -63,24 +64,59 @@ func (b *build) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 	}
 }
 
-// Free space below fullBytes is a full disk; below shortBytes it is one when
-// the log also says so, because tools delete their files after a failure.
-const (
-	fullBytes  = 4 << 20
-	shortBytes = 256 << 20
-)
+// Less room than fullRoom is a full disk; less than shortRoom is one when the
+// log also says so, because tools delete their files after a failure.
+func fullRoom() disk.Room  { return disk.Room{Bytes: 4 << 20, Inodes: 16} }
+func shortRoom() disk.Room { return disk.Room{Bytes: 256 << 20, Inodes: 16 << 10} }
 
-// watchSpace remembers how little space there was.
-func (b *build) watchSpace() {
-	for _, path := range []string{b.home, b.target.Root(), b.request.Settings.FileCache} {
-		var st unix.Statfs_t
-		if unix.Statfs(path, &st) == nil {
-			free := int64(st.Bavail) * st.Bsize //nolint:gosec // fits for every real disk
-			if least := b.leastFree.Load(); free < least {
-				b.leastFree.CompareAndSwap(least, free)
-			}
+// lowWater is the least room that was seen.
+type lowWater struct{ bytes, inodes atomic.Int64 }
+
+func newLowWater() *lowWater {
+	w := &lowWater{}
+	w.bytes.Store(math.MaxInt64)
+	w.inodes.Store(disk.Uncounted)
+	return w
+}
+
+func (w *lowWater) note(r disk.Room) {
+	lower := func(least *atomic.Int64, now int64) {
+		for old := least.Load(); now < old && !least.CompareAndSwap(old, now); old = least.Load() {
 		}
 	}
+	lower(&w.bytes, r.Bytes)
+	lower(&w.inodes, r.Inodes)
+}
+
+func (w *lowWater) room() disk.Room { return disk.Room{Bytes: w.bytes.Load(), Inodes: w.inodes.Load()} }
+
+// watchSpace remembers how little room there was.
+func (b *build) watchSpace() {
+	for _, path := range []string{b.home, b.target.Root(), b.request.Settings.FileCache} {
+		if space, err := disk.Of(path); err == nil {
+			b.least.note(space.Free)
+		}
+	}
+}
+
+// fullDisk says how little room there was if a disk was full, or "".
+func (b *build) fullDisk(ctx context.Context) string {
+	b.watchSpace()
+	if c, ok := b.target.(interface {
+		room(context.Context) (disk.Room, error)
+	}); ok {
+		if room, err := c.room(ctx); err == nil {
+			b.least.note(room)
+		}
+	}
+	least := b.least.room()
+	if left := least.Lacks(fullRoom()); left != "" {
+		return left
+	}
+	if b.logSays("No space left on device") {
+		return least.Lacks(shortRoom())
+	}
+	return ""
 }
 
 // blame marks a failure that is this machine's fault as such, so that it is
@@ -101,12 +137,10 @@ func (b *build) blame(ctx context.Context, err error) error {
 	case errors.As(err, &verdict) && verdict.Outcome != builders.PackageFail && verdict.Outcome != builders.ChrootFail:
 		return err
 	}
-	b.watchSpace()
-	free := b.leastFree.Load()
-	if free < fullBytes || free < shortBytes && b.logSays("No space left on device") {
+	if left := b.fullDisk(ctx); left != "" {
 		return &backends.HostFault{
-			Err:    fmt.Errorf("the disk was full (%d MiB were free): %w", free>>20, err),
-			Advice: "Free disk space on the builder, or raise [chroot] tmpfs if the build's upper layer is in memory.",
+			Err:    fmt.Errorf("the disk was full (%s were free): %w", left, err),
+			Advice: "Free disk space (and inodes) on the builder, or raise [chroot] tmpfs if the build's upper layer is in memory.",
 		}
 	}
 	return err

@@ -24,6 +24,7 @@ import (
 	"lpbuildd/buildd/job"
 	"lpbuildd/builders"
 	"lpbuildd/filecache"
+	"lpbuildd/ordered"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -130,7 +131,7 @@ func newRig(t *testing.T) *rig {
 	}
 	r.target.Script("host: gpg", fake.Answer{Stdout: "a keyring"}, fake.Answer{Stdout: "Key fingerprint = 5F07\n"})
 	r.request = job.Request{
-		BuildID: "B-1", Tag: "stub", Image: "image", Files: map[string]string{"hello.dsc": "source"}, Arch: "amd64",
+		BuildID: "B-1", Tag: "stub", Image: "image", Files: ordered.Map[string]{{Name: "hello.dsc", Value: "source"}}, Arch: "amd64",
 		Args: map[string]any{
 			"series": "noble", "build_url": "https://x.test/+b/7", "trusted_keys": []any{"b25l"},
 			"archives": []any{"deb http://a.test/x noble main"},

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"lpbuildd/backends"
 )
 
 // maxDsc limits the size of a .dsc; real ones have some kilobytes.
@@ -17,12 +19,9 @@ var errEnough = errors.New("enough read")
 // buildDepends returns the build dependencies of a source package as one field.
 // The .dsc may be signed; the signature is not checked.
 func buildDepends(dsc io.Reader, archIndep bool) (string, error) {
-	data, err := io.ReadAll(io.LimitReader(dsc, maxDsc+1))
+	data, err := backends.ReadAll(dsc, maxDsc)
 	if err != nil {
 		return "", fmt.Errorf("cannot read the .dsc: %w", err)
-	}
-	if len(data) > maxDsc {
-		return "", fmt.Errorf("cannot read the .dsc: more than %d bytes", maxDsc)
 	}
 	wanted := []string{"Build-Depends", "Build-Depends-Arch"}
 	if archIndep {

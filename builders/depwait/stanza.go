@@ -10,9 +10,9 @@ import (
 
 const (
 	// maxLine limits a line of a wanted field; other lines may be longer.
-	maxLine = 256 << 10
+	maxLine = 4 << 20
 	// maxValue limits a wanted field with all its continuation lines.
-	maxValue = 4 << 20
+	maxValue = 16 << 20
 )
 
 // readStanzas calls each for every stanza of control data with the values of
@@ -30,7 +30,7 @@ func readStanzas(r io.Reader, wanted []string, each func(values [][]byte) error)
 			return err
 		}
 		if s.add(line) && (lines.cut || len(s.values[s.current]) > maxValue) {
-			return fmt.Errorf("the field %s is too long", wanted[s.current])
+			return fmt.Errorf("the field %s is longer than %d bytes, or than %d on one line", wanted[s.current], maxValue, maxLine)
 		}
 		if s.ended || ended {
 			if err := s.flush(each); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"slices"
 	"strings"
@@ -87,9 +88,6 @@ func TestUnsatisfiedHasNoResult(t *testing.T) {
 	tests := []struct{ name, dsc string }{
 		{"for an unknown operator", "Build-Depends: foo (> 1)\n"},
 		{"for a malformed version", "Build-Depends: foo (>= a:1)\n"},
-		{"for a field beyond all bounds", "Build-Depends: " + strings.Repeat("foo, ", 100_000) + "\n"},
-		{"for a folded field beyond all bounds", "Build-Depends: " + strings.Repeat("foo,\n "+strings.Repeat("x", 4096), 2000) + "\n"},
-		{"for a file beyond all bounds", strings.Repeat("#\n", 9<<20)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -137,6 +135,9 @@ func TestUnsatisfiedReadsTheDsc(t *testing.T) {
 		{"no fields", "Source: x\n", true, ""},
 		{"an empty file", "", true, ""},
 		{"a long line that nobody wants", "Binary: " + strings.Repeat("x", 1<<20) + "\nBuild-Depends: a\n", false, "a"},
+		{"a long line of build dependencies", "Build-Depends: a [!any]" + strings.Repeat(", generated [!any]", 100_000) + ", z\n", false, "z"},
+		{"many lines of build dependencies", "Build-Depends: a [!any]," + strings.Repeat("\n generated [!any],", 300_000) + "\n z\n", false, "z"},
+		{"a long list of packages", "Package-List:" + strings.Repeat("\n generated deb misc optional arch=any", 200_000) + "\nBuild-Depends: a\n", false, "a"},
 		{"a long last line that nobody wants", "Build-Depends: a\nBinary: " + strings.Repeat("x", 1<<20), false, "a"},
 	}
 	for _, tt := range tests {
@@ -146,6 +147,32 @@ func TestUnsatisfiedReadsTheDsc(t *testing.T) {
 				t.Errorf("got %q (%v), want %q", got, err, tt.want)
 			}
 		})
+	}
+}
+
+func TestWhatIsTooLongIsRefusedAndNotCut(t *testing.T) {
+	unsatisfied := func(r io.Reader) error {
+		_, err := depwait.Unsatisfied(r, &depwait.Available{}, "amd64", false, archTable(t))
+		return err
+	}
+	available := func(r io.Reader) error { return (&depwait.Available{}).Read(r) }
+	for _, c := range []struct {
+		text, want string
+		read       func(io.Reader) error
+	}{
+		{strings.Repeat("Comment: x\n", 2<<20), "cannot read the .dsc: it is larger than 16777216 bytes", unsatisfied},
+		{
+			"Build-Depends: " + strings.Repeat("a,", 2<<20),
+			"cannot read the .dsc: the field Build-Depends is longer than 16777216 bytes, or than 4194304 on one line", unsatisfied,
+		},
+		{
+			"Provides:\n" + strings.Repeat(" a, a, a, a,\n", 2<<20),
+			"cannot read a package index: the field Provides is longer than 16777216 bytes", available,
+		},
+	} {
+		if err := c.read(strings.NewReader(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %s", err, c.want)
+		}
 	}
 }
 

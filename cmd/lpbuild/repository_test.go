@@ -12,6 +12,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"lpbuildd/ordered"
 )
 
 // runGit runs git in a folder, with no configuration but this.
@@ -204,7 +206,7 @@ func TestRunMakesTheArgumentsOfABuildFromARepository(t *testing.T) {
 			name: "a snap", files: snap,
 			args: []string{"snap", ".", "--channel", "snapcraft=latest/edge", "--target-arch", "armhf", "--source-tarball", "--private", "--image-type", "lxd"},
 			want: map[string]any{
-				"name": "my-snap", "git_path": "main", "git_repository": "ours", "channels": map[string]any{"snapcraft": "latest/edge"}, "image_type": "lxd",
+				"name": "my-snap", "git_path": "main", "git_repository": "ours", "channels": ordered.Struct{{Name: "snapcraft", Value: "latest/edge"}}, "image_type": "lxd",
 				"target_architectures": []any{"armhf"}, "build_source_tarball": true, "private": true, "archive_private": true,
 			},
 		},
@@ -214,14 +216,14 @@ func TestRunMakesTheArgumentsOfABuildFromARepository(t *testing.T) {
 			want: map[string]any{
 				"name": "my-snap", "git_path": "main", "git_repository": "ours", "proxy_url": "http://user:secret@environment.example/", "use_fetch_service": true,
 				"revocation_endpoint": "http://host.example/r", "disable_proxy_after_pull": true,
-				"secrets": map[string]any{"fetch_service_mitm_certificate": "bmFtZTogdW51c2VkCg=="},
+				"secrets": ordered.Struct{{Name: "fetch_service_mitm_certificate", Value: "bmFtZTogdW51c2VkCg=="}},
 			},
 		},
 		{
 			name: "an image",
 			args: []string{"oci", ".", "--build-arg", "A=b=c", "--build-file", "Dockerfile.x", "--build-path", "sub", "--archive", "deb http://host.example/ noble main"},
 			want: map[string]any{
-				"name": "hello-world", "git_path": "main", "git_repository": "ours", "build_args": map[string]any{"LAUNCHPAD_BUILD_ARCH": "riscv64", "A": "b=c"},
+				"name": "hello-world", "git_path": "main", "git_repository": "ours", "build_args": ordered.Struct{{Name: "A", Value: "b=c"}, {Name: "LAUNCHPAD_BUILD_ARCH", Value: "riscv64"}},
 				"build_file": "Dockerfile.x", "build_path": "sub", "archives": []any{"deb http://host.example/ noble main"},
 			},
 		},
@@ -234,7 +236,7 @@ func TestRunMakesTheArgumentsOfABuildFromARepository(t *testing.T) {
 			name: "the source of a file",
 			args: []string{"snap", "--args", "../file.json", "--channel", "b=2", "--arg", "name=single"},
 			want: map[string]any{
-				"arch_tag": "file", "name": "single", "channels": map[string]any{"a": "1", "b": "2"}, "build_request_id": int64(7), "image_type": "lxd",
+				"arch_tag": "file", "name": "single", "channels": ordered.Struct{{Name: "a", Value: "1"}, {Name: "b", Value: "2"}}, "build_request_id": int64(7), "image_type": "lxd",
 				"git_repository": "http://host.example/x/Foo_Bar.git", "git_path": "b", "proxy_url": "http://file/",
 			},
 		},
@@ -242,7 +244,7 @@ func TestRunMakesTheArgumentsOfABuildFromARepository(t *testing.T) {
 			name: "a folder instead of the source of a file",
 			args: []string{"snap", ".", "--args", "../file.json", "--git-path", "v1", "--arch", "flag", "--name", "flag", "--proxy-url", "http://flag/"},
 			want: map[string]any{
-				"arch_tag": "flag", "name": "flag", "channels": map[string]any{"a": "1", "b": "1"}, "build_request_id": int64(7), "image_type": "lxd",
+				"arch_tag": "flag", "name": "flag", "channels": ordered.Struct{{Name: "a", Value: "1"}, {Name: "b", Value: "1"}}, "build_request_id": int64(7), "image_type": "lxd",
 				"git_repository": "ours", "git_path": "v1", "proxy_url": "http://flag/",
 			},
 		},

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 	"lpbuildd/rpc"
 )
 
@@ -105,7 +106,7 @@ func (a *app) runBuild(ctx context.Context, c *rpc.Client, o runOptions, t targe
 // prepare checks the builder, reads the source, gives all files to the builder
 // and makes the request. The work must be closed, even after an error.
 func (a *app) prepare(ctx context.Context, c *rpc.Client, o runOptions, t target) (*work, buildd.Request, error) {
-	r := buildd.Request{BuildID: o.id, Tag: t.tag, Files: map[string]string{}}
+	r := buildd.Request{BuildID: o.id, Tag: t.tag}
 	info, err := a.ready(ctx, c, t)
 	if err != nil {
 		return nil, r, err
@@ -128,7 +129,7 @@ func (a *app) prepare(ctx context.Context, c *rpc.Client, o runOptions, t target
 		w.name = filepath.Base(name)
 	}
 	for _, f := range w.files {
-		r.Files[f.name] = f.sha1
+		r.Files = append(r.Files, ordered.Member[string]{Name: f.name, Value: f.sha1})
 	}
 	image, err := a.readImage(ctx, o.image, r)
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"regexp"
 	"strings"
+
+	"lpbuildd/ordered"
 )
 
 // arguments are those of a build, in the making. What the user said in a file
@@ -36,19 +38,23 @@ func (a arguments) merge(flag, key string, texts []string) error {
 	if len(texts) == 0 {
 		return nil
 	}
-	all := map[string]any{}
-	if old, ok := a.values[key].(map[string]any); ok {
-		maps.Copy(all, old)
-	}
+	all := a.members(key)
 	for _, text := range texts {
 		name, value, ok := strings.Cut(text, "=")
 		if !ok || name == "" {
 			return fmt.Errorf("--%s %q: want NAME=VALUE", flag, text)
 		}
-		all[name] = value
+		all.Set(name, value)
 	}
-	a.values[key] = all
+	a.values[key] = all.Map()
 	return nil
+}
+
+// members are those that a struct has already, if there is one.
+func (a arguments) members(key string) (all ordered.Builder[any]) {
+	old, _ := ordered.AsStruct(a.values[key])
+	all.SetAll(old)
+	return all
 }
 
 // given are the arguments of --args and --arg.
@@ -64,11 +70,11 @@ func (o *runOptions) given() (file, single map[string]any, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot read the JSON in %s: %w", o.argsFile, err)
 	}
-	file, ok := v.(map[string]any)
+	members, ok := v.(ordered.Struct)
 	if !ok {
 		return nil, nil, fmt.Errorf("cannot use the arguments in %s: want a JSON object", o.argsFile)
 	}
-	return file, single, nil
+	return members.Plain(), single, nil
 }
 
 // requestArgs makes the arguments of the build (spec: lifecycle.md section 3,
@@ -148,11 +154,11 @@ func (o *runOptions) repositoryArgs(a arguments, w *work) error {
 // describeArch adds the build argument that managers always give.
 func (a arguments) describeArch() {
 	const key = "LAUNCHPAD_BUILD_ARCH"
-	all := map[string]any{key: a.values["arch_tag"]}
-	if old, ok := a.values["build_args"].(map[string]any); ok {
-		maps.Copy(all, old)
+	all := a.members("build_args")
+	if all.Get(key) == nil {
+		all.Set(key, a.values["arch_tag"])
 	}
-	a.values["build_args"] = all
+	a.values["build_args"] = all.Map()
 }
 
 // proxyArgs are those about the proxy of the build.
@@ -170,12 +176,9 @@ func (o *runOptions) proxyArgs(a arguments) error {
 	if err != nil {
 		return fmt.Errorf("cannot use the certificate: %w", err)
 	}
-	secrets := map[string]any{}
-	if old, ok := a.values["secrets"].(map[string]any); ok {
-		maps.Copy(secrets, old)
-	}
-	secrets["fetch_service_mitm_certificate"] = base64.StdEncoding.EncodeToString(certificate)
-	a.values["secrets"], a.values["use_fetch_service"] = secrets, true
+	secrets := a.members("secrets")
+	secrets.Set("fetch_service_mitm_certificate", base64.StdEncoding.EncodeToString(certificate))
+	a.values["secrets"], a.values["use_fetch_service"] = secrets.Map(), true
 	return nil
 }
 

@@ -73,6 +73,8 @@ type options struct {
 	// homeBytes and cacheBytes put HOME or the cache on a disk of that size,
 	// diskBytes both and everything else.
 	homeBytes, cacheBytes, diskBytes int64
+	// inodes is how many files such a disk takes; 0 is a matter of its size.
+	inodes int
 }
 
 // newBuilder starts a daemon. Whatever is left of it ends with the test.
@@ -100,11 +102,11 @@ func newBuilder(t *testing.T, o options) *builder {
 // makeFolders makes what the daemon expects to find.
 func (b *builder) makeFolders(o options) {
 	owner := account(b.t, "buildd")
-	b.makeDisk(b.dir, o.diskBytes)
+	b.makeDisk(b.dir, o.diskBytes, o.inodes)
 	must(b.t, os.Chmod(b.dir, 0o755))
 	for path, size := range map[string]int64{b.home: o.homeBytes, b.cache: o.cacheBytes} {
 		must(b.t, os.Mkdir(path, 0o755))
-		b.makeDisk(path, size)
+		b.makeDisk(path, size, o.inodes)
 		must(b.t, os.Chown(path, int(owner.Uid), int(owner.Gid)))
 	}
 	// A copy, so that tests may put programs of their own beside the files.
@@ -112,10 +114,15 @@ func (b *builder) makeFolders(o options) {
 }
 
 // makeDisk mounts a small disk on a folder of the builder.
-func (b *builder) makeDisk(path string, size int64) {
-	if size > 0 {
-		must(b.t, syscall.Mount("none", path, "tmpfs", 0, fmt.Sprintf("size=%d,mode=0755", size)))
+func (b *builder) makeDisk(path string, size int64, inodes int) {
+	if size == 0 {
+		return
 	}
+	data := fmt.Sprintf("size=%d,mode=0755", size)
+	if inodes > 0 {
+		data += fmt.Sprintf(",nr_inodes=%d", inodes)
+	}
+	must(b.t, syscall.Mount("none", path, "tmpfs", 0, data))
 }
 
 // configure writes the configuration. A daemon that runs does not notice.

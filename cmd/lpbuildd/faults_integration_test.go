@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 	"lpbuildd/rpc"
 )
 
@@ -60,7 +61,7 @@ func TestFaultsOfEveryType(t *testing.T) {
 				if value == nil {
 					delete(args, key)
 				}
-				b.refuses(buildd.Request{BuildID: "refused", Tag: tag, Image: image, Files: files, Args: args}, key)
+				b.refuses(buildd.Request{BuildID: "refused", Tag: tag, Image: image, Files: ordered.Sorted(files), Args: args}, key)
 			}
 			for _, key := range append(required[tag], "series") {
 				refused(key, nil)

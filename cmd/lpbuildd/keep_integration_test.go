@@ -386,9 +386,9 @@ func TestKeptGoesWhenTheDiskIsShort(t *testing.T) {
 	}
 	free := func() int64 {
 		t.Helper()
-		n, err := b.records().Free()
+		space, err := b.records().Space()
 		must(t, err)
-		return n
+		return space.Free.Bytes
 	}
 
 	keep()

@@ -59,6 +59,8 @@ func (b *builder) limited(w work, limit, outcome string) string {
 func TestFullDisk(t *testing.T) {
 	const small = 40 << 20
 	fill := "dd if=/dev/zero of=filled bs=64k; echo; exit 2\n"
+	// What could not be made is gone again before the build ends.
+	litter := "i=0; while touch litter$i; do i=$((i+1)); done; rm -f litter*; exit 2\n"
 	for _, test := range []struct {
 		name string
 		options
@@ -71,6 +73,11 @@ func TestFullDisk(t *testing.T) {
 		{"the cache by the results", options{cacheBytes: 60 << 20}, "none", deliver(t, map[string]string{"big.deb": ""}) + "truncate -s 100M big.deb\n"},
 		{"the cache by the log", options{cacheBytes: 60 << 20}, "none", "while :; do head -c 100000 /dev/zero | tr '\\0' x; echo; done\n"},
 		{"the cache by unpacking", options{cacheBytes: 8 << 20}, "none", "true\n"},
+		{"the inodes of HOME in the build", options{homeBytes: small, inodes: 400}, "none", litter},
+		{"the inodes of HOME by the image", options{homeBytes: small, inodes: 400}, "litter", "true\n"},
+		{"the inodes of HOME by unpacking", options{homeBytes: small, inodes: 8, config: "[chroot]\noverlay = never\n"}, "none", "true\n"},
+		{"the inodes of the cache by unpacking", options{cacheBytes: 60 << 20, inodes: 40}, "none", "true\n"},
+		{"the inodes of everything in the build", options{diskBytes: 60 << 20, inodes: 1000}, "none", litter},
 		{"everything in the build", options{diskBytes: 60 << 20}, "none", fill},
 		{"everything by the image", options{diskBytes: 60 << 20}, "fill", "true\n"},
 		{"everything by the log", options{diskBytes: 60 << 20}, "none", "while :; do head -c 100000 /dev/zero | tr '\\0' x; echo; done\n"},

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"lpbuildd/ordered"
 	"lpbuildd/rpc/xmlrpc"
 )
 
@@ -47,12 +48,13 @@ func TestDecodeValue(t *testing.T) {
 		{"a processing instruction in a string", "<string>a<?pi x?>c</string>", "ac"},
 		{"line ends", "<string>a\r\nb\rc\n</string>", "a\nb\nc\n"},
 		{"attributes", `<string a="1" b:c='&lt;' >x</string >`, "x"},
-		{"empty containers", "<array><data><value><struct/></value><value><array><data/></array></value></data></array>", []any{map[string]any{}, []any{}}},
-		{"the last of two equal members", "<struct><member><name>a</name><value>1</value></member><member><name>a</name><value>2</value></member></struct>", map[string]any{"a": "2"}},
-		{"odd member names", "<struct><member><name/><value/></member><member><name> &lt;é</name><value/></member></struct>", map[string]any{"": "", " <é": ""}},
+		{"empty containers", "<array><data><value><struct/></value><value><array><data/></array></value></data></array>", []any{ordered.Struct{}, []any{}}},
+		{"the last of two equal members", "<struct><member><name>a</name><value>1</value></member><member><name>a</name><value>2</value></member></struct>", ordered.Struct{{Name: "a", Value: "2"}}},
+		{"members in their order, a repeated one at its first place", "<struct><member><name>b</name><value>1</value></member><member><name>a</name><value>2</value></member><member><name>b</name><value>3</value></member></struct>", ordered.Struct{{Name: "b", Value: "3"}, {Name: "a", Value: "2"}}},
+		{"odd member names", "<struct><member><name/><value/></member><member><name> &lt;é</name><value/></member></struct>", ordered.Struct{{Name: "", Value: ""}, {Name: " <é", Value: ""}}},
 		{
 			"nested containers", "<array><data> <value><array><data><value>x</value></data></array></value><value><struct> <member> <name>k</name> <value><array><data/></array></value> </member> </struct></value> </data> </array>",
-			[]any{[]any{"x"}, map[string]any{"k": []any{}}},
+			[]any{[]any{"x"}, ordered.Struct{{Name: "k", Value: []any{}}}},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -191,7 +193,7 @@ func TestEncodeResponse(t *testing.T) {
 		{"no bytes", []byte{}, "<value><base64>\n</base64></value>\n"},
 		{"bytes in lines", make([]byte, 58), "<value><base64>\n" + strings.Repeat("A", 76) + "\nAA==\n</base64></value>\n"},
 		{"strings", []string{"a"}, "<value><array><data>\n<value><string>a</string></value>\n</data></array></value>\n"},
-		{"a struct in its order", xmlrpc.Struct{{"b", true}, {"a", nil}}, "<value><struct>\n<member>\n<name>b</name>\n<value><boolean>1</boolean></value>\n</member>\n<member>\n<name>a</name>\n<value><nil/></value></member>\n</struct></value>\n"},
+		{"a struct in its order", ordered.Struct{{Name: "b", Value: true}, {Name: "a", Value: nil}}, "<value><struct>\n<member>\n<name>b</name>\n<value><boolean>1</boolean></value>\n</member>\n<member>\n<name>a</name>\n<value><nil/></value></member>\n</struct></value>\n"},
 		{"a map sorted, with odd names", map[string]string{"<": "2", "\x01": "1"}, "<value><struct>\n<member>\n<name>\uFFFD</name>\n<value><string>1</string></value>\n</member>\n<member>\n<name>&lt;</name>\n<value><string>2</string></value>\n</member>\n</struct></value>\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -309,7 +311,7 @@ func FuzzString(f *testing.F) {
 			}
 			return r
 		}, text)
-		if !reflect.DeepEqual(value, map[string]any{want: want}) {
+		if !reflect.DeepEqual(value, ordered.Struct{{Name: want, Value: want}}) {
 			t.Errorf("%q became %q", text, value)
 		}
 	})

@@ -2,6 +2,8 @@ package xmlrpc
 
 import (
 	"fmt"
+
+	"lpbuildd/ordered"
 )
 
 // DecodeCall decodes a methodCall document. Errors are *SyntaxError.
@@ -135,9 +137,9 @@ func (d *decoder) response() (value any, fault bool, err error) {
 
 // asFault makes an error of the struct that describes a fault.
 func asFault(value any) error {
-	members, _ := value.(map[string]any)
-	code, isInt := members["faultCode"].(int64)
-	text, isString := members["faultString"].(string)
+	members, _ := value.(ordered.Struct)
+	code, isInt := members.Get("faultCode").(int64)
+	text, isString := members.Get("faultString").(string)
 	if !isInt || !isString {
 		return &SyntaxError{Reason: "a fault without faultCode and faultString", Line: 1, Column: 1}
 	}

@@ -4,11 +4,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
+
+	"lpbuildd/ordered"
 )
 
 // AppendCall appends a methodCall document to b. Integers may have any size.
@@ -41,7 +42,7 @@ func AppendResponse(b []byte, value any) ([]byte, error) {
 func AppendFault(b []byte, code int32, text string) []byte {
 	e := encoder{b: b}
 	e.raw("<?xml version='1.0'?>\n<methodResponse>\n<fault>\n")
-	e.value(Struct{{"faultCode", int64(code)}, {"faultString", text}})
+	e.value(ordered.Struct{{Name: "faultCode", Value: int64(code)}, {Name: "faultString", Value: text}})
 	e.raw("</fault>\n</methodResponse>\n")
 	return e.b
 }
@@ -108,23 +109,13 @@ func (e *encoder) container(value any) {
 	case []string:
 		each(e, v, e.text)
 	case map[string]any:
-		e.raw("<value><struct>\n")
-		for _, name := range slices.Sorted(maps.Keys(v)) {
-			e.member(name, v[name])
-		}
-		e.raw("</struct></value>\n")
+		members(e, ordered.Sorted(v))
 	case map[string]string:
-		e.raw("<value><struct>\n")
-		for _, name := range slices.Sorted(maps.Keys(v)) {
-			e.member(name, v[name])
-		}
-		e.raw("</struct></value>\n")
-	case Struct:
-		e.raw("<value><struct>\n")
-		for _, m := range v {
-			e.member(m.Name, m.Value)
-		}
-		e.raw("</struct></value>\n")
+		members(e, ordered.Sorted(v))
+	case ordered.Struct:
+		members(e, v)
+	case ordered.Map[string]:
+		members(e, v)
 	default:
 		e.err = fmt.Errorf("cannot marshal %T", value)
 	}
@@ -139,12 +130,16 @@ func each[T any](e *encoder, list []T, encode func(T)) {
 	e.raw("</data></array></value>\n")
 }
 
-func (e *encoder) member(name string, value any) {
-	e.raw("<member>\n<name>")
-	e.b = appendEscaped(e.b, name)
-	e.raw("</name>\n")
-	e.value(value)
-	e.raw("</member>\n")
+func members[V any](e *encoder, members ordered.Map[V]) {
+	e.raw("<value><struct>\n")
+	for _, m := range members {
+		e.raw("<member>\n<name>")
+		e.b = appendEscaped(e.b, m.Name)
+		e.raw("</name>\n")
+		e.value(m.Value)
+		e.raw("</member>\n")
+	}
+	e.raw("</struct></value>\n")
 }
 
 func (e *encoder) text(text string) {

@@ -7,13 +7,15 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"lpbuildd/ordered"
 )
 
 // frame is an array or a struct that is being read.
 type frame struct {
 	list    []any
-	members map[string]any // nil in an array
-	name    string         // of the member that is being read
+	members *ordered.Builder[any] // nil in an array
+	name    string                // of the member that is being read
 }
 
 // value reads from behind <value> to behind its </value>.
@@ -70,7 +72,7 @@ func (d *decoder) content() (value any, complete bool, err error) {
 		}
 		return nil, false, d.want(startTag, "data")
 	case "struct":
-		return nil, false, d.enter(frame{members: map[string]any{}})
+		return nil, false, d.enter(frame{members: new(ordered.Builder[any])})
 	}
 	convert := scalar(d.name)
 	if convert == nil {
@@ -100,7 +102,7 @@ func (d *decoder) attach(value any) error {
 		top.list = append(top.list, value)
 		return nil
 	}
-	top.members[top.name] = value
+	top.members.Set(top.name, value)
 	return d.want(endTag, "member")
 }
 
@@ -150,7 +152,7 @@ func (d *decoder) leave() any {
 	d.stack[last] = frame{}
 	d.stack = d.stack[:last]
 	if top.members != nil {
-		return top.members
+		return top.members.Map()
 	}
 	return top.list
 }
