@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"testing"
 )
 
 // The source package of real builds. Its rules need nothing but dpkg.
@@ -57,6 +58,13 @@ Description: package of a test
 `
 )
 
+// holding, in the rules of a package, holds its build up until the process holder
+// is killed.
+const (
+	holder  = "sleep 54321"
+	holding = holder + " || true"
+)
+
 // baseImage brings a real base image into the cache.
 func (b *builder) baseImage() string {
 	b.t.Helper()
@@ -93,23 +101,29 @@ func (b *builder) realPackage(image, hook string) work {
 	}.with(b.archive(""))
 }
 
-// sourcePackage generates the files of the source package.
+// sourcePackage brings the files of the source package into the cache.
 func (b *builder) sourcePackage(hook string) map[string]string {
 	b.t.Helper()
-	dir := b.t.TempDir()
+	files := map[string]string{}
+	for _, path := range generateSource(b.t, hook) {
+		data, err := os.ReadFile(path)
+		must(b.t, err)
+		files[filepath.Base(path)] = b.put(data)
+	}
+	return files
+}
+
+// generateSource makes the files of the source package, the .dsc first.
+func generateSource(t *testing.T, hook string) []string {
+	t.Helper()
+	dir := t.TempDir()
 	top := filepath.Join(dir, "lpbuildd-e2e-1.0")
-	b.write(top, map[string]string{
+	writeFiles(t, top, map[string]string{
 		"debian/control": realControl, "debian/changelog": realChangelog, "debian/source/format": "3.0 (native)\n",
 		"debian/rules": strings.ReplaceAll(realRules, "@HOOK@", hook),
 	})
-	b.command(dir, "dpkg-source", "-b", filepath.Base(top))
-	files := map[string]string{}
-	for _, name := range []string{"lpbuildd-e2e_1.0.dsc", "lpbuildd-e2e_1.0.tar.xz"} {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		must(b.t, err)
-		files[name] = b.put(data)
-	}
-	return files
+	runIn(t, dir, "dpkg-source", "-b", filepath.Base(top))
+	return []string{filepath.Join(dir, "lpbuildd-e2e_1.0.dsc"), filepath.Join(dir, "lpbuildd-e2e_1.0.tar.xz")}
 }
 
 // archive serves an archive with the one package that sbuild itself wants, and
@@ -136,23 +150,33 @@ func (b *builder) archive(postinst string) map[string]any {
 // write makes files below a folder; scripts can be run.
 func (b *builder) write(dir string, files map[string]string) {
 	b.t.Helper()
+	writeFiles(b.t, dir, files)
+}
+
+func writeFiles(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
 	for name, text := range files {
 		path := filepath.Join(dir, name)
-		must(b.t, os.MkdirAll(filepath.Dir(path), 0o755))
+		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		mode := os.FileMode(0o644)
 		if strings.HasPrefix(text, "#!") {
 			mode = 0o755
 		}
-		must(b.t, os.WriteFile(path, []byte(text), mode))
+		must(t, os.WriteFile(path, []byte(text), mode))
 	}
 }
 
 // command runs a program that must succeed.
 func (b *builder) command(dir string, argv ...string) {
 	b.t.Helper()
-	cmd := exec.CommandContext(b.t.Context(), argv[0], argv[1:]...)
+	runIn(b.t, dir, argv...)
+}
+
+func runIn(t *testing.T, dir string, argv ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		b.t.Fatalf("%v: %v\n%s", argv, err, out)
+		t.Fatalf("%v: %v\n%s", argv, err, out)
 	}
 }
