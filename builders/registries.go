@@ -35,7 +35,7 @@ var (
 // The repository that serves everything, and its credentials.
 const (
 	mavenAllURL  = "MAVEN_REPO_URL"
-	mavenAllAuth = "MAVEN_REPO_AUTH" //nolint:gosec // the name of a variable
+	mavenAllAuth = "MAVEN_REPO_AUTH"
 )
 
 // registries reads a struct of variables, of which only those about registries
@@ -64,10 +64,10 @@ func (r *registries) add(name, value string) error {
 	if err := checkLine(name, value); err != nil {
 		return err
 	}
-	switch {
-	case name == mavenAllURL:
+	switch name {
+	case mavenAllURL:
 		r.mavenAll.url = value
-	case name == mavenAllAuth:
+	case mavenAllAuth:
 		r.mavenAll = r.withCredentials(r.mavenAll, name, value)
 	default:
 		into, id := r.cargo, parts[2]
