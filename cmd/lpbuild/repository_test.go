@@ -211,6 +211,11 @@ func TestRunMakesTheArgumentsOfABuildFromARepository(t *testing.T) {
 			},
 		},
 		{
+			name: "a snap in a folder", files: map[string]string{"a/b/snap/snapcraft.yaml": "name: deep\n"},
+			args: []string{"snap", ".", "--build-path", "a/b"},
+			want: map[string]any{"name": "deep", "git_path": "main", "git_repository": "ours", "build_path": "a/b"},
+		},
+		{
 			name: "a fetch service", files: snap,
 			args: []string{"snap", "--fetch-service-certificate", "snapcraft.yaml", "--revocation-endpoint", "http://host.example/r", "--disable-proxy-after-pull"},
 			want: map[string]any{

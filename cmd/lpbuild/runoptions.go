@@ -66,7 +66,7 @@ func (o *runOptions) addRepositoryFlags(cmd *cobra.Command) {
 	flags.BoolVar(&o.sourceTarball, "source-tarball", false, "snap: also return the source as a tarball")
 	flags.StringArrayVar(&o.buildArgs, "build-arg", nil, "oci: `KEY=VALUE` for the Dockerfile; may be repeated")
 	flags.StringVar(&o.buildFile, "build-file", "", "oci: `path` of the Dockerfile below the build path")
-	flags.StringVar(&o.buildPath, "build-path", "", "not snap: `folder` of the repository to build in")
+	flags.StringVar(&o.buildPath, "build-path", "", "`folder` of the repository to build in")
 	flags.StringVar(&o.proxy, "proxy-url", "", "`URL` of the proxy for a build in a container, with user and password; also by LPBUILD_PROXY_URL")
 	flags.StringVar(&o.revocation, "revocation-endpoint", "", "`URL` that takes the proxy's password back")
 	flags.StringVar(&o.certificate, "fetch-service-certificate", "", "not oci: the proxy is a fetch service, whose certificate is in this `file`")

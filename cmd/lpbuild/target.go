@@ -69,7 +69,7 @@ func (t target) check(changed func(flag string) bool) error {
 	debian := []string{"component", "archive-purpose", "arch-indep", "debug-symbols"}
 	useless := map[string][]string{
 		binaryPackage: append(source, proxy...),
-		"snap":        append(debian, "build-arg", "build-file", "build-path"),
+		"snap":        append(debian, "build-arg", "build-file"),
 		"oci":         append(debian, "channel", "target-arch", "source-tarball", "fetch-service-certificate", "disable-proxy-after-pull"),
 
 		"sourcepackagerecipe": slices.Concat(source, debian),
