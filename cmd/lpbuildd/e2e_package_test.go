@@ -19,7 +19,7 @@ Priority: optional
 Maintainer: Nobody <nobody@example.org>
 Standards-Version: 4.6.2
 Rules-Requires-Root: no
-
+@FIELDS@
 Package: lpbuildd-e2e
 Architecture: any
 Description: package of a test
@@ -48,13 +48,6 @@ binary-indep) ;;
 *) exit 2 ;;
 esac
 `
-	// sbuild asks for fakeroot; this package does not need the real one.
-	fakerootControl = `Package: fakeroot
-Version: 99
-Architecture: all
-Maintainer: Nobody <nobody@example.org>
-Description: package of a test
-`
 )
 
 // baseImage brings a real base image into the cache.
@@ -82,7 +75,7 @@ func (b *builder) realPackage(image, hook string) work {
 	arch := hostArch(b.t)
 	return work{
 		image: image,
-		files: b.sourcePackage(hook),
+		files: b.sourcePackage(hook, ""),
 		args:  arguments(b.t),
 		results: map[string]string{
 			"lpbuildd-e2e_1.0_" + arch + ".deb": "", "lpbuildd-e2e_1.0_" + arch + ".buildinfo": "",
@@ -93,13 +86,13 @@ func (b *builder) realPackage(image, hook string) work {
 	}.with(map[string]any{"archives": []any{"deb [trusted=yes] " + b.archive() + " ./"}})
 }
 
-// sourcePackage generates the files of the source package.
-func (b *builder) sourcePackage(hook string) map[string]string {
+// sourcePackage generates the files of the source package, with more fields.
+func (b *builder) sourcePackage(hook, fields string) map[string]string {
 	b.t.Helper()
 	dir := b.t.TempDir()
 	top := filepath.Join(dir, "lpbuildd-e2e-1.0")
 	b.write(top, map[string]string{
-		"debian/control": realControl, "debian/changelog": realChangelog, "debian/source/format": "3.0 (native)\n",
+		"debian/control": strings.ReplaceAll(realControl, "@FIELDS@", fields), "debian/changelog": realChangelog, "debian/source/format": "3.0 (native)\n",
 		"debian/rules": strings.ReplaceAll(realRules, "@HOOK@", hook),
 	})
 	b.command(dir, "dpkg-source", "-b", filepath.Base(top))
@@ -112,23 +105,45 @@ func (b *builder) sourcePackage(hook string) map[string]string {
 	return files
 }
 
-// archive serves an archive with the one package that sbuild itself wants, and
-// returns its URL.
+// fakeroot is what sbuild itself asks for; this package does not need the real
+// one.
+func fakeroot() binary {
+	return binary{"Package: fakeroot\nVersion: 99\n", map[string]string{"usr/bin/fakeroot": "#!/bin/sh\nexec \"$@\"\n"}}
+}
+
+// binary is a binary package for all architectures.
+type binary struct {
+	fields string
+	files  map[string]string
+}
+
+// archive serves an archive with fakeroot, and returns its URL.
 func (b *builder) archive() string {
 	b.t.Helper()
-	dir := b.t.TempDir()
-	b.write(filepath.Join(dir, "top"), map[string]string{
-		"DEBIAN/control": fakerootControl, "usr/bin/fakeroot": "#!/bin/sh\nexec \"$@\"\n",
-	})
-	b.command(dir, "dpkg-deb", "--root-owner-group", "-b", "top", "fakeroot.deb")
-	deb, err := os.ReadFile(filepath.Join(dir, "fakeroot.deb"))
-	must(b.t, err)
-	packages := fmt.Sprintf("%sFilename: ./fakeroot.deb\nSize: %d\nSHA256: %x\n", fakerootControl, len(deb), sha256.Sum256(deb))
+	return b.publish("/archive/", fakeroot())
+}
+
+// publish serves an archive below a path, instead of what was there, and returns
+// its URL. The files of the packages are named 0.deb, 1.deb and so on.
+func (b *builder) publish(path string, packages ...binary) string {
+	b.t.Helper()
+	var index strings.Builder
+	for i, p := range packages {
+		dir := b.t.TempDir()
+		control := p.fields + "Architecture: all\nMaintainer: Nobody <nobody@example.org>\nDescription: package of a test\n"
+		b.write(filepath.Join(dir, "top"), p.files)
+		b.write(filepath.Join(dir, "top"), map[string]string{"DEBIAN/control": control})
+		b.command(dir, "dpkg-deb", "--root-owner-group", "-b", "top", "package.deb")
+		deb, err := os.ReadFile(filepath.Join(dir, "package.deb"))
+		must(b.t, err)
+		name := fmt.Sprintf("%d.deb", i)
+		b.origin.add(path+name, served{data: deb})
+		fmt.Fprintf(&index, "%sFilename: ./%s\nSize: %d\nSHA256: %x\n\n", control, name, len(deb), sha256.Sum256(deb))
+	}
+	b.origin.add(path+"Packages", served{data: []byte(index.String())})
 	release := fmt.Sprintf("Origin: e2e\nSuite: e2e\nCodename: e2e\nDate: Thu, 02 Jan 2020 03:04:05 UTC\nSHA256:\n %x %d Packages\n",
-		sha256.Sum256([]byte(packages)), len(packages))
-	b.origin.add("/archive/fakeroot.deb", served{data: deb})
-	b.origin.add("/archive/Packages", served{data: []byte(packages)})
-	return strings.TrimSuffix(b.origin.add("/archive/Release", served{data: []byte(release)}), "Release")
+		sha256.Sum256([]byte(index.String())), index.Len())
+	return strings.TrimSuffix(b.origin.add(path+"Release", served{data: []byte(release)}), "Release")
 }
 
 // write makes files below a folder; scripts can be run.
