@@ -18,65 +18,69 @@ func library(name, version, more string) binary {
 // wanting is the build of a package with build dependencies, from one archive.
 func (b *builder) wanting(image, archive, depends string) work {
 	b.t.Helper()
-	w := b.realPackage(image, "true").with(map[string]any{"archives": []any{"deb [trusted=yes] " + archive + " ./"}})
-	w.files = b.sourcePackage("true", "Build-Depends: "+depends+"\n")
-	return w
+	w := b.realPackageWith(image, "true", "Build-Depends: "+depends+"\n")
+	return w.with(map[string]any{"archives": []any{"deb [trusted=yes] " + archive + " ./"}})
 }
 
-// TestDependencyWaits tells what is missing from what cannot be installed together.
-func TestDependencyWaits(t *testing.T) {
+// TestApt has real builds, of one base image, that apt cannot help.
+func TestApt(t *testing.T) {
 	b := newBuilder(t, options{})
 	image := b.baseImage()
+	t.Run("dependency waits", func(t *testing.T) { b.within(t).waitsForDependencies(image) })
+	t.Run("an archive that changes while it is read", func(t *testing.T) { b.within(t).bearsAChange(image) })
+	t.Run("one of two archives is down", func(t *testing.T) { b.within(t).needsEveryArchive(image) })
+}
+
+// waitsForDependencies tells what is missing from what cannot be installed
+// together.
+func (b *builder) waitsForDependencies(image string) {
 	archive := b.publish("/waits/", fakeroot(),
 		library("compat", "13", "Provides: virtual-compat (= 13)\n"),
 		library("one", "1", "Conflicts: other\n"), library("other", "1", ""), library("breaker", "1", "Breaks: other (<< 2)\n"))
-	for _, test := range []struct{ name, depends, outcome, waitsFor string }{
-		{"a version of a virtual package", "compat, virtual-compat (= 14)", "DEPFAIL", "virtual-compat (= 14)"},
-		{"a conflict", "one, other, gcc", "PACKAGEFAIL", ""},
-		{"a break", "other, breaker", "PACKAGEFAIL", ""},
-		{"a conflict and what is missing", "one, other, absent (>= 2) | gone", "DEPFAIL", "absent (>= 2) | gone"},
+	for _, test := range []struct{ depends, outcome, waitsFor string }{
+		{"compat, virtual-compat (= 14)", "DEPFAIL", "virtual-compat (= 14)"},
+		{"one, other, gcc", "PACKAGEFAIL", ""},
+		{"other, breaker", "PACKAGEFAIL", ""},
+		{"one, other, absent (>= 2) | gone", "DEPFAIL", "absent (>= 2) | gone"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			b := b.within(t)
-			st, log := b.run("waits", b.wanting(image, archive, test.depends), test.outcome)
-			if st.Dependencies != test.waitsFor {
-				t.Errorf("it waits for %q; its log:\n%s", st.Dependencies, log)
-			}
-			b.clean()
-		})
+		st, log := b.run("waits", b.wanting(image, archive, test.depends), test.outcome)
+		if st.Dependencies != test.waitsFor {
+			b.t.Errorf("with %s it waits for %q; its log:\n%s", test.depends, st.Dependencies, log)
+		}
+		b.clean()
 	}
 }
 
-// TestArchiveChangesWhileItIsRead has a mirror that is in the middle of its update.
-func TestArchiveChangesWhileItIsRead(t *testing.T) {
-	b := newBuilder(t, options{})
-	image := b.baseImage()
+// bearsAChange has a mirror that is in the middle of its update, and then one that
+// has lost a file.
+func (b *builder) bearsAChange(image string) {
 	archive := b.publish("/changing/", fakeroot(), library("needed", "1", ""))
 	// The next update brings an index that fits.
-	b.origin.then("/changing/Packages", func() { b.publish("/changing/", fakeroot(), library("needed", "2", "")) })
+	b.origin.then("/changing/Packages", func() { b.publish("/changing/", fakeroot(), library("needed", "1.1", "")) })
 	w := b.wanting(image, archive, "needed")
 	st, log := b.run("changes", w, "OK")
-	must(t, b.verify(w, st))
-	checkLog(t, log, archive+"1.deb", "Reading the package lists anew", "needed (2)")
+	must(b.t, b.verify(w, st))
+	checkLog(b.t, log, archive+"./1.deb: ", "Reading the package lists anew", "Setting up needed (1.1)")
 	b.clean()
 
 	b.origin.remove("/changing/1.deb")
 	_, log = b.run("gone", w, "GIVENBACK")
-	checkLog(t, log, "what the build needs cannot be fetched: an archive cannot be reached or used: "+archive+"./1.deb: 404")
+	checkLog(b.t, log, "what the build needs cannot be fetched: an archive cannot be reached or used: "+archive+"./1.deb: 404")
 	if n := strings.Count(log, "Install main build dependencies"); n != 2 {
-		t.Errorf("%d attempts:\n%s", n, log)
+		b.t.Errorf("%d attempts:\n%s", n, log)
 	}
 	b.clean()
 }
 
-// TestUnreachableArchive has one archive that works and one that does not.
-func TestUnreachableArchive(t *testing.T) {
-	b := newBuilder(t, options{})
-	down := fmt.Sprintf("http://localhost:%d/updates", freePort(t))
-	w := b.realPackage(b.baseImage(), "true")
+// needsEveryArchive has one archive that works and one that does not, which apt
+// only warns of.
+func (b *builder) needsEveryArchive(image string) {
+	down := fmt.Sprintf("http://localhost:%d/updates", freePort(b.t))
+	w := b.realPackage(image, "true")
 	w.args["archives"] = append(w.args["archives"].([]any), "deb "+down+" bookworm-security main")
 	_, log := b.run("down", w, "CHROOTFAIL")
-	checkLog(t, log, "Waiting 15 seconds and trying again", "Stage:      update\n", "an archive cannot be reached or used: "+down+"/dists/")
+	checkLog(b.t, log, "Waiting 15 seconds and trying again", "  Stage:      update\n",
+		"an archive cannot be reached or used: "+down+"/dists/")
 	b.clean()
 }
 

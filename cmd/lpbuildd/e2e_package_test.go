@@ -71,11 +71,17 @@ func (b *builder) baseImage() string {
 // in its rules, against an archive of this machine.
 func (b *builder) realPackage(image, hook string) work {
 	b.t.Helper()
+	return b.realPackageWith(image, hook, "")
+}
+
+// realPackageWith is the same of a source package with more fields.
+func (b *builder) realPackageWith(image, hook, fields string) work {
+	b.t.Helper()
 	needPrograms(b.t, "dpkg-source", "dpkg-deb")
 	arch := hostArch(b.t)
 	return work{
 		image: image,
-		files: b.sourcePackage(hook, ""),
+		files: b.sourcePackage(hook, fields),
 		args:  arguments(b.t),
 		results: map[string]string{
 			"lpbuildd-e2e_1.0_" + arch + ".deb": "", "lpbuildd-e2e_1.0_" + arch + ".buildinfo": "",
