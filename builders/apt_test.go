@@ -179,6 +179,7 @@ func TestArchiveTroubleOfEveryType(t *testing.T) {
 			{"one attempt fails", []fake.Answer{bad, good}, good, builders.OK, ""},
 			{"two attempts fail", []fake.Answer{bad}, good, builders.GivenBack, goneURL + ": 404 Not Found"},
 			{"the lists cannot be had", []fake.Answer{bad, good}, down, builders.GivenBack, "http://archive.test/InRelease: Connection failed"},
+			{"the update fails for unknown reasons", []fake.Answer{bad, good}, fake.Answer{Stdout: "E: something\n", Code: 100}, builders.GivenBack, goneURL + ": 404 Not Found"},
 			{"the disk is full", []fake.Answer{{Stdout: "E: Failed to fetch " + goneURL + "  Error writing to file - write (28: No space left on device)\n", Code: 100}}, good, c.installFails, ""},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
@@ -232,6 +233,27 @@ func TestSbuildBeginsAnewWithFreshLists(t *testing.T) {
 	l.target.Script("host: linux64 sbuild",
 		fake.Answer{Stdout: "Reading package lists...\n" + gone + sbuildSummary, Code: 3}, fake.Answer{Stdout: "Status: successful\n"})
 	l.golden("binarypackage/second-attempt", buildPackage(t, l, nil))
+}
+
+func TestSbuildIsGivenBackWithoutFreshLists(t *testing.T) {
+	for name, update := range map[string]fake.Answer{
+		"because of an archive":   {Stdout: "W: Failed to fetch http://archive.test/InRelease  Connection failed\n"},
+		"because of other things": {Stdout: "E: something\n", Code: 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t)
+				sbuildSays(l, fake.Answer{Stdout: gone + sbuildSummary, Code: 3})
+				l.target.Script("/usr/bin/apt-get -uy update", update)
+				if err := buildPackage(t, l, nil); outcome(err) != builders.GivenBack {
+					t.Errorf("got %s", result(err))
+				}
+				if n := strings.Count(l.target.Transcript(), "linux64 sbuild"); n != 1 {
+					t.Errorf("sbuild ran %d times", n)
+				}
+			})
+		})
+	}
 }
 
 func TestUpgradeIsTriedAgainWithFreshLists(t *testing.T) {
