@@ -93,13 +93,16 @@ func (b *builder) realPackage(image, hook string) work {
 	}.with(map[string]any{"archives": []any{"deb [trusted=yes] " + b.archive() + " ./"}})
 }
 
-// sourcePackage generates the files of the source package.
-func (b *builder) sourcePackage(hook string) map[string]string {
+// sourcePackage generates the files of the source package; fields are more lines
+// for its part of debian/control.
+func (b *builder) sourcePackage(hook string, fields ...string) map[string]string {
 	b.t.Helper()
+	const field = "Rules-Requires-Root: no\n"
+	control := strings.Replace(realControl, field, field+strings.Join(append(fields, ""), "\n"), 1)
 	dir := b.t.TempDir()
 	top := filepath.Join(dir, "lpbuildd-e2e-1.0")
 	b.write(top, map[string]string{
-		"debian/control": realControl, "debian/changelog": realChangelog, "debian/source/format": "3.0 (native)\n",
+		"debian/control": control, "debian/changelog": realChangelog, "debian/source/format": "3.0 (native)\n",
 		"debian/rules": strings.ReplaceAll(realRules, "@HOOK@", hook),
 	})
 	b.command(dir, "dpkg-source", "-b", filepath.Base(top))
