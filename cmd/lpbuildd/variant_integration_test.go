@@ -79,7 +79,7 @@ func (v *variants) oldDpkg() {
 		st, log := v.run("old", v.variant(v.plain, tags[0], tags[1]), "CHROOTFAIL")
 		summary := log[strings.Index(log, "\nBuild summary\n"):]
 		checkLog(v.t, summary, "  Stage:      build\n", tags[1]+", a variant of "+tags[0], "/usr/share/dpkg/varianttable", "a newer dpkg")
-		checkLog(v.t, log, "\nBuilding for "+tags[1]+", a variant of "+tags[0]+".\n", "--abi-tag="+tags[0]+" --isa-tag="+tags[1]+" old")
+		checkLog(v.t, log, "Building for "+tags[1]+", a variant of "+tags[0]+".\n", "--abi-tag="+tags[0]+" --isa-tag="+tags[1]+" old")
 		for _, text := range []string{"sbuild-package", "Debian sbuild", "real begin"} {
 			if strings.Contains(log, text) {
 				v.t.Errorf("the log has %q:\n%s", text, log)
@@ -103,7 +103,7 @@ func (v *variants) newDpkg() {
 		w.results[strings.Replace(name, "_amd64.", "_amd64v3.", 1)] = ""
 	}
 	w.lines = append([]string{
-		"\nBuilding for amd64v3, a variant of amd64.\n", "\nWARNING: the processor of this machine lacks ", "fixture_flag",
+		"Building for amd64v3, a variant of amd64.\n", "\nWARNING: the processor of this machine lacks ", "fixture_flag",
 		" --arch=amd64 --dist=bookworm --nolog --debbuildopt=--host-arch-variant=amd64v3 --dpkg-file-suffix=v3 lpbuildd-e2e_1.0.dsc\n",
 		"\nbuilt for amd64, variant amd64v3.\n",
 	}, v.plain.lines[1:]...)
@@ -167,14 +167,14 @@ func (v *variants) waits() {
 }
 
 // TestWhatManagersSendStartsBuilds sends what a manager has sent for each type,
-// plain and for a variant, and argument that nobody knows yet.
+// plain and for a variant, and arguments that nobody knows yet.
 func TestWhatManagersSendStartsBuilds(t *testing.T) {
 	b := newBuilder(t, options{})
 	b.useStandIn()
 	image := b.cheapImage(1 << 10)
 	info, err := b.client.Info(t.Context())
 	must(t, err)
-	unknown := map[string]any{"of_tomorrow": map[string]any{"s3cret": []any{int64(7), "s3cret"}}, "odd\x1bname": "s3cret"}
+	unknown := map[string]any{"of_tomorrow": map[string]any{"s3cret": []any{int64(7), "s3cret"}}, "odd\u202ename": "s3cret"}
 	for _, tag := range info.Tags {
 		for _, isa := range []string{"amd64", "amd64v3"} {
 			t.Run(tag+" for "+isa, func(t *testing.T) {
