@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"lpbuildd/builders"
 )
@@ -68,24 +69,29 @@ func TestWhatAVariantChangesInEachType(t *testing.T) {
 		if typ.Tag == "binarypackage" {
 			t.Skip("see TestBinaryPackageForAVariant")
 		}
-		c.args = withArgs(sampleArgs(t, typ.Tag), c.args)
-		transcript := func(variant string) string {
-			l := labOf(t, typ.Tag, c)
-			l.env.Common.Variant = variant
-			if err, _ := attempt(t.Context(), t, l, typ, c); err != nil {
-				t.Fatal(err)
+		synctest.Test(t, func(t *testing.T) { // recipes write the date down
+			c.args = withArgs(sampleArgs(t, typ.Tag), c.args)
+			transcript := func(variant string) string {
+				l := labOf(t, typ.Tag, c)
+				l.env.Common.Variant = variant
+				if err, _ := attempt(t.Context(), t, l, typ, c); err != nil {
+					t.Fatal(err)
+				}
+				if variant != "" {
+					l.golden(typ.Tag+"/variant", nil)
+				}
+				return strings.ReplaceAll(l.target.Transcript()+l.log.String(), l.tmp, "/home/buildd")
 			}
-			return strings.ReplaceAll(l.target.Transcript()+l.log.String(), l.tmp, "/home/buildd")
-		}
-		const told = "  env ARCH=amd64\n  env ARCH_VARIANT=amd64v3\n"
-		text := transcript("amd64v3")
-		if n := strings.Count(text, told); n != map[string]int{"livefs": 2}[typ.Tag] {
-			t.Errorf("the tools are told %d times", n)
-		}
-		text = strings.ReplaceAll(text, told, "  env ARCH=amd64\n")
-		text = strings.ReplaceAll(text, "--abi-tag=amd64 --isa-tag=amd64v3", "--abi-tag=amd64 --isa-tag=amd64")
-		if plain := transcript(""); text != plain {
-			t.Errorf("beside that, a variant changes\n%s\nto\n%s", plain, text)
-		}
+			const told = "  env ARCH=amd64\n  env ARCH_VARIANT=amd64v3\n"
+			text := transcript("amd64v3")
+			if n := strings.Count(text, told); n != map[string]int{"livefs": 2}[typ.Tag] {
+				t.Errorf("the tools are told %d times", n)
+			}
+			text = strings.ReplaceAll(text, told, "  env ARCH=amd64\n")
+			text = strings.ReplaceAll(text, "--abi-tag=amd64 --isa-tag=amd64v3", "--abi-tag=amd64 --isa-tag=amd64")
+			if plain := transcript(""); text != plain {
+				t.Errorf("beside that, a variant changes\n%s\nto\n%s", plain, text)
+			}
+		})
 	})
 }
