@@ -117,7 +117,9 @@ func FuzzVariantTable(f *testing.F) {
 		if _, known := findVariant(table, name, abi); known && !strings.Contains(table, name) {
 			t.Errorf("%q of %q is known", name, abi)
 		}
-		isWord := func(s string) bool { return len(strings.Fields(s)) == 1 && strings.Fields(s)[0] == s && !strings.Contains(s, "#") }
+		isWord := func(s string) bool {
+			return len(strings.Fields(s)) == 1 && strings.Fields(s)[0] == s && !strings.Contains(s, "#")
+		}
 		if isWord(name) && isWord(abi) {
 			if _, known := findVariant(table+fmt.Sprintf("\n%s %s", name, abi), name, abi); !known {
 				t.Errorf("%q of %q is not known", name, abi)
