@@ -6,10 +6,11 @@ import (
 
 // runOptions are the flags of run.
 type runOptions struct {
-	id, image, imageType, address, folder   string
-	series, suite, arch, component, purpose string
-	archives, keys, args                    []string
-	archIndep, debugSymbols, private, keep  bool
+	id, image, imageType, address, folder  string
+	series, suite, component, purpose      string
+	arch, variant                          string
+	archives, keys, args                   []string
+	archIndep, debugSymbols, private, keep bool
 
 	argsFile, name, gitPath         string
 	channels, buildArgs, targetArch []string
@@ -32,6 +33,7 @@ func (o *runOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&o.series, "series", "", "`name` of the series (default: from the suite)")
 	flags.StringVar(&o.suite, "suite", "", "`name` of the suite (default: the series, or the suite of the first --archive)")
 	flags.StringVar(&o.arch, "arch", "", "`architecture` (default: the builder's)")
+	flags.StringVar(&o.variant, "variant", "", "`variant` of the architecture to build for, e.g. amd64v3 (default: none)")
 	flags.StringArrayVar(&o.archives, "archive", nil, "`line` for sources.list; may be repeated (default: those of the image)")
 	flags.StringArrayVar(&o.keys, "key", nil, "`file` with public keys for apt; may be repeated")
 	flags.BoolVar(&o.private, "private", false, "the archive and the source are private: remove credentials from the log")

@@ -58,6 +58,16 @@ func (t target) hasRepository() bool {
 	return !slices.Contains([]string{binaryPackage, "sourcepackagerecipe", "livefs"}, t.tag)
 }
 
+// hasSuite tells whether the type builds for a suite, and not for a series only.
+func (t target) hasSuite() bool {
+	return t.tag == binaryPackage || t.tag == "sourcepackagerecipe"
+}
+
+// hasName tells whether what the type builds has a name of its own.
+func (t target) hasName() bool {
+	return t.hasRepository() && t.tag != "ci" && t.tag != "translation-templates"
+}
+
 // isRepositoryURL tells URLs from folders.
 func isRepositoryURL(place string) bool { return strings.Contains(place, "://") }
 
