@@ -32,6 +32,8 @@ func typeParts(engine string) []part {
 			{"a rock through the proxy", (*rig).rock},
 			{"a craft through the proxy, with registries", (*rig).craft},
 			{"a craft that fails", (*rig).failingCraft},
+			{"a craft with malware", (*rig).craftWithMalware},
+			{"a craft without malware", (*rig).craftWithoutMalware},
 			{"a craft that makes nothing", (*rig).emptyCraft},
 			{"an abort of a craft", (*rig).abortCraft},
 		},
