@@ -86,6 +86,8 @@ func TestUnsatisfiedFindsTheOpenBuildDependencies(t *testing.T) {
 func TestUnsatisfiedHasNoResult(t *testing.T) {
 	tests := []struct{ name, dsc string }{
 		{"for an unknown operator", "Build-Depends: foo (> 1)\n"},
+		{"for a text that is no dependency", "Build-Depends: foo, ${misc:Depends}\n"},
+		{"for two names", "Build-Depends: foo, a b\n"},
 		{"for a malformed version", "Build-Depends: foo (>= a:1)\n"},
 		{"for a field beyond all bounds", "Build-Depends: " + strings.Repeat("foo, ", 100_000) + "\n"},
 		{"for a folded field beyond all bounds", "Build-Depends: " + strings.Repeat("foo,\n "+strings.Repeat("x", 4096), 2000) + "\n"},
