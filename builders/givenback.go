@@ -117,11 +117,10 @@ func waitsFor(ctx context.Context, env Env, w wanted, finding depwait.Finding) (
 		}
 		return named, nil
 	}
-	there, err := available.Satisfies(named)
-	if there {
-		named = ""
+	if there, err := available.Satisfies(named); there || err != nil {
+		return "", err
 	}
-	return named, err
+	return named, nil
 }
 
 // aptsWord is the dependency that apt is sure about.
