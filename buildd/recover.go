@@ -24,7 +24,7 @@ func (d *Daemon) recover(ctx context.Context) error {
 	d.publish()
 	d.mu.Unlock()
 	if err != nil {
-		return fmt.Errorf("cannot write the journal: %w", err)
+		d.cfg.Log.Error("Cannot write the journal", "error", err)
 	}
 	settled := make(chan error, 1)
 	d.wg.Go(func() {
