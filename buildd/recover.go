@@ -47,6 +47,9 @@ func (d *Daemon) recover(ctx context.Context) error {
 func (d *Daemon) readState() error {
 	j, err := readJournal(d.state)
 	if err == nil {
+		err = j.checkEnd()
+	}
+	if err == nil {
 		d.j = j
 		return d.forgetAfterReset()
 	}

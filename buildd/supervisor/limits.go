@@ -135,6 +135,9 @@ func (b *build) blame(ctx context.Context, err error) error {
 	if reason := b.outOfMemory(ctx, err); reason != nil {
 		return reason
 	}
+	if reason := b.outOfProcesses(ctx); reason != nil {
+		return reason
+	}
 	switch {
 	case errors.As(err, &verdict) && verdict.Outcome != builders.PackageFail && verdict.Outcome != builders.ChrootFail:
 		return err

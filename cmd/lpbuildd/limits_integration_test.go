@@ -14,6 +14,10 @@ func TestLimits(t *testing.T) {
 		{"wall clock", "wall = 3s", "none", "while :; do echo busy; sleep 0.1; done", "PACKAGEFAIL", "[limits] wall"},
 		{"wall clock before the package", "wall = 2s", "nap60", "true", "CHROOTFAIL", "[limits] wall"},
 		{"silence", "silence = 2s", "none", "echo hush; sleep 300", "PACKAGEFAIL", "[limits] silence"},
+		{
+			"processes", "processes = 200", "none",
+			"i=0; while [ $i -lt 400 ]; do sleep 300 & i=$((i+1)); done", "PACKAGEFAIL", "[limits] processes = 200",
+		},
 		{"log", "log = 64K", "none", "while :; do echo and so on; done", "PACKAGEFAIL", "[limits] log"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
