@@ -16,6 +16,10 @@ func TestLimits(t *testing.T) {
 		{"wall clock", "wall = %ds", "none", "while :; do echo busy; sleep 0.1; done", "PACKAGEFAIL", "[limits] wall"},
 		{"wall clock before the package", "wall = %ds", "nap3600", "true", "CHROOTFAIL", "[limits] wall"},
 		{"silence", "silence = %ds", "none", "echo hush; sleep 3600", "PACKAGEFAIL", "[limits] silence"},
+		{
+			"processes", "processes = 200", "none",
+			"i=0; while [ $i -lt 400 ]; do sleep 300 & i=$((i+1)); done", "PACKAGEFAIL", "[limits] processes = 200",
+		},
 		{"log", "log = 64K", "none", "while :; do echo and so on; done", "PACKAGEFAIL", "[limits] log"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
