@@ -105,6 +105,9 @@ type Settings struct {
 	WallLimit    time.Duration `json:"wall_limit,omitempty"`
 	SilenceLimit time.Duration `json:"silence_limit,omitempty"`
 	LogLimit     int64         `json:"log_limit,omitempty"`
+	// ResultLimit is how many bytes the results of a build may have together; 0 is
+	// no limit.
+	ResultLimit int64 `json:"result_limit,omitempty"`
 	// Limits are how much of the machine builds may use.
 	Limits Limits `json:"limits"`
 	// AbortLimit is how long the processes of an aborted build may take to die

@@ -41,7 +41,7 @@ func TestARequestComesBackAsItWas(t *testing.T) {
 		Settings: job.Settings{
 			Home: "/home/b", FileCache: "/cache", SharePath: "/share", User: "b", AptProxy: "http://p/", NTPHost: "ntp",
 			Overlay: "auto", TmpfsBytes: 1 << 40, KeepRoots: 2,
-			WallLimit: time.Hour, SilenceLimit: time.Minute, LogLimit: 1 << 32, AbortLimit: 2 * time.Minute,
+			WallLimit: time.Hour, SilenceLimit: time.Minute, LogLimit: 1 << 32, ResultLimit: 1 << 36, AbortLimit: 2 * time.Minute,
 		},
 	}}
 	data, err := json.Marshal(want)

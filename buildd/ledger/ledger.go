@@ -49,9 +49,6 @@ const (
 	Profile Kind = "profile"
 	// Network is a network that the engine of another machine made.
 	Network Kind = "container-network"
-	// Result is an entry of the file cache that belongs to a build without an
-	// outcome.
-	Result Kind = "result"
 )
 
 // Entry is one thing that was, or was going to be, made.

@@ -83,9 +83,14 @@ type build struct {
 	account     account
 	cache       *filecache.Cache
 	ledger      *ledger.Ledger
-	log         *lineLog
-	target      target
-	env         builders.Env
+	// resultList names what batch has brought into the cache.
+	resultList *os.File
+	batch      *filecache.Batch
+	// stored is how many results there are, and how large they are together.
+	stored struct{ count, bytes int64 }
+	log    *lineLog
+	target target
+	env    builders.Env
 
 	timings []timing
 	started time.Time
@@ -226,7 +231,7 @@ func (b *build) openAccount() (err error) {
 func (b *build) openCache() (err error) {
 	b.cache, err = filecache.Open(b.request.Settings.FileCache, filecache.Options{
 		Log:       b.daemon,
-		BeforeNew: func(name string) error { return b.ledger.Add(ledger.Entry{Kind: ledger.Result, Name: name}) },
+		BeforeNew: b.noteResult,
 	})
 	return err
 }
@@ -244,8 +249,10 @@ func (b *build) openLedger(ctx context.Context) (err error) {
 	if err := c.clean(ctx); err != nil {
 		return fmt.Errorf("cannot clean up after the last build: %w", err)
 	}
-	b.ledger, err = ledger.Open(filepath.Join(b.dir, job.LedgerName))
-	return err
+	if b.ledger, err = ledger.Open(filepath.Join(b.dir, job.LedgerName)); err != nil {
+		return err
+	}
+	return b.openResults()
 }
 
 // reportDamage tells people of what an earlier build has left, and how.
@@ -259,18 +266,11 @@ func (b *build) openTarget() (err error) {
 	return err
 }
 
-// closeLedger closes the ledger and removes it when nothing stands in it. With
-// an outcome, the results are the daemon's.
+// closeLedger closes the ledger, and removes it when nothing stands in it.
 func (b *build) closeLedger() {
 	path := filepath.Join(b.dir, job.LedgerName)
-	var err error
-	for _, sum := range b.added {
-		if b.unwritten == nil {
-			err = errors.Join(err, b.ledger.Done(ledger.Entry{Kind: ledger.Result, Name: sum}))
-		}
-	}
 	open := b.ledger.Entries()
-	err = errors.Join(err, b.ledger.Close())
+	err := errors.Join(b.closeResults(), b.ledger.Close())
 	if err == nil && len(open) == 0 {
 		err = errors.Join(os.Remove(path), removeFile(filepath.Join(b.dir, containerName)))
 	}
@@ -294,6 +294,10 @@ func (b *build) addResult(name string, stored filecache.Stored) {
 
 // setExtra publishes a key of the extra status (spec: protocol.md section 13).
 func (b *build) setExtra(key string, value any) {
+	// It may tell of results. What is not on the disk ends the stage soon.
+	if err := b.settle(); err != nil {
+		b.daemon.Error("Results did not reach the disk", "error", err)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	extra := maps.Clone(b.extra)

@@ -21,7 +21,6 @@ import (
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/ledger"
-	"lpbuildd/filecache"
 )
 
 // Cleanup kills the supervisor whose folder is the working directory, if it
@@ -92,7 +91,7 @@ func (c *cleaner) clean(ctx context.Context) error {
 			return err
 		}
 	}
-	return errors.Join(ledger.Clean(path, c.undo(ctx), c.note), c.leftovers(ctx))
+	return errors.Join(ledger.Clean(path, c.undo(ctx), c.note), c.removeResults(), c.leftovers(ctx))
 }
 
 func (c *cleaner) note(err error) {
@@ -126,7 +125,6 @@ func (c *cleaner) undo(ctx context.Context) map[ledger.Kind]func(string) error {
 		},
 		ledger.Profile: func(name string) error { return c.removeInEngine(ctx, incus.KindProfile, name) },
 		ledger.Network: func(name string) error { return c.removeInEngine(ctx, incus.KindNetwork, name) },
-		ledger.Result:  c.removeResult,
 	}
 }
 
@@ -204,19 +202,6 @@ func (c *cleaner) engine() (job.Container, error) {
 func isKept(dir, container string) (bool, error) {
 	all, err := keptStore(dir).List()
 	return keeps(all, container), err
-}
-
-// removeResult removes a result from the file cache, unless the outcome of its
-// build was written: from then on the daemon decides. Its record in the cache
-// goes with the next cleaning of the cache.
-func (c *cleaner) removeResult(sum string) error {
-	if _, err := os.Lstat(filepath.Join(c.dir, job.OutcomeName)); err == nil || c.keepResults {
-		return nil
-	}
-	if err := filecache.CheckName(sum); err != nil {
-		return refuse(err.Error())
-	}
-	return removeFile(filepath.Join(cacheDir(c.dir), sum))
 }
 
 // discard moves a folder out of the way, to be deleted later; one on another

@@ -91,13 +91,21 @@ func TestFastCleanupIsForWhatIsOnThisMachine(t *testing.T) {
 func TestResultsOfADeadBuild(t *testing.T) {
 	for _, presented := range []bool{false, true} {
 		r := newRig(t)
-		name := r.store("a result")
+		name, other := r.store("a result"), r.store("something else")
 		if presented {
 			if err := job.WriteOutcome(r.dir, job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := (&cleaner{dir: r.dir}).undo(t.Context())[ledger.Result](name); err != nil {
+		// What was cut off, or was never a result, names nothing.
+		list := name + "\n../../../etc/passwd\n" + other[:20] + "\n" + other
+		if err := os.WriteFile(filepath.Join(r.dir, resultsName), []byte(list), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := (&cleaner{dir: r.dir}).removeResults(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(filepath.Join(r.request.Settings.FileCache, other)); err != nil {
 			t.Error(err)
 		}
 		if _, err := os.Lstat(filepath.Join(r.request.Settings.FileCache, name)); (err == nil) != presented {

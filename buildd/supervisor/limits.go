@@ -64,7 +64,7 @@ func (b *build) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 				cancel(&limitError{what: fmt.Sprintf("it ran for %s", s.WallLimit), key: "[limits] wall"})
 			}
 			if s.SilenceLimit > 0 && now.Sub(b.log.LastWrite()) > s.SilenceLimit {
-				cancel(&limitError{what: fmt.Sprintf("it said nothing for %s%s", s.SilenceLimit, running()), key: "[limits] silence"})
+				cancel(&limitError{what: silence(s.SilenceLimit), key: "[limits] silence"})
 			}
 			if b.log.Err() != nil {
 				cancel(b.unwritable(ctx))
@@ -99,6 +99,15 @@ func (b *build) unwritable(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// silence says what was silent for so long.
+func silence(limit time.Duration) string {
+	what := fmt.Sprintf("it said nothing for %s", limit)
+	if names := running(); names != "" {
+		what += ", while there ran " + names
+	}
+	return what
 }
 
 // Less room than fullRoom is a full disk; less than shortRoom is one when the

@@ -130,6 +130,7 @@ func start(ctx context.Context, b *build) error { return b.target.Start(ctx) }
 func compile(ctx context.Context, b *build) error {
 	err := b.withProxy(ctx, func(env builders.Env) error { return b.builder.Build(ctx, env) })
 	b.revoke(ctx)
+	err = b.settled(err)
 	for _, file := range b.request.Files {
 		err = blameVanished(ctx, err, "input file "+file.Name, b.cached(file.Value))
 	}
@@ -150,29 +151,6 @@ func blameVanished(ctx context.Context, err error, what, path string) error {
 		Err:    fmt.Errorf("the %s has vanished from the file cache: %w", what, err),
 		Advice: "Let nothing but the builder delete files in its file cache; the build can be tried again.",
 	}
-}
-
-// gather stores every result in the file cache.
-func gather(ctx context.Context, b *build) error {
-	err := b.builder.Gather(ctx, b.env, func(name string, content io.ReadCloser) error {
-		_, err := b.store(ctx, name, content)
-		return err
-	})
-	if err != nil && ctx.Err() == nil {
-		b.say("Failed to gather results: %v", err)
-	}
-	return err
-}
-
-// store keeps one result in the file cache.
-func (b *build) store(ctx context.Context, name string, content io.ReadCloser) (string, error) {
-	defer func() { _ = content.Close() }()
-	stored, err := b.cache.Store(ctx, content)
-	if err != nil {
-		return "", backends.MarkHostFault(fmt.Errorf("cannot store %s: %w", name, err))
-	}
-	b.addResult(name, stored)
-	return stored.SHA1, nil
 }
 
 // imagePath is where the base image is in the cache.

@@ -40,7 +40,7 @@ func (b *build) innerCommand() string {
 // maxRunning is how many processes a message names.
 const maxRunning = 10
 
-// running names what runs in the namespace of the build, as the end of a message.
+// running names what runs in the namespace of the build; "" if nothing does.
 func running() string {
 	if insideNamespace() != nil {
 		return ""
@@ -52,5 +52,5 @@ func running() string {
 	if more := len(alive) - maxRunning; more > 0 {
 		alive = append(alive[:maxRunning], fmt.Sprintf("%d more", more))
 	}
-	return ", while there ran the processes " + strings.Join(alive, ", ")
+	return strings.Join(alive, ", ")
 }

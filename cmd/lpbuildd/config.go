@@ -75,9 +75,10 @@ type config struct {
 	ContainerImages    int
 	ContainerImagesAge time.Duration
 
-	// WallLimit, SilenceLimit and LogLimit (bytes) end builds; 0 is no limit.
+	// WallLimit, SilenceLimit, LogLimit and ResultLimit (bytes) end builds; 0 is no
+	// limit.
 	WallLimit, SilenceLimit time.Duration
-	LogLimit                int64
+	LogLimit, ResultLimit   int64
 	// CPULimit and MemoryLimit (bytes) are what a build may use; 0 is no limit.
 	CPULimit    float64
 	MemoryLimit int64

@@ -67,6 +67,7 @@ func settings() []setting {
 		{"limits", "wall", "0", true, durations, span(math.MaxInt64, func(c *config) *time.Duration { return &c.WallLimit })},
 		{"limits", "silence", "0", true, durations, span(math.MaxInt64, func(c *config) *time.Duration { return &c.SilenceLimit })},
 		{"limits", "log", "4G", true, sizes, size(func(c *config) *int64 { return &c.LogLimit })},
+		{"limits", "results", "64G", true, sizes, size(func(c *config) *int64 { return &c.ResultLimit })},
 		{"limits", "cpus", "0", true, cpus, decimal(0, func(c *config) *float64 { return &c.CPULimit })},
 		{"limits", "memory", "0", true, sizes, size(func(c *config) *int64 { return &c.MemoryLimit })},
 		{"limits", "processes", "16384", true, "how many processes a build may have at once, 100 to 4194304; 0 for any number", processLimit},
