@@ -1,7 +1,6 @@
 package chroot
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -138,14 +137,12 @@ func copyOwner(from, to string) error {
 
 // memAvailable is how many bytes of memory can be used without swapping.
 func memAvailable() (int64, error) {
-	f, err := os.Open("/proc/meminfo")
+	text, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = f.Close() }()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		rest, ok := strings.CutPrefix(lines.Text(), "MemAvailable:")
+	for line := range strings.Lines(string(text)) {
+		rest, ok := strings.CutPrefix(line, "MemAvailable:")
 		if !ok {
 			continue
 		}
