@@ -72,7 +72,10 @@ func ReadLimits(dir string) (Limits, error) {
 		return fail(err)
 	}
 	const plenty = 4096
-	data, err := io.ReadAll(io.LimitReader(f, plenty))
+	data, err := io.ReadAll(io.LimitReader(f, plenty+1))
+	if err == nil && len(data) > plenty {
+		err = fmt.Errorf("it is larger than %d bytes", plenty)
+	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fail(err)
 	}
