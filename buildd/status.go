@@ -21,9 +21,9 @@ type snapshot struct {
 	inUse    []string // cache entries that must not be evicted
 }
 
-// Status is a snapshot of the builder. It waits for no other call: of the disk
-// it reads the end of the log while a build runs, and without one whether the
-// builder is drained.
+// Status is a snapshot of the builder. It changes nothing and waits for no other
+// call: of the disk it reads the end of the log while a build runs, and without
+// one whether the builder is drained.
 func (d *Daemon) Status() Status {
 	s := d.now.Load()
 	status := s.status
@@ -37,6 +37,13 @@ func (d *Daemon) Status() Status {
 		status.LogTail = s.tailer.Tail()
 	}
 	return status
+}
+
+// Told notes what a manager was answered.
+func (d *Daemon) Told(s Status) {
+	if s.State == Idle && s.Drained == "" {
+		d.loss.told()
+	}
 }
 
 // ProxyInfo answers for the current build, from its acceptance until clean.

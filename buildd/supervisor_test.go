@@ -192,7 +192,7 @@ func leftovers(t *testing.T, state string) []string {
 	var names []string
 	for _, e := range entries {
 		switch e.Name() {
-		case job.SocketName, job.OutcomeName, job.ReserveName, job.LimitsName, job.AcceptedName:
+		case job.SocketName, job.OutcomeName, job.ReserveName, job.LimitsName, job.AcceptedName, job.BuilderName:
 		default:
 			names = append(names, e.Name())
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"lpbuildd/buildd/aside"
 	"lpbuildd/buildd/job"
 )
 
@@ -51,6 +52,7 @@ func (d *Daemon) tidy(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	d.prepareCleanup()
 	err := d.cfg.Launcher.cleanup(ctx, d.dir)
 	err = errors.Join(err, job.RemoveTemporaries(d.dir))
 	if err != nil {
@@ -62,6 +64,19 @@ func (d *Daemon) tidy(ctx context.Context) error {
 		d.sweepUp(ctx)
 	})
 	return err
+}
+
+// prepareCleanup writes down where a clean-up has to look if the ledger does not
+// tell. On a full disk it makes room without.
+func (d *Daemon) prepareCleanup() {
+	d.mu.Lock()
+	settings := d.settings
+	d.mu.Unlock()
+	path := filepath.Join(d.dir, job.BuilderName)
+	odd, err := aside.MoveOdd(path)
+	if err = errors.Join(err, job.WriteBuilder(d.dir, settings)); odd || err != nil {
+		d.cfg.Log.Warn("Cannot tell the clean-up all that it could need", "path", path, "is_no_file", odd, "error", err)
+	}
 }
 
 // tidyUpAfterOutcome does what a supervisor did not come to do that died when its

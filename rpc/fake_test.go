@@ -39,6 +39,8 @@ func (b *builder) Info() buildd.Info {
 	}}
 }
 
+func (*builder) Told(buildd.Status) {}
+
 func (b *builder) Status() buildd.Status {
 	b.mu.Lock()
 	defer b.mu.Unlock()

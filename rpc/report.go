@@ -35,8 +35,17 @@ func orNil[T any](p *T) any {
 	return *p
 }
 
-func (s *Server) status(context.Context, []any) (any, error) {
+// unheard marks the context of questions whose answers no manager gets.
+type unheard struct{}
+
+// Unheard is for a question that the daemon asks its own handler.
+func Unheard(ctx context.Context) context.Context { return context.WithValue(ctx, unheard{}, true) }
+
+func (s *Server) status(ctx context.Context, _ []any) (any, error) {
 	st := s.reporter.Status()
+	if ctx.Value(unheard{}) == nil {
+		s.reporter.Told(st)
+	}
 	if st.Drained != "" {
 		// To a manager every idle builder is one to give builds to. One whose
 		// status it cannot have gets none, and nothing but the builder is blamed.

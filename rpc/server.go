@@ -14,7 +14,9 @@ import (
 // Reporter answers questions about the builder. Its methods do not block.
 type Reporter interface {
 	Info() buildd.Info
+	// Status changes nothing: Told is called with what a manager was answered.
 	Status() buildd.Status
+	Told(s buildd.Status)
 	// ProxyInfo fails when there is no build.
 	ProxyInfo() (buildd.ProxyInfo, error)
 }

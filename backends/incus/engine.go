@@ -99,6 +99,7 @@ type networks interface {
 
 type profiles interface {
 	GetStoragePool(name string) (*api.StoragePool, string, error)
+	GetProfiles() ([]api.Profile, error)
 	CreateProfile(profile api.ProfilesPost) error
 	DeleteProfile(name string) error
 }

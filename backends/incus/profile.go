@@ -75,7 +75,7 @@ func profile(cfg Config, name string, major int, extra []string) api.ProfilesPos
 	return api.ProfilesPost{
 		Name: name,
 		ProfilePut: api.ProfilePut{
-			Description: "a build of lpbuildd",
+			Description: profileText,
 			Config:      config,
 			Devices:     devices,
 		},

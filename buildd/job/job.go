@@ -40,7 +40,29 @@ const (
 	// AcceptedName is the journal of the build as it was accepted, until clean():
 	// what is known of the build if the journal is damaged.
 	AcceptedName = "accepted.json"
+	// BuilderName holds the Builder.
+	BuilderName = "builder.json"
 )
+
+// Builder is what a clean-up knows of the builder, to find what builds have left
+// when the ledger does not tell. The daemon writes it before each clean-up.
+type Builder struct {
+	Home      string    `json:"home"`
+	Container Container `json:"container"`
+}
+
+// WriteBuilder writes the part of the settings that a clean-up needs to the
+// folder of the build.
+func WriteBuilder(dir string, s Settings) error {
+	return WriteFile(filepath.Join(dir, BuilderName), Builder{Home: s.Home, Container: s.Container})
+}
+
+// ReadBuilder reads what WriteBuilder wrote.
+func ReadBuilder(dir string) (Builder, error) {
+	var b Builder
+	err := ReadFile(filepath.Join(dir, BuilderName), &b)
+	return b, err
+}
 
 // Settings are the parts of the daemon's configuration that a supervisor
 // needs.

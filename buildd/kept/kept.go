@@ -38,9 +38,10 @@ const (
 	lockName    = "lock"
 	targetName  = "target"
 	logName     = "kept.log"
-	// unfinished ends the names of folders that are being made.
-	unfinished = ".new"
 )
+
+// Unfinished ends the names of folders that are being made.
+const Unfinished = ".new"
 
 // Record says what is kept.
 type Record struct {
@@ -101,7 +102,7 @@ func (s Store) List() ([]Record, error) {
 	}
 	var all []Record
 	for _, e := range entries {
-		if e.IsDir() && !strings.HasSuffix(e.Name(), unfinished) {
+		if e.IsDir() && !strings.HasSuffix(e.Name(), Unfinished) {
 			all = append(all, s.read(e.Name()))
 		}
 	}
@@ -168,7 +169,7 @@ func (s Store) Begin(path string) error {
 // NewPath is an id and the path at which what gets it is made.
 func (s Store) NewPath() (id, path string) {
 	id, _, _ = strings.Cut(uuid.NewString(), "-")
-	return id, s.Path(id) + unfinished
+	return id, s.Path(id) + Unfinished
 }
 
 // Commit gives what was made at a path its record and its final name, at once.

@@ -111,7 +111,8 @@ type build struct {
 	results map[string]string
 	added   []string
 	extra   map[string]any
-	owed    bool // the token is still to be revoked
+	owed    bool     // the token is still to be revoked
+	strays  []string // what the summary says of processes that were left behind
 }
 
 // timing is how long a stage took.
@@ -126,7 +127,7 @@ func newBuild(dir string, r job.Request, p parts, tell func(func(*job.Event)), d
 	b := &build{
 		parts: p, request: r, dir: dir, tell: tell, secrets: secrets, redact: redact,
 		daemon:  slog.New(redactingHandler{daemon.Handler(), redact}).With("build_id", r.BuildID),
-		home:    filepath.Join(r.Settings.Home, "build-"+r.BuildID),
+		home:    filepath.Join(r.Settings.Home, homePrefix+r.BuildID),
 		results: map[string]string{},
 		started: time.Now(),
 		logFull: make(chan struct{}, 1),
@@ -231,16 +232,24 @@ func (b *build) openCache() (err error) {
 // openLedger cleans what an earlier build left (fast clean-up leaves its build
 // directory) and opens the ledger of this one.
 func (b *build) openLedger(ctx context.Context) (err error) {
-	path := filepath.Join(b.dir, job.LedgerName)
-	undo := undo(ctx, b.dir, b.daemon)
-	// That build had an outcome, or they were removed long ago: what has such a
-	// name now may be an input of this one.
-	undo[ledger.Result] = func(string) error { return nil }
-	if err := ledger.Clean(path, undo); err != nil {
+	c := &cleaner{
+		dir: b.dir, log: b.daemon, report: b.reportDamage,
+		builder: job.Builder{Home: b.request.Settings.Home, Container: b.request.Settings.Container},
+		// That build had an outcome, or they were removed long ago: what has such a
+		// name now may be an input of this one.
+		keepResults: true,
+	}
+	if err := c.clean(ctx); err != nil {
 		return fmt.Errorf("cannot clean up after the last build: %w", err)
 	}
-	b.ledger, err = ledger.Open(path)
+	b.ledger, err = ledger.Open(filepath.Join(b.dir, job.LedgerName))
 	return err
+}
+
+// reportDamage tells people of what an earlier build has left, and how.
+func (b *build) reportDamage(err error) {
+	b.say("The builder's record of what builds leave was damaged; it cleans up after earlier ones by what it finds: %v", err)
+	b.daemon.Error(damaged, "error", err)
 }
 
 func (b *build) openTarget() (err error) {
@@ -258,12 +267,12 @@ func (b *build) closeLedger() {
 			err = errors.Join(err, b.ledger.Done(ledger.Entry{Kind: ledger.Result, Name: sum}))
 		}
 	}
+	open := b.ledger.Entries()
 	err = errors.Join(err, b.ledger.Close())
-	open, readErr := ledger.Read(path)
-	if err == nil && readErr == nil && len(open) == 0 {
+	if err == nil && len(open) == 0 {
 		err = errors.Join(os.Remove(path), removeFile(filepath.Join(b.dir, containerName)))
 	}
-	if err := errors.Join(err, readErr); err != nil {
+	if err != nil {
 		b.daemon.Error("Cannot close the ledger", "error", err)
 	}
 }

@@ -30,17 +30,7 @@ func TestWhatFailsBeforeTheFirstStageHasALogToo(t *testing.T) {
 		{"no backend", "there is no backend", func(r *rig) {
 			r.parts.newTarget = func(*build) (target, error) { return nil, errors.New("there is no backend") }
 		}},
-		{"a broken ledger", "cannot clean up after the last build", func(r *rig) {
-			if err := os.Mkdir(filepath.Join(r.dir, job.LedgerName), 0o700); err != nil {
-				r.Fatal(err)
-			}
-		}},
-		{"a ledger that cannot be undone", "unknown kind", func(r *rig) {
-			l, err := ledger.Open(filepath.Join(r.dir, job.LedgerName))
-			if err := errors.Join(err, l.Add(ledger.Entry{Kind: "moon", Name: "Luna"}), l.Close()); err != nil {
-				r.Fatal(err)
-			}
-		}},
+		{"a ledger that cannot be undone", "cannot clean up after the last build", func(r *rig) { r.leavesContainer() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)
@@ -54,6 +44,16 @@ func TestWhatFailsBeforeTheFirstStageHasALogToo(t *testing.T) {
 				t.Errorf("the target was asked to %s", r.calls())
 			}
 		})
+	}
+}
+
+// leavesContainer makes a ledger with what cannot be undone, because nobody knows
+// how.
+func (r *rig) leavesContainer() {
+	r.Helper()
+	l, err := ledger.Open(filepath.Join(r.dir, job.LedgerName))
+	if err := errors.Join(err, l.Add(ledger.Entry{Kind: ledger.Container, Name: "lp-left"}), l.Close()); err != nil {
+		r.Fatal(err)
 	}
 }
 
@@ -239,5 +239,48 @@ func TestResultsWithoutAnOutcomeStayInTheLedger(t *testing.T) {
 		if known := strings.Contains(r.ledger(), o.FileMap["a.deb"]); o.Status != "OK" || known == written {
 			t.Errorf("outcome written %v: the ledger is %s, the outcome %+v", written, r.ledger(), o)
 		}
+	}
+}
+
+// Whoever reads the log is to know first for what the build is, and what of its
+// arguments has no effect; the rest of the build knows the ABI only.
+func TestTheLogBeginsWithTheVariantAndWhatIsUnknown(t *testing.T) {
+	r := newRig(t)
+	r.request.Args["abi_tag"], r.request.Args["isa_tag"], r.request.Args["arch_tag"] = "riscv64", "riscv64rva23", "riscv64rva23"
+	r.request.Args["of_tomorrow"] = map[string]any{"token": "s3cret"}
+	var common builders.Common
+	r.stub.build = func(_ context.Context, env builders.Env) error {
+		common = env.Common
+		return nil
+	}
+	if o := r.run(); o.Status != "OK" {
+		t.Errorf("the outcome is %+v", o)
+	}
+	const want = "https://x.test/+b/7\nBuilding for riscv64rva23, a variant of riscv64.\nIgnoring arguments that this builder does not know: of_tomorrow\n"
+	if log := r.log(); !strings.HasPrefix(log, want) || strings.Contains(log, "s3cret") || strings.Count(log, ", a variant of ") != 1 {
+		t.Errorf("the log is\n%s", log)
+	}
+	if common.ABI != "riscv64" || common.Variant != "riscv64rva23" {
+		t.Errorf("the build is for %+v", common)
+	}
+}
+
+// No machine knows the word size of a variant.
+func TestTargetsAreThoseOfTheABI(t *testing.T) {
+	r := newRig(t)
+	r.request.Args["abi_tag"], r.request.Args["isa_tag"] = "riscv64", "riscv64rva23"
+	var made target
+	r.parts.newTarget = func(b *build) (target, error) {
+		var err error
+		made, err = newTarget(b)
+		return hooked{r.target, r}, err
+	}
+	r.run()
+	if made == nil {
+		t.Fatal("there is no target")
+	}
+	err := made.Run(t.Context(), backends.Command{Argv: []string{"true"}})
+	if err == nil || strings.Contains(err.Error(), "word size") {
+		t.Errorf("in a target that does not exist: %v", err)
 	}
 }

@@ -22,7 +22,7 @@ import (
 // of them lives: whatever is held then is held by somebody else.
 //
 // sudo stops itself when its child is stopped, and stays so when that has died.
-func killChain(ctx context.Context, dir string) error {
+func killChain(ctx context.Context, dir string, report func(error)) error {
 	victims, err := chain(dir)
 	errs := []error{err}
 	var recorded process
@@ -31,7 +31,7 @@ func killChain(ctx context.Context, dir string) error {
 		// Only this one can be found while it dies.
 		victims = append([]process{recorded}, victims...)
 	case !errors.Is(err, fs.ErrNotExist):
-		errs = append(errs, err)
+		report(err)
 	}
 	for _, p := range victims {
 		errs = append(errs, p.kill(ctx))

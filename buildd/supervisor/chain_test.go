@@ -61,7 +61,7 @@ func TestTheChainIsFoundByFolderAndRole(t *testing.T) {
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
-	if err := killChain(t.Context(), dir); err != nil {
+	if err := killChain(t.Context(), dir, func(err error) { t.Error(err) }); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range found {

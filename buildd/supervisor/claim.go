@@ -96,7 +96,7 @@ func owns(dir, home string) bool {
 func takenOver(dir string) (bool, error) {
 	entries, _ := ledger.Read(filepath.Join(dir, job.LedgerName)) // what cannot be read names nothing
 	for _, e := range entries {
-		if e.Kind != ledger.Directory {
+		if e.Kind != ledger.Directory || !filepath.IsAbs(e.Name) {
 			continue
 		}
 		f, err := claim(e.Name)

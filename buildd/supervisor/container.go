@@ -131,17 +131,6 @@ const containerName = "container.json"
 // undoLimit is how long the clean-up of one entry of the ledger may take.
 const undoLimit = 25 * time.Second
 
-// undoContainer undoes an entry of a kind of package incus.
-func undoContainer(ctx context.Context, dir, kind, name string) error {
-	var s job.Container
-	if err := job.ReadFile(filepath.Join(dir, containerName), &s); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, undoLimit)
-	defer cancel()
-	return incus.Clean(ctx, engine(s), kind, name)
-}
-
 // undoBridge undoes an entry of package bridge.
 func undoBridge(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, undoLimit)

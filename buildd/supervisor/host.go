@@ -72,7 +72,9 @@ func owner(path string) (uid, gid int, err error) {
 // runners run commands on the host: as the build user in the build directory,
 // and as root.
 func runners(b *build) (user, root backends.Runner) {
-	return b.account.runner(b.home), backends.Host{Dir: b.home}
+	host := b.account.runner(b.home)
+	host.Stray = b.stray
+	return host, backends.Host{Dir: b.home, Stray: b.stray}
 }
 
 // newTarget makes the target of the build's backend, without touching anything
@@ -92,6 +94,7 @@ func newTarget(b *build) (target, error) {
 		Overlay: s.Overlay != "never", TmpfsBytes: s.TmpfsBytes, KeepRoots: s.KeepRoots,
 		Log:    b.daemon,
 		Notice: func(line string) { b.say("%s", line) },
+		Stray:  b.stray,
 	})
 	return chrootTarget{c}, err
 }

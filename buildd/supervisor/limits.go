@@ -57,7 +57,7 @@ func (b *build) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 				cancel(&limitError{what: fmt.Sprintf("it ran for %s", s.WallLimit), key: "[limits] wall"})
 			}
 			if s.SilenceLimit > 0 && now.Sub(b.log.LastWrite()) > s.SilenceLimit {
-				cancel(&limitError{what: fmt.Sprintf("it said nothing for %s", s.SilenceLimit), key: "[limits] silence"})
+				cancel(&limitError{what: fmt.Sprintf("it said nothing for %s%s", s.SilenceLimit, running()), key: "[limits] silence"})
 			}
 			b.watchSpace()
 		}

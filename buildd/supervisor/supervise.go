@@ -87,7 +87,9 @@ func Supervise(ctx context.Context) error {
 // to undo; from then on, what others hold is theirs. One that only deletes things
 // goes on, unless it is stopped.
 func endLast(ctx context.Context, dir string) error {
-	kill := killChain
+	kill := func(ctx context.Context, dir string) error {
+		return killChain(ctx, dir, func(err error) { fmt.Fprintln(os.Stderr, "lpbuildd:", err) })
+	}
 	if _, err := os.Lstat(filepath.Join(dir, job.LedgerName)); errors.Is(err, fs.ErrNotExist) {
 		kill = killStopped
 	}

@@ -87,7 +87,7 @@ func (m *machine) bring(first, next string) {
 	}
 	m.run("mkdir /srv/quick /srv/held")
 	for folder, hook := range map[string]string{"quick": "true", "held": holding} {
-		for _, file := range generateSource(m.t, hook) {
+		for _, file := range generateSource(m.t, hook, "") {
 			m.push(file, filepath.Join("/srv", folder, filepath.Base(file)))
 		}
 	}
