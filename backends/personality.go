@@ -1,7 +1,6 @@
 package backends
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"os"
@@ -56,9 +55,8 @@ func WordSize(arch string) (string, error) {
 // lookupBits finds a processor in dpkg's table: column 1 is its name, column 4
 // its bits.
 func lookupBits(table []byte, cpu string) (string, bool) {
-	lines := bufio.NewScanner(bytes.NewReader(table))
-	for lines.Scan() {
-		f := strings.Fields(lines.Text())
+	for line := range bytes.Lines(table) {
+		f := strings.Fields(string(line))
 		if len(f) >= 4 && f[0] == cpu && (f[3] == "32" || f[3] == "64") {
 			return f[3], true
 		}

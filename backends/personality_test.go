@@ -36,7 +36,7 @@ func TestPersonality(t *testing.T) {
 }
 
 func TestLookupBits(t *testing.T) {
-	table := []byte("# Version=1.0\namd64\tx86_64\t(amd64|x86_64)\t64\tlittle\nnew\tnew\tnew\t128\tlittle\n")
+	table := []byte("# Version=1.0 " + strings.Repeat("x", 100_000) + "\namd64\tx86_64\t(amd64|x86_64)\t64\tlittle\nnew\tnew\tnew\t128\tlittle\n")
 	if bits, ok := lookupBits(table, "amd64"); !ok || bits != "64" {
 		t.Errorf("amd64: got %q", bits)
 	}

@@ -26,7 +26,7 @@ func TestWhatHoldsTheOutputOfACommandOfACommandIsKilled(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var out bytes.Buffer
 			var strays []backends.Stray
-			h := backends.Host{Stray: func(s backends.Stray) { strays = append(strays, s) }, StrayGrace: 50 * time.Millisecond}
+			h := backends.Host{Stray: func(s backends.Stray) { strays = append(strays, s) }, StrayGrace: 300 * time.Millisecond}
 			err := h.Run(t.Context(), backends.Command{Argv: []string{"sh", "-c", fmt.Sprintf(left, test.stray)}, Stdout: &out})
 			exit, ok := err.(*backends.ExitError) //nolint:errorlint // Run returns it as it is
 			if !ok || exit.Code != 7 || out.String() != "said this\n" {

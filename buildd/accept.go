@@ -68,11 +68,13 @@ func (d *Daemon) accept(ctx context.Context, r Request, accepted journal) error 
 	if why := d.drained(); why != "" {
 		return &Fault{Reason: "build: " + why}
 	}
-	if err := d.prepare(accepted); err != nil {
-		return &Fault{Reason: "build: " + err.Error()}
+	err := d.prepare(accepted)
+	if err == nil {
+		err = d.transition(Accept, func(j *journal) { *j = j.followedBy(accepted) })
 	}
-	if err := d.transition(Accept, func(j *journal) { *j = j.followedBy(accepted) }); err != nil {
-		return err
+	if err != nil {
+		d.checkDisk()
+		return &Fault{Reason: "build: " + err.Error()}
 	}
 	if err := d.launch(ctx, r); err != nil {
 		d.cfg.Log.Error("Cannot start a build", "build_id", r.BuildID, "error", err)

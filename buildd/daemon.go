@@ -65,6 +65,9 @@ type Config struct {
 	// RetryDelay is how long to wait before the end of a build is written down
 	// again when that was not possible; 0 is 5 seconds.
 	RetryDelay time.Duration
+	// WriteLimit is for how long that is tried before the build ends, for all to see,
+	// as the builder's failure; 0 is a minute.
+	WriteLimit time.Duration
 	// Changed is called after every change of the state or the build; nil is
 	// nobody. It must not wait, nor call the daemon.
 	Changed func()
@@ -87,8 +90,9 @@ type Daemon struct {
 	stop func()
 	wg   sync.WaitGroup
 
-	loss      loss        // of a build, in a crash
-	drainSeen atomic.Bool // the operator's wish, as it was last logged
+	loss      loss                   // of a build, in a crash
+	broken    atomic.Pointer[string] // why the state cannot be written; nil if it can
+	drainSeen atomic.Bool            // the operator's wish, as it was last logged
 
 	sweeping   sync.Mutex // held by EmptyTrash
 	expiring   sync.Mutex // held while something that is kept is removed
@@ -105,6 +109,9 @@ type Daemon struct {
 	// started is the build whose supervisor, or sudo above it, this daemon has
 	// started and not yet seen to end.
 	started attempt
+	// unwritten is since when the end of the build cannot be written down, the zero
+	// time if it could be, or has not come.
+	unwritten time.Time
 	// ending says that the build is about to be ended by somebody who has let go
 	// of mu for a while.
 	ending bool
@@ -121,6 +128,7 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	cfg.RecoverWait = cmp.Or(cfg.RecoverWait, time.Second)
 	cfg.ReadyWait = cmp.Or(cfg.ReadyWait, 1500*time.Millisecond)
 	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, 5*time.Second)
+	cfg.WriteLimit = cmp.Or(cfg.WriteLimit, time.Minute)
 	if cfg.Changed == nil {
 		cfg.Changed = func() {}
 	}
@@ -145,6 +153,9 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 		cfg.Log.Warn("Cannot delete old files", "error", err)
 	}
 	d.makeReserves()
+	d.mu.Lock()
+	d.checkDisk()
+	d.mu.Unlock()
 	if err := d.recover(context.WithoutCancel(ctx)); err != nil {
 		d.Close()
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"lpbuildd/buildd/buildlog"
 	"lpbuildd/buildd/job"
@@ -137,17 +138,23 @@ func (d *Daemon) accomplish(ctx context.Context, o job.Outcome) {
 // lose forgets a build that nothing is left of. While that cannot be written
 // down it is tried again and again, as in conclude. The caller holds mu.
 func (d *Daemon) lose() {
-	if err := d.transition(Lost, func(j *journal) { *j = j.forgotten() }); err != nil {
-		a := d.j.attempt()
-		d.cfg.Log.Error("Cannot forget the build yet", "build_id", a.buildID, "error", err)
-		d.later(d.cfg.RetryDelay, func() {
-			if d.runs(a) {
-				d.lose()
-			}
-		})
+	err := d.transition(Lost, func(j *journal) { *j = j.forgotten() })
+	if err == nil {
+		d.unwritten = time.Time{}
+		d.sweep()
 		return
 	}
-	d.sweep()
+	a := d.j.attempt()
+	d.cfg.Log.Error("Cannot forget the build yet", "build_id", a.buildID, "error", err)
+	if d.tooLong() {
+		d.concludeUnwritten(job.Outcome{BuildID: a.buildID}, err)
+		return
+	}
+	d.later(d.cfg.RetryDelay, func() {
+		if d.runs(a) {
+			d.lose()
+		}
+	})
 }
 
 // fail ends the build as the builder's failure. The caller holds mu.
@@ -164,8 +171,8 @@ func (d *Daemon) fail(cause string, cleanupErr error) {
 }
 
 // conclude makes an outcome durable and shows it. While that is not possible,
-// as on a full disk, nobody may be told, and it is tried again and again. The
-// caller holds mu.
+// as on a full disk, nobody may be told, and it is tried again and again; on a
+// disk that cannot be written any more, not for ever. The caller holds mu.
 func (d *Daemon) conclude(o job.Outcome) {
 	if d.link != nil {
 		d.link.close()
@@ -177,6 +184,10 @@ func (d *Daemon) conclude(o job.Outcome) {
 	if err := d.transition(Finish, func(j *journal) { j.Outcome = &o }); err != nil {
 		a := d.j.attempt()
 		d.cfg.Log.Error("Cannot end the build yet", "build_id", o.BuildID, "error", err)
+		if d.tooLong() {
+			d.concludeUnwritten(o, err)
+			return
+		}
 		d.later(d.cfg.RetryDelay, func() {
 			if d.runs(a) {
 				d.conclude(o)
@@ -184,6 +195,7 @@ func (d *Daemon) conclude(o job.Outcome) {
 		})
 		return
 	}
+	d.unwritten = time.Time{}
 	d.cfg.Log.Info("Build finished", "build_id", o.BuildID, "status", o.Status, "stage", o.Stage, "cause", o.Cause)
 }
 

@@ -122,20 +122,23 @@ func (j *journal) check() error {
 	default:
 		return fmt.Errorf("there is no state %q", j.State)
 	}
-	if j.State == Waiting {
-		if j.Outcome == nil {
-			return errors.New("a build has ended, and it does not say how")
-		}
-		if err := j.Outcome.Check(); err != nil {
-			return err
-		}
-	}
 	for _, sum := range slices.Concat(j.inUse(), j.PrivateInputs, j.Garbage) {
 		if err := filecache.CheckName(sum); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// checkEnd refuses a build that has ended in no way that a manager can be told.
+func (j *journal) checkEnd() error {
+	switch {
+	case j.State != Waiting:
+		return nil
+	case j.Outcome == nil:
+		return errors.New("cannot read the journal: a build has ended, and it does not say how")
+	}
+	return j.Outcome.Check()
 }
 
 // write makes the journal durable.

@@ -19,7 +19,7 @@ func (d *Daemon) recover(ctx context.Context) error {
 	d.publish()
 	d.mu.Unlock()
 	if err != nil {
-		return fmt.Errorf("cannot write the journal: %w", err)
+		d.cfg.Log.Error("Cannot write the journal", "error", err)
 	}
 	settled := make(chan error, 1)
 	d.wg.Go(func() {
@@ -41,6 +41,9 @@ func (d *Daemon) recover(ctx context.Context) error {
 // The caller holds mu.
 func (d *Daemon) readState() error {
 	j, err := readJournal(d.state)
+	if err == nil {
+		err = j.checkEnd()
+	}
 	if err == nil {
 		d.j = j
 		return d.forgetAfterReset()

@@ -248,6 +248,21 @@ func TestTheStartDeletesWhatOthersLeft(t *testing.T) {
 	}
 }
 
+// TestAStartDoesNotWaitForASlowCleanUp: until it is over, the answers are those of
+// the journal.
+func TestAStartDoesNotWaitForASlowCleanUp(t *testing.T) {
+	r := newRig(t)
+	r.config.RecoverWait = time.Millisecond
+	finish := r.slowCleanup()
+	r.found(func() { r.write(r.inState("build", job.LedgerName), "") })
+	r.await("clean-up", func(buildd.Status) bool { return r.cleansUp() })
+	if s := r.Status(); s.State != buildd.Building || s.BuildID != "B-1" {
+		t.Errorf("during the clean-up: %+v", s)
+	}
+	finish()
+	r.await("idle builder", func(s buildd.Status) bool { return s.State == buildd.Idle })
+}
+
 // TestAResetMachineIsIdle: a manager that resets the machine after a build does not
 // call clean(), and disables a builder that comes up with that build.
 func TestAResetMachineIsIdle(t *testing.T) {

@@ -31,6 +31,9 @@ func (d *Daemon) Status() Status {
 		if !d.loss.telling() {
 			status.Drained = d.drained()
 		}
+		if why := d.broken.Load(); why != nil {
+			status.Drained = *why
+		}
 		return status
 	}
 	if s.tailer != nil {

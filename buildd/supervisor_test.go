@@ -90,12 +90,15 @@ func scriptedSupervisor() error {
 		outcome.Status = "ABORTED"
 	case "ignore":
 		select {}
-	case "succeed when told", "succeed when told and die":
+	case "succeed when told", "succeed when told and die", "die when told":
 		for told := false; !told; <-time.After(2 * time.Millisecond) {
 			_, err := os.Lstat("go")
 			told = err == nil
 		}
 		_ = os.Remove("go")
+		if request.Args["script"] == "die when told" {
+			os.Exit(137)
+		}
 	case "succeed when aborted":
 		<-s.aborted
 	case "fail when aborted":

@@ -154,3 +154,126 @@ func TestFetchingWithEveryApt(t *testing.T) {
 		}
 	}
 }
+
+const (
+	goneURL = "http://archive.test:8080/pool/needed_1_all.deb"
+	gone    = "Err:1 http://archive.test:8080 ./ needed 1\n  404  Not Found\nE: Failed to fetch " + goneURL + "  404  Not Found\n" +
+		"E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?\n"
+)
+
+// TestArchiveTroubleOfEveryType holds that no type blames what it builds.
+func TestArchiveTroubleOfEveryType(t *testing.T) {
+	bad, good := fake.Answer{Stdout: gone, Code: 100}, fake.Answer{Stdout: "Reading package lists...\n"}
+	down := fake.Answer{Stdout: "W: Failed to fetch http://archive.test/InRelease  Connection failed\n"}
+	eachType(t, func(t *testing.T, typ builders.Type, c contract) {
+		if c.install == "" {
+			return
+		}
+		for _, tt := range []struct {
+			name     string
+			install  []fake.Answer
+			update   fake.Answer
+			want     builders.Outcome
+			mentions string
+		}{
+			{"one attempt fails", []fake.Answer{bad, good}, good, builders.OK, ""},
+			{"two attempts fail", []fake.Answer{bad}, good, builders.GivenBack, goneURL + ": 404 Not Found"},
+			{"the lists cannot be had", []fake.Answer{bad, good}, down, builders.GivenBack, "http://archive.test/InRelease: Connection failed"},
+			{"the update fails for unknown reasons", []fake.Answer{bad, good}, fake.Answer{Stdout: "E: something\n", Code: 100}, builders.GivenBack, goneURL + ": 404 Not Found"},
+			{"the disk is full", []fake.Answer{{Stdout: "E: Failed to fetch " + goneURL + "  Error writing to file - write (28: No space left on device)\n", Code: 100}}, good, c.installFails, ""},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					l := labOf(t, typ.Tag, c)
+					l.target.Script(c.install, tt.install...)
+					l.target.Script("/usr/bin/apt-get -uy update", tt.update)
+					err, _ := attempt(t.Context(), t, l, typ, c)
+					if got := outcome(err); got != tt.want {
+						t.Fatalf("got %s: %v\n%s", got, err, l.log.String())
+					}
+					if tt.mentions != "" && !strings.Contains(err.Error(), tt.mentions) {
+						t.Errorf("the cause is %v", err)
+					}
+				})
+			})
+		}
+	})
+}
+
+// TestOnlyAptIsBelieved has the words of apt where a package says them.
+func TestOnlyAptIsBelieved(t *testing.T) {
+	const start, dpkg = "Reading package lists...\n", "(Reading database ... 12 files and directories currently installed.)\n"
+	for name, c := range map[string]struct {
+		output string
+		want   builders.Outcome
+	}{
+		"apt itself":               {start + gone, builders.GivenBack},
+		"a maintainer script":      {start + dpkg + "Setting up evil (1) ...\n" + gone, builders.PackageFail},
+		"apt after another run":    {start + dpkg + start + gone, builders.GivenBack},
+		"the package":              {start + "Toolchain package versions: gcc\n" + start + gone, builders.PackageFail},
+		"in the middle of a line":  {start + "x" + strings.ReplaceAll(gone, "\n", "\nx"), builders.PackageFail},
+		"sbuild's own archive":     {start + strings.ReplaceAll(gone, "http://archive.test:8080", "copy:/<<RESOLVERDIR>>"), builders.PackageFail},
+		"a full disk":              {start + strings.ReplaceAll(gone, "404  Not Found", "write (28: No space left on device)"), builders.PackageFail},
+		"behind a very long line":  {start + strings.Repeat("x", 1<<20) + "\n" + gone, builders.GivenBack},
+		"an empty reason":          {start + "E: Failed to fetch " + goneURL + "  \n", builders.GivenBack},
+		"a log without line feeds": {strings.Repeat("E: ", 1<<20), builders.PackageFail},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			sbuildSays(l, fake.Answer{Stdout: c.output + "\n" + sbuildSummary, Code: 3})
+			if err := buildPackage(t, l, nil); outcome(err) != c.want {
+				t.Errorf("got %s", result(err))
+			}
+		})
+	}
+}
+
+func TestSbuildBeginsAnewWithFreshLists(t *testing.T) {
+	l := newLab(t)
+	l.target.Script("host: linux64 sbuild",
+		fake.Answer{Stdout: "Reading package lists...\n" + gone + sbuildSummary, Code: 3}, fake.Answer{Stdout: "Status: successful\n"})
+	l.golden("binarypackage/second-attempt", buildPackage(t, l, nil))
+}
+
+func TestSbuildIsGivenBackWithoutFreshLists(t *testing.T) {
+	for name, update := range map[string]fake.Answer{
+		"because of an archive":   {Stdout: "W: Failed to fetch http://archive.test/InRelease  Connection failed\n"},
+		"because of other things": {Stdout: "E: something\n", Code: 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t)
+				sbuildSays(l, fake.Answer{Stdout: gone + sbuildSummary, Code: 3})
+				l.target.Script("/usr/bin/apt-get -uy update", update)
+				if err := buildPackage(t, l, nil); outcome(err) != builders.GivenBack {
+					t.Errorf("got %s", result(err))
+				}
+				if n := strings.Count(l.target.Transcript(), "linux64 sbuild"); n != 1 {
+					t.Errorf("sbuild ran %d times", n)
+				}
+			})
+		})
+	}
+}
+
+func TestUpgradeIsTriedAgainWithFreshLists(t *testing.T) {
+	for name, c := range map[string]struct {
+		second fake.Answer
+		want   builders.Outcome
+	}{
+		"and works": {fake.Answer{}, builders.OK},
+		"and fails": {fake.Answer{Stdout: gone, Code: 100}, builders.ChrootFail},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.target.Script("/usr/bin/apt-get -o", fake.Answer{Stdout: gone, Code: 100}, c.second)
+			err := builders.Update(t.Context(), l.env)
+			if outcome(err) != c.want || err != nil && !strings.Contains(err.Error(), goneURL+": 404 Not Found") {
+				t.Errorf("got %s", result(err))
+			}
+			if n := strings.Count(l.target.Transcript(), "apt-get -uy update"); n != 2 {
+				t.Errorf("%d updates", n)
+			}
+		})
+	}
+}

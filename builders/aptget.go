@@ -39,7 +39,13 @@ func (e Env) fetchTwice(ctx context.Context, cmd backends.Command) error {
 // freshLists reads the package lists again, because of trouble.
 func (e Env) freshLists(ctx context.Context, trouble *archiveTrouble) error {
 	e.say("%v\nReading the package lists anew and trying again ...", trouble)
-	return e.updateLists(ctx)
+	err := e.updateLists(ctx)
+	var exit *backends.ExitError
+	var another *archiveTrouble
+	if errors.As(err, &exit) && !errors.As(err, &another) {
+		return fmt.Errorf("%w (%w)", trouble, err)
+	}
+	return err
 }
 
 // runApt runs apt-get in the target, its output going to the log. Trouble of an

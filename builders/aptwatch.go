@@ -53,7 +53,7 @@ const (
 	// toolchain is what sbuild prints when build dependencies are installed; what
 	// follows is the package's own output.
 	toolchain = "Toolchain package versions:"
-	// maxAptLine is how much of a line is looked at.
+	// maxAptLine is how much of a line is looked at; apt's own are shorter.
 	maxAptLine = 16 << 10
 )
 
@@ -69,6 +69,14 @@ type aptWatch struct {
 
 // Write implements io.Writer.
 func (w *aptWatch) Write(p []byte) (int, error) {
+	if !w.ended {
+		w.look(p)
+	}
+	return w.dst.Write(p)
+}
+
+// look judges every line that p completes; of a long one, its start.
+func (w *aptWatch) look(p []byte) {
 	for text := range bytes.Lines(p) {
 		w.line = append(w.line, text[:min(len(text), maxAptLine-min(len(w.line), maxAptLine))]...)
 		if text[len(text)-1] == '\n' {
@@ -76,7 +84,6 @@ func (w *aptWatch) Write(p []byte) (int, error) {
 			w.line = w.line[:0]
 		}
 	}
-	return w.dst.Write(p)
 }
 
 // judge takes one line.

@@ -3,11 +3,11 @@ package builders
 // architecture reads for what a build is: an ABI, and the variant of it, "" if
 // it is the ABI itself (spec: 2026.md section 2). The old arch_tag is the
 // variant's name where a manager sends it beside abi_tag, and then has no
-// effect.
+// effect; it is checked all the same.
 func (r *reader) architecture(otherwise string) (abi, variant string) {
-	abi = r.tag("abi_tag")
-	if unset(r.args["abi_tag"]) {
-		abi = r.optional("arch_tag", otherwise)
+	old := r.optional("arch_tag", otherwise)
+	if abi = r.tag("abi_tag"); abi == "" {
+		abi = old
 	}
 	if variant = r.tag("isa_tag"); variant == abi {
 		variant = ""

@@ -62,10 +62,15 @@ func gatherChanges(ctx context.Context, dir, name string, add func(name string, 
 	return nil
 }
 
+// noChanges is the error of a build that made no .changes file of this name.
+func noChanges(name string) error {
+	return fmt.Errorf("cannot gather %s: the build succeeded without making it", name)
+}
+
 func changesFiles(dir, name string) ([]string, error) {
 	f, err := openProduct(dir, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot gather %s: the build succeeded without making it", name)
+		return nil, noChanges(name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot gather %s: %w", name, err)

@@ -13,9 +13,13 @@ import (
 // scanProducts looks for malware in what would be handed over, and in nothing
 // else.
 func (c *craft) scanProducts(ctx context.Context, env Env) error {
-	found, err := products(ctx, env, c.dir(), c.tool.product)
+	there, err := backends.IsDir(ctx, env.Target, c.dir())
+	var found []string
+	if err == nil && there {
+		found, err = products(ctx, env, c.dir(), c.tool.product)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot look for what to scan for malware: %w", err)
 	}
 	if len(found) == 0 {
 		env.say("There is no %s file to scan for malware.", c.tool.product)

@@ -100,6 +100,12 @@ func TestCraftScansForMalware(t *testing.T) {
 		{"scan-fetch-service", "", fetchServiceArgs(), "", nil},
 		{"scan-fetch-service-mirror", "", fetchServiceArgs(), mirror, nil},
 		{"scan-nothing", "", nil, "", func(l *lab) { packs(l, "sourcecraft", "/home/buildd/test-craft", "a.deb", "dir/a.tar.xz") }},
+		{"scan-no-folder", "", nil, "", func(l *lab) {
+			l.target.Script("sourcecraft pack", fake.Answer{Do: func(_ context.Context, f *fake.Target, _ backends.Command) error {
+				f.RemoveFile("/home/buildd/test-craft/.git/HEAD")
+				return nil
+			}})
+		}},
 		{"fail-malware", "", nil, "", func(l *lab) {
 			l.target.Script("clamscan", fake.Answer{Stdout: "/home/buildd/test-craft/a.tar.xz: Eicar-Signature FOUND\n", Code: 1})
 		}},

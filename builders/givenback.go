@@ -84,34 +84,57 @@ func analyseLog(env Env) (depwait.Finding, error) {
 	return finding, errors.Join(err, log.Close())
 }
 
-// waitsFor is what the build waits for, "" if nothing: the build dependencies that
-// no package satisfies, or else what apt names, if it is not there. Without knowing
-// what there is, apt is believed where it is definite.
 func (b *binaryPackage) waitsFor(ctx context.Context, env Env, finding depwait.Finding) (string, error) {
-	available := depwait.Available{Arch: env.Common.ABI}
-	depends, err := b.unsatisfied(ctx, env, &available)
-	named := finding.Depends
-	switch {
-	case depends != "" || err == nil && named == "":
-		return depends, nil
-	case finding.Kind == depwait.Maybe:
-		if err != nil || available.Knows(named) {
-			return "", err
-		}
-	case err == nil:
-		there, err := available.Satisfies(named)
-		if there {
-			return "", nil
-		}
-		return named, err
+	dsc, err := os.Open(filepath.Join(env.Job.Dir, b.dsc))
+	if err != nil {
+		return aptsWord(finding), err
 	}
-	return named, err
+	depends, err := waitsFor(ctx, env, wanted{dsc, b.archIndep}, finding)
+	return depends, errors.Join(err, dsc.Close())
 }
 
-// unsatisfied compares the build dependencies with what the target's package
-// indexes offer (spec: builders.md section 2.7) and with what is installed, which
-// an archive need not have.
-func (b *binaryPackage) unsatisfied(ctx context.Context, env Env, available *depwait.Available) (string, error) {
+// wanted are the build dependencies of a source package.
+type wanted struct {
+	dsc       io.Reader
+	archIndep bool
+}
+
+// waitsFor is what a build waits for, "" if nothing: the build dependencies that no
+// package satisfies, or else what apt names, if it is not there. Without knowing
+// what there is, apt is believed where it is definite.
+func waitsFor(ctx context.Context, env Env, w wanted, finding depwait.Finding) (string, error) {
+	available := depwait.Available{Arch: env.Common.ABI}
+	depends, err := unsatisfied(ctx, env, w, &available)
+	named := finding.Depends
+	switch {
+	case err != nil:
+		return aptsWord(finding), err
+	case depends != "" || named == "":
+		return depends, nil
+	case finding.Kind == depwait.Maybe:
+		if available.Knows(named) {
+			named = ""
+		}
+		return named, nil
+	}
+	if there, err := available.Satisfies(named); there || err != nil {
+		return "", err
+	}
+	return named, nil
+}
+
+// aptsWord is the dependency that apt is sure about.
+func aptsWord(finding depwait.Finding) string {
+	if finding.Kind == depwait.Definite {
+		return finding.Depends
+	}
+	return ""
+}
+
+// unsatisfied compares build dependencies with what the target's package indexes
+// offer (spec: builders.md section 2.7) and with what is installed, which an
+// archive need not have.
+func unsatisfied(ctx context.Context, env Env, w wanted, available *depwait.Available) (string, error) {
 	table, err := depwait.LoadArchTable(dpkgTables)
 	if err != nil {
 		return "", err
@@ -122,12 +145,7 @@ func (b *binaryPackage) unsatisfied(ctx context.Context, env Env, available *dep
 	if err := readInTarget(ctx, env, dpkgStatus, available); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	dsc, err := os.Open(filepath.Join(env.Job.Dir, b.dsc))
-	if err != nil {
-		return "", err
-	}
-	depends, err := depwait.Unsatisfied(dsc, available, env.Common.ABI, b.archIndep, table)
-	return depends, errors.Join(err, dsc.Close())
+	return depwait.Unsatisfied(w.dsc, available, env.Common.ABI, w.archIndep, table)
 }
 
 // readIndexes reads every package index of the target, with apt's help where

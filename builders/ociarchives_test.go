@@ -14,7 +14,7 @@ import (
 )
 
 // bigLayer is larger than any document may be, and compresses well.
-func bigLayer() string { return layerOf(strings.Repeat("0123456789abcdef", 3<<19)) }
+func bigLayer() string { return layerOf(strings.Repeat("0123456789abcdef", 17<<16)) }
 
 // configOf is the configuration of an image with these layers.
 func configOf(layers ...string) string {
@@ -44,6 +44,7 @@ func zip(t *testing.T, data string) string {
 // The archives of Podman, Skopeo and others than Docker have names of their own.
 func TestGatherArchivesOfOtherPrograms(t *testing.T) {
 	one, big := layerOf("one"), bigLayer()
+	zipped := zip(t, big)
 	like := `{"a": "layer like JSON"}` + strings.Repeat(" ", 17<<20)
 	for _, c := range []struct {
 		name    string
@@ -71,8 +72,8 @@ func TestGatherArchivesOfOtherPrograms(t *testing.T) {
 			{name: sum(one) + ".tar", content: one},
 		}},
 		{"compressed layers at the top, before and behind the manifest", []string{big, one}, []member{
-			{name: sum(zip(t, big)) + ".tar.gz", content: zip(t, big)},
-			manifestOf("sha256:"+sum(configOf(big, one)), sum(zip(t, big))+".tar.gz", sum(zip(t, one))+".tar.gz"),
+			{name: sum(zipped) + ".tar.gz", content: zipped},
+			manifestOf("sha256:"+sum(configOf(big, one)), sum(zipped)+".tar.gz", sum(zip(t, one))+".tar.gz"),
 			{name: sum(zip(t, one)) + ".tar.gz", content: zip(t, one)},
 			{name: "sha256:" + sum(configOf(big, one)), content: configOf(big, one)},
 		}},

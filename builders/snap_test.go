@@ -228,12 +228,14 @@ func TestSnapStore(t *testing.T) {
 	for _, c := range []struct {
 		name, store string
 		status      int
+		more        int
 		commands    []string
 		err         string
 	}{
-		{"a store", "MyStore", 200, []string{"snap ack /dev/stdin", "snap set core proxy.store=MyStore"}, ""},
-		{"no id", "", 200, []string{"snap ack /dev/stdin"}, ""},
-		{"no assertions", "MyStore", 404, nil, "answers 404"},
+		{"a store", "MyStore", 200, 0, []string{"snap ack /dev/stdin", "snap set core proxy.store=MyStore"}, ""},
+		{"no id", "", 200, 0, []string{"snap ack /dev/stdin"}, ""},
+		{"no assertions", "MyStore", 404, 0, nil, "answers 404"},
+		{"assertions that are cut nowhere", "MyStore", 200, 1 << 20, nil, "cannot get the assertions of the snap store proxy: it is larger than 1048576 bytes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -244,7 +246,7 @@ func TestSnapStore(t *testing.T) {
 					w.Header().Set("X-Assertion-Store-Id", c.store)
 				}
 				w.WriteHeader(c.status)
-				_, _ = io.WriteString(w, "type: store\n")
+				_, _ = io.WriteString(w, "type: store\n"+strings.Repeat("x", c.more))
 			}))
 			defer server.Close()
 			l := newContainerLab(t)

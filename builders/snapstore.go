@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -65,6 +64,6 @@ func fetchAssertions(ctx context.Context, base string) (assertions, store string
 	if response.StatusCode >= http.StatusBadRequest {
 		return "", "", fmt.Errorf("%s answers %s", u, response.Status)
 	}
-	data, err := io.ReadAll(io.LimitReader(response.Body, maxAssertions))
+	data, err := backends.ReadAll(response.Body, maxAssertions)
 	return string(data), response.Header.Get("X-Assertion-Store-Id"), err
 }

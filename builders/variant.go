@@ -93,23 +93,23 @@ func variantArgs(c Common) []string {
 	return []string{"--debbuildopt=" + variantOption + "=" + c.Variant, "--dpkg-file-suffix=" + strings.TrimPrefix(c.Variant, c.ABI)}
 }
 
-// checkBuiltFor tells packages that were built for the ABI instead of the variant
-// from none at all (spec: 2026.md section 4.5).
+// checkBuiltFor checks that a build for a variant made results with its name, and
+// tells packages for the ABI from none at all (spec: 2026.md section 4.5).
 func (b *binaryPackage) checkBuiltFor(env Env) error {
-	if env.Common.Variant == "" {
-		return nil
-	}
 	made := func(arch string) bool {
 		_, err := os.Lstat(filepath.Join(env.Job.Dir, b.changesName(arch)))
 		return err == nil
 	}
-	if made(env.Common.Variant) || !made(env.Common.ABI) {
+	abi, variant := env.Common.ABI, env.Common.Variant
+	if variant == "" || made(variant) {
 		return nil
 	}
+	err := noChanges(b.changesName(variant))
+	if made(abi) {
+		err = fmt.Errorf("%w, but %s: the packages were built for %s and not for the variant %s", err, b.changesName(abi), abi, variant)
+	}
 	return &BuildError{
-		Outcome: PackageFail,
-		Err: fmt.Errorf("the build made %s and not %s: the packages were built for %s and not for the variant %s",
-			b.changesName(env.Common.ABI), b.changesName(env.Common.Variant), env.Common.ABI, env.Common.Variant),
+		Outcome: PackageFail, Err: err,
 		Advice: "Look for what in the package, or in the dpkg of the base image, ignores " + variantOption + ".",
 	}
 }

@@ -103,7 +103,7 @@ func (c checkout) explain(ctx context.Context, err error) error {
 	out, versionErr := backends.Output(ctx, c.env.Target, backends.Command{Argv: []string{"git", "version"}})
 	version := strings.TrimSpace(string(out))
 	if versionErr != nil || knowsSHA256(version) {
-		return err //nolint:nilerr // what failed is more important than why it cannot be explained
+		return err
 	}
 	return &BuildError{
 		Outcome: PackageFail,

@@ -77,10 +77,11 @@ func (s secrets) without(text, otherwise string) string {
 // forms are the ways to read a text, in lower case.
 func forms(text string) []string {
 	var all []string
-	for _, start := range []string{text, oneLine(text)} {
+	line := oneLine(text)
+	for _, start := range []string{text, strings.ReplaceAll(text, "+", " "), line, strings.ReplaceAll(line, "+", " ")} {
 		const encodings = 5 // one in the other, which is more than anybody makes by accident
 		for range encodings {
-			all = append(all, strings.ToLower(start), strings.ToLower(strings.ReplaceAll(start, "+", " ")))
+			all = append(all, strings.ToLower(start))
 			start = html.UnescapeString(unescaped(strings.ReplaceAll(start, `\`, "")))
 		}
 	}

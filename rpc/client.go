@@ -112,7 +112,10 @@ func (c *Client) post(ctx context.Context, doc []byte) (value any, reason string
 		return nil, "", fmt.Errorf("the builder answered %s", resp.Status)
 	}
 	const largest = 2 * MaxBody
-	body, err := io.ReadAll(io.LimitReader(resp.Body, largest))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, largest+1))
+	if err == nil && len(body) > largest {
+		err = fmt.Errorf("the answer is larger than %d bytes", largest)
+	}
 	if err != nil {
 		return nil, "", err
 	}

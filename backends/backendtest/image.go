@@ -17,13 +17,15 @@ import (
 )
 
 // Entry is one more file of a small image: a regular file, or with Link a
-// symbolic link, or with Dir a folder.
+// symbolic link, or with Hard another name of an earlier file, or with Dir a
+// folder.
 type Entry struct {
 	Name string
 	Data string
 	// Mode is 0755 when 0.
 	Mode int64
 	Link string
+	Hard string
 	Dir  bool
 }
 
@@ -135,6 +137,8 @@ func (w imageWriter) add(e Entry) {
 	switch {
 	case e.Dir:
 		h.Typeflag = tar.TypeDir
+	case e.Hard != "":
+		h.Typeflag, h.Linkname = tar.TypeLink, path.Join("chroot-autobuild", e.Hard)
 	case e.Link != "":
 		h.Typeflag = tar.TypeSymlink
 	}

@@ -148,7 +148,7 @@ func read(t *testing.T, ns int, address string) string {
 	t.Helper()
 	var said []byte
 	within(t, ns, func() error {
-		conn, err := net.DialTimeout("tcp4", address, 5*time.Second)
+		conn, err := net.DialTimeout("tcp4", address, 2*time.Minute)
 		if err != nil {
 			return err
 		}

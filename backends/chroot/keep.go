@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -25,6 +26,8 @@ const (
 	// baseLink is a second link, in that folder, to the lock of the unpacked image
 	// below the overlay. While there is one, nobody deletes the image.
 	baseLink = "base.lock"
+	// busyTime is how long to wait for the end of an earlier mount.
+	busyTime = time.Minute
 )
 
 // KeptBuildDir is where Keep puts the build directory: the BuildDir of a chroot
@@ -87,10 +90,10 @@ func (c *Chroot) settle(ctx context.Context, room disk.Room) error {
 	if err != nil {
 		return err
 	}
-	upper, saved := filepath.Join(c.layers(), "upper"), filepath.Join(c.cfg.BuildDir, ".upper")
+	saved := c.layers() + ".saved"
 	inMemory := slices.Contains(mounts, c.layers())
 	if inMemory {
-		if err := c.copyTree(ctx, upper, saved, room); err != nil {
+		if err := c.copyTree(ctx, c.layers(), saved, room); err != nil {
 			return err
 		}
 	}
@@ -98,7 +101,7 @@ func (c *Chroot) settle(ctx context.Context, room disk.Room) error {
 		return err
 	}
 	if inMemory {
-		return os.Rename(saved, upper)
+		return errors.Join(os.Remove(c.layers()), os.Rename(saved, c.layers()))
 	}
 	return nil
 }
@@ -157,22 +160,47 @@ func (c *Chroot) Resume(ctx context.Context, base string) error {
 	return c.Start(ctx)
 }
 
-// remount mounts the overlay again. It needs a new work directory: an upper
-// layer that was "volatile" cannot be mounted with its old one.
+// remount mounts the overlay again.
 func (c *Chroot) remount(ctx context.Context, base string) error {
 	r, err := rootCache{dir: c.cfg.RootsDir}.reuse(base)
 	if err != nil {
 		return err
 	}
 	c.base = r
-	work := filepath.Join(c.layers(), "work")
-	if err := removeTree(ctx, work); err != nil {
-		return err
-	}
-	if err := os.Mkdir(work, 0o700); err != nil {
+	upper, work := filepath.Join(c.layers(), "upper"), filepath.Join(c.layers(), "work")
+	if err := renewWork(ctx, work); err != nil {
 		return backends.MarkHostFault(fmt.Errorf("cannot mount the chroot again: %w", err))
 	}
-	return mountLayers(c.Root(), r.path(), filepath.Join(c.layers(), "upper"), work)
+	return mountAgain(ctx, c.Root(), r.path(), upper, work)
+}
+
+// mountAgain mounts layers that were mounted before. The other mount may still
+// be there for a moment: it goes with the last process that saw it, a little
+// later than the lock which that process held.
+func mountAgain(ctx context.Context, target, lower, upper, work string) error {
+	ctx, cancel := context.WithTimeout(ctx, busyTime)
+	defer cancel()
+	for {
+		err := mountLayers(target, lower, upper, work)
+		if !errors.Is(err, unix.EBUSY) || pollLock(ctx) != nil {
+			return err
+		}
+	}
+}
+
+// renewWork makes a work directory usable once more: an upper layer that was
+// "volatile" cannot be mounted with what the kernel has left there. Only the
+// index stays, which knows the hard links. It names the upper layer by a handle,
+// which is another one after a copy; the kernel writes it anew.
+func renewWork(ctx context.Context, work string) error {
+	if err := removeTree(context.WithoutCancel(ctx), filepath.Join(work, "work")); err != nil {
+		return err
+	}
+	err := unix.Removexattr(filepath.Join(work, "index"), "trusted.overlay.upper")
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODATA) {
+		return nil // it was mounted without an index
+	}
+	return err
 }
 
 // reuse holds an image that is unpacked.

@@ -1,7 +1,6 @@
 package chroot
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -99,18 +98,31 @@ func mountLayers(target, lower, upper, work string) error {
 		defer func() { _ = unix.Close(fd) }()
 		fds[i] = fd
 	}
-	options := fmt.Sprintf("lowerdir=/proc/self/fd/%d,upperdir=/proc/self/fd/%d,workdir=/proc/self/fd/%d,"+
-		"redirect_dir=on,index=off,metacopy=off", fds[0], fds[1], fds[2])
-	// A chroot need not survive a power cut: "volatile" (Linux 5.10) spares
-	// the disk all that dpkg wants synchronised.
-	err := unix.Mount("overlay", target, "overlay", 0, options+",volatile")
-	if errors.Is(err, unix.EINVAL) {
-		err = unix.Mount("overlay", target, "overlay", 0, options)
+	layers := fmt.Sprintf("lowerdir=/proc/self/fd/%d,upperdir=/proc/self/fd/%d,workdir=/proc/self/fd/%d,", fds[0], fds[1], fds[2])
+	var err error
+	for _, options := range overlayOptions() {
+		err = unix.Mount("overlay", target, "overlay", 0, layers+options)
+		// A layer that something else uses does not get free by other options.
+		if err == nil || errors.Is(err, unix.EBUSY) {
+			break
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("cannot mount an overlay on %s: %w", target, err)
 	}
 	return nil
+}
+
+// overlayOptions are how to mount an overlay, what is best first: kernels and
+// file systems do not know everything.
+//
+// With "index" the hard links of the image stay links of one file after a change
+// through one of them. A chroot need not survive a power cut: "volatile" (Linux
+// 5.10) spares the disk all that dpkg wants synchronised. There is no "xino": its
+// inode numbers are too large for programs of 32 bits.
+func overlayOptions() []string {
+	const always = "redirect_dir=on,metacopy=off,"
+	return []string{always + "index=on,volatile", always + "index=on", always + "index=off,volatile", always + "index=off"}
 }
 
 // copyOwner gives a folder the owner and permissions of another: those of the
@@ -125,14 +137,12 @@ func copyOwner(from, to string) error {
 
 // memAvailable is how many bytes of memory can be used without swapping.
 func memAvailable() (int64, error) {
-	f, err := os.Open("/proc/meminfo")
+	text, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = f.Close() }()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		rest, ok := strings.CutPrefix(lines.Text(), "MemAvailable:")
+	for line := range strings.Lines(string(text)) {
+		rest, ok := strings.CutPrefix(line, "MemAvailable:")
 		if !ok {
 			continue
 		}

@@ -248,7 +248,7 @@ func (s *session) read(name string) ([]byte, error) {
 	}
 	var data []byte
 	err = s.timed(func() (err error) {
-		data, err = io.ReadAll(io.LimitReader(f, chunk))
+		data, err = backends.ReadAll(f, chunk)
 		return errors.Join(err, f.Close())
 	})
 	return data, err

@@ -317,6 +317,19 @@ func MakeReserve(dir string) error {
 	return nil
 }
 
+// TryToWrite says whether files can be made in a folder. Folders that are full can
+// be written to again, as a rule soon; that is no error.
+func TryToWrite(dir string) error {
+	f, err := os.CreateTemp(dir, temporary)
+	if err == nil {
+		err = errors.Join(f.Close(), os.Remove(f.Name()))
+	}
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return nil
+	}
+	return err
+}
+
 // replace writes a temporary file and renames it.
 func replace(path string, data []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), temporary)

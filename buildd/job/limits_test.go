@@ -36,7 +36,7 @@ func TestReadLimitsRefuses(t *testing.T) {
 		{"too much", `{"instance":"a","total_cpus":1e9}`, "cpus"},
 		{"negative memory", `{"instance":"a","memory":-5}`, "memory"},
 		{"something else", `instance`, "limits.json"},
-		{"a file without end", `{"instance":"a","more":"` + strings.Repeat("a", 5000) + `"}`, "limits.json"},
+		{"a file without end", `{"instance":"a","more":"` + strings.Repeat("a", 5000) + `"}`, "limits.json: it is larger than 4096 bytes"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

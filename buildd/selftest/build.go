@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"lpbuildd/backends"
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
 	"lpbuildd/ordered"
@@ -279,7 +279,7 @@ func download(ctx context.Context, client *rpc.Client, name string) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(file, maxDownload))
+	data, err := backends.ReadAll(file, maxDownload)
 	return data, errors.Join(err, file.Close())
 }
 
@@ -287,7 +287,7 @@ func download(ctx context.Context, client *rpc.Client, name string) ([]byte, err
 func tailOf(ctx context.Context, client *rpc.Client) string {
 	data, err := download(ctx, client, rpc.BuildLog)
 	if err != nil {
-		return ""
+		return fmt.Sprintf("The log cannot be shown: %v", err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
 	return strings.Join(lines[max(0, len(lines)-logLines):], "\n")

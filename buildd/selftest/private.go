@@ -166,11 +166,15 @@ const keptLines = 5
 // read keeps the last lines of a log in JSON, and tells the address on which the
 // daemon listens.
 func (l *lastLines) read(r io.Reader, listening chan<- string) {
-	scanner := bufio.NewScanner(r)
-	for scanner.Scan() {
+	lines := bufio.NewReader(r)
+	for {
+		text, err := lines.ReadBytes('\n')
+		if err != nil && len(text) == 0 {
+			return
+		}
 		var line struct{ Msg, Address, Error string }
-		if json.Unmarshal(scanner.Bytes(), &line) != nil {
-			line.Msg = scanner.Text()
+		if json.Unmarshal(text, &line) != nil {
+			line.Msg = string(text)
 		}
 		if line.Msg == "Listening" {
 			listening <- line.Address
@@ -179,7 +183,6 @@ func (l *lastLines) read(r io.Reader, listening chan<- string) {
 		l.lines = append(l.lines, strings.TrimSpace(line.Msg+" "+line.Error))
 		l.lines = l.lines[max(0, len(l.lines)-keptLines):]
 	}
-	_, _ = io.Copy(io.Discard, r) // what is too long for the scanner
 }
 
 // String is what was said. It may be called when the daemon has ended.

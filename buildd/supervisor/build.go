@@ -42,6 +42,8 @@ type parts struct {
 	killAll func(ctx context.Context) error
 	// memory tells what happened to the memory of the build.
 	memory func(context.Context, *build) (cgroup.Memory, error)
+	// refusals tells how many processes the kernel has refused to the build.
+	refusals func(context.Context, *build) (int, error)
 	// noGroup is why the limits of the build are not kept, "" if they are.
 	noGroup string
 	// stages are the table of the same name.
@@ -51,7 +53,7 @@ type parts struct {
 func machine() parts {
 	return parts{
 		find: builders.Find, newTarget: newTarget, runners: runners, killAll: killAll,
-		memory: memoryOf, noGroup: os.Getenv(groupVariable), stages: stages(),
+		memory: memoryOf, refusals: refusalsOf, noGroup: os.Getenv(groupVariable), stages: stages(),
 	}
 }
 

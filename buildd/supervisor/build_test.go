@@ -242,3 +242,46 @@ func TestResultsWithoutAnOutcomeStayListed(t *testing.T) {
 		}
 	}
 }
+
+// Whoever reads the log is to know first for what the build is, and what of its
+// arguments has no effect; the rest of the build knows the ABI only.
+func TestTheLogBeginsWithTheVariantAndWhatIsUnknown(t *testing.T) {
+	r := newRig(t)
+	r.request.Args["abi_tag"], r.request.Args["isa_tag"], r.request.Args["arch_tag"] = "riscv64", "riscv64rva23", "riscv64rva23"
+	r.request.Args["of_tomorrow"] = map[string]any{"token": "s3cret"}
+	var common builders.Common
+	r.stub.build = func(_ context.Context, env builders.Env) error {
+		common = env.Common
+		return nil
+	}
+	if o := r.run(); o.Status != "OK" {
+		t.Errorf("the outcome is %+v", o)
+	}
+	const want = "https://x.test/+b/7\nBuilding for riscv64rva23, a variant of riscv64.\nIgnoring arguments that this builder does not know: of_tomorrow\n"
+	if log := r.log(); !strings.HasPrefix(log, want) || strings.Contains(log, "s3cret") || strings.Count(log, ", a variant of ") != 1 {
+		t.Errorf("the log is\n%s", log)
+	}
+	if common.ABI != "riscv64" || common.Variant != "riscv64rva23" {
+		t.Errorf("the build is for %+v", common)
+	}
+}
+
+// No machine knows the word size of a variant.
+func TestTargetsAreThoseOfTheABI(t *testing.T) {
+	r := newRig(t)
+	r.request.Args["abi_tag"], r.request.Args["isa_tag"] = "riscv64", "riscv64rva23"
+	var made target
+	r.parts.newTarget = func(b *build) (target, error) {
+		var err error
+		made, err = newTarget(b)
+		return hooked{r.target, r}, err
+	}
+	r.run()
+	if made == nil {
+		t.Fatal("there is no target")
+	}
+	err := made.Run(t.Context(), backends.Command{Argv: []string{"true"}})
+	if err == nil || strings.Contains(err.Error(), "word size") {
+		t.Errorf("in a target that does not exist: %v", err)
+	}
+}

@@ -37,6 +37,7 @@ func newContainer(b *build) (target, error) {
 	cfg.BuildID, cfg.BuildDir = b.request.BuildID, b.home
 	cfg.Series, cfg.Arch, cfg.Constraints = b.common.Series, b.common.ABI, b.common.Constraints
 	cfg.CPUs, cfg.Memory = b.request.Settings.Limits.CPUs, b.request.Settings.Limits.Memory
+	cfg.Processes = b.request.Settings.Limits.Processes
 	cfg.Bridge, cfg.HostAddress, cfg.Address = c.network.Name, c.network.HostAddress(), c.network.ContainerAddress()
 	cfg.Record, cfg.Done = b.record, b.done
 	cfg.Notice = func(line string) { b.say("%s", line) }

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"sync/atomic"
 	"time"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/job"
 	"lpbuildd/builders"
 	"lpbuildd/disk"
 )
@@ -24,8 +26,12 @@ func (e *limitError) Error() string {
 	return fmt.Sprintf("the build was ended: %s (limit %s)", e.what, e.key)
 }
 
-// watchInterval is how often silence and free space are looked at.
-const watchInterval = 250 * time.Millisecond
+// watchInterval is how often silence and free space are looked at, diskInterval
+// how often whether the disks can be written.
+const (
+	watchInterval = 250 * time.Millisecond
+	diskInterval  = 10 * time.Second
+)
 
 // limit returns a context that the operator's limits end. stop releases it.
 func (b *build) limit(ctx context.Context) (limited context.Context, stop func()) {
@@ -44,8 +50,9 @@ func (b *build) limit(ctx context.Context) (limited context.Context, stop func()
 // watch cancels when a limit is exceeded, and notes when space is short.
 func (b *build) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 	s := b.request.Settings
-	tick := time.NewTicker(watchInterval)
+	tick, disks := time.NewTicker(watchInterval), time.NewTicker(diskInterval)
 	defer tick.Stop()
+	defer disks.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -59,9 +66,39 @@ func (b *build) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 			if s.SilenceLimit > 0 && now.Sub(b.log.LastWrite()) > s.SilenceLimit {
 				cancel(&limitError{what: silence(s.SilenceLimit), key: "[limits] silence"})
 			}
+			if b.log.Err() != nil {
+				cancel(b.unwritable(ctx))
+			}
 			b.watchSpace()
+		case <-disks.C:
+			if fault := b.unwritable(ctx); fault != nil {
+				cancel(fault)
+			}
 		}
 	}
+}
+
+// unwritable is why the disks of the builder cannot be written, nil if they can.
+// What a package's tools say of such a disk would be taken for its failure.
+func (b *build) unwritable(ctx context.Context) error {
+	if err := b.log.Err(); err != nil {
+		return &backends.HostFault{
+			Err:    fmt.Errorf("cannot write the build log: %w", err),
+			Advice: "Look at the disk of the file cache: is it full, read-only or broken?",
+		}
+	}
+	for _, dir := range []string{b.request.Settings.Home, b.dir} {
+		err := job.TryToWrite(dir)
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		b.daemon.ErrorContext(ctx, "A disk of the builder cannot be written any more", "error", err)
+		return &backends.HostFault{
+			Err:    fmt.Errorf("a disk of the builder cannot be written any more: %w", err),
+			Advice: "Look at the kernel's log of the builder (dmesg): the file system may be damaged, or read-only after an error.",
+		}
+	}
+	return nil
 }
 
 // silence says what was silent for so long.
@@ -136,10 +173,14 @@ func (b *build) blame(ctx context.Context, err error) error {
 	switch {
 	case errors.As(err, &fault):
 		return err
-	case b.log.Err() != nil:
-		return &backends.HostFault{Err: fmt.Errorf("cannot write the build log: %w", b.log.Err()), Advice: "Free disk space in the file cache."}
+	}
+	if reason := b.unwritable(ctx); reason != nil {
+		return reason
 	}
 	if reason := b.outOfMemory(ctx, err); reason != nil {
+		return reason
+	}
+	if reason := b.outOfProcesses(ctx); reason != nil {
 		return reason
 	}
 	switch {

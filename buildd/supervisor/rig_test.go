@@ -43,6 +43,8 @@ type rig struct {
 	hooks  map[string]func(ctx context.Context) error
 	stub   stub
 	memory cgroup.Memory
+	// refused is how many processes the kernel has refused to the build.
+	refused int
 	// kill is what kills all processes; nil is a success.
 	kill  func(ctx context.Context) error
 	abort context.CancelCauseFunc
@@ -156,8 +158,9 @@ func newRig(t *testing.T) *rig {
 			}
 			return r.kill(ctx)
 		},
-		memory: func(context.Context, *build) (cgroup.Memory, error) { return r.memory, nil },
-		stages: stages(),
+		memory:   func(context.Context, *build) (cgroup.Memory, error) { return r.memory, nil },
+		refusals: func(context.Context, *build) (int, error) { return r.refused, nil },
+		stages:   stages(),
 	}
 	ctx, abort := context.WithCancelCause(t.Context())
 	r.ctx, r.abort = func() context.Context { return ctx }, abort

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"lpbuildd/backends"
 	"lpbuildd/backends/chroot"
 	"lpbuildd/backends/incus"
 	"lpbuildd/buildd/job"
@@ -28,7 +29,7 @@ func Stock(ctx context.Context, in io.Reader, out io.Writer) error {
 		return err
 	}
 	var request job.StockRequest
-	if err := json.NewDecoder(io.LimitReader(in, maxStockRequest)).Decode(&request); err != nil {
+	if err := json.NewDecoder(backends.Limited(in, maxStockRequest)).Decode(&request); err != nil {
 		return fmt.Errorf("cannot read the request: %w", err)
 	}
 	k := stocktaker{

@@ -50,6 +50,13 @@ func askStock(t *testing.T, r job.StockRequest) (job.StockReport, error) {
 	return report, json.Unmarshal(out.Bytes(), &report)
 }
 
+func TestStockRefusesWhatIsTooLong(t *testing.T) {
+	stockFolder(t)
+	if _, err := askStock(t, job.StockRequest{Do: strings.Repeat("x", 1<<20)}); err == nil || err.Error() != "cannot read the request: it is larger than 1048576 bytes" {
+		t.Errorf("got %.200v", err)
+	}
+}
+
 // inWords are the things of a report.
 func inWords(r job.StockReport) []string {
 	var words []string

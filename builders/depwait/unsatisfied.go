@@ -1,6 +1,7 @@
 package depwait
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -88,6 +89,9 @@ func (s solver) anySatisfied(g group) (bool, error) {
 func (s solver) satisfied(r relation) (bool, error) {
 	if r.archs != nil && !s.applies(r.archs) || needsProfile(r.profiles) {
 		return true, nil
+	}
+	if !r.wellFormed() { // nothing could end a wait for it
+		return false, errors.New("it is malformed")
 	}
 	versions, unversioned := s.avail.Versions(r.name)
 	if len(versions) == 0 && !unversioned {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -11,12 +10,12 @@ import (
 )
 
 // largestDSC is the size in bytes behind which a .dsc is not believed to be
-// one.
-const largestDSC = 4 << 20
+// one. Those of some generated packages have megabytes.
+const largestDSC = 64 << 20
 
 // onlyIndep finds the field of a source package that says that all its packages
 // are for every architecture.
-var onlyIndep = regexp.MustCompile(`(?mi)^Architecture:[ \t]*all[ \t]*$`)
+var onlyIndep = regexp.MustCompile(`(?mi)^Architecture:[ \t]*all[ \t\r]*$`)
 
 // readSource hashes a .dsc and the files it names, which are beside it. The
 // .dsc is the first. Indep says that it makes nothing but packages for every
@@ -26,8 +25,11 @@ func readSource(ctx context.Context, path string) (files []localFile, indep bool
 	if err != nil {
 		return nil, false, fmt.Errorf("cannot read the source package: %w", err)
 	}
-	if !strings.HasSuffix(dsc.name, ".dsc") || dsc.size > largestDSC {
+	if !strings.HasSuffix(dsc.name, ".dsc") {
 		return nil, false, fmt.Errorf("cannot build %s: want a Debian source package, a file that ends in .dsc", path)
+	}
+	if dsc.size > largestDSC {
+		return nil, false, fmt.Errorf("cannot build %s: a .dsc of more than %d bytes cannot be right", path, largestDSC)
 	}
 	text, err := os.ReadFile(path) //nolint:gosec // the user names the file
 	if err != nil {
@@ -59,10 +61,7 @@ func readSource(ctx context.Context, path string) (files []localFile, indep bool
 func dscFiles(text string) []localFile {
 	var files []localFile
 	inField := false
-	lines := bufio.NewScanner(strings.NewReader(text))
-	lines.Buffer(nil, largestDSC)
-	for lines.Scan() {
-		line := lines.Text()
+	for line := range strings.Lines(text) {
 		if !strings.HasPrefix(line, " ") && !strings.HasPrefix(line, "\t") {
 			name, _, _ := strings.Cut(line, ":")
 			inField = strings.EqualFold(name, "Checksums-Sha1")

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -211,6 +212,11 @@ func TestRunMakesTheArgumentsOfABuildFromARepository(t *testing.T) {
 			},
 		},
 		{
+			name: "a snap in a folder", files: map[string]string{"a/b/snap/snapcraft.yaml": "name: deep\n"},
+			args: []string{"snap", ".", "--build-path", "a/b"},
+			want: map[string]any{"name": "deep", "git_path": "main", "git_repository": "ours", "build_path": "a/b"},
+		},
+		{
 			name: "a fetch service", files: snap,
 			args: []string{"snap", "--fetch-service-certificate", "snapcraft.yaml", "--revocation-endpoint", "http://host.example/r", "--disable-proxy-after-pull"},
 			want: map[string]any{
@@ -226,6 +232,27 @@ func TestRunMakesTheArgumentsOfABuildFromARepository(t *testing.T) {
 				"name": "hello-world", "git_path": "main", "git_repository": "ours", "build_args": ordered.Struct{{Name: "A", Value: "b=c"}, {Name: "LAUNCHPAD_BUILD_ARCH", Value: "riscv64"}},
 				"build_file": "Dockerfile.x", "build_path": "sub", "archives": []any{"deb http://host.example/ noble main"},
 			},
+		},
+		{
+			name: "an image for a variant",
+			args: []string{"oci", ".", "--arch", "amd64", "--variant", "amd64v3"},
+			want: map[string]any{
+				"name": "hello-world", "git_path": "main", "git_repository": "ours", "build_args": ordered.Struct{{Name: "LAUNCHPAD_BUILD_ARCH", Value: "amd64v3"}},
+				"arch_tag": "amd64v3", "abi_tag": "amd64", "isa_tag": "amd64v3",
+			},
+		},
+		{
+			name: "another variant than that of a file", files: snap,
+			args: []string{"snap", ".", "--args", "../variant.json", "--variant", "amd64v4"},
+			want: map[string]any{
+				"name": "my-snap", "git_path": "main", "git_repository": "ours",
+				"arch_tag": "amd64v4", "abi_tag": "amd64", "isa_tag": "amd64v4",
+			},
+		},
+		{
+			name: "another architecture than that of a file", files: snap,
+			args: []string{"snap", ".", "--args", "../variant.json", "--arch", "armhf"},
+			want: map[string]any{"name": "my-snap", "git_path": "main", "git_repository": "ours", "arch_tag": "armhf"},
 		},
 		{
 			name: "a URL",
@@ -257,6 +284,7 @@ func TestRunMakesTheArgumentsOfABuildFromARepository(t *testing.T) {
 				t.Setenv("LPBUILD_PROXY_URL", "http://user:secret@environment.example/")
 			}
 			write(t, "../file.json", file)
+			write(t, "../variant.json", `{"arch_tag": "amd64v3", "abi_tag": "amd64", "isa_tag": "amd64v3"}`)
 			f := newFakeBuilder(t, ends("OK", nil))
 			logs("the log\n")(f)
 			code, stdout, stderr := f.run(t, tt.args...)
@@ -403,6 +431,33 @@ func TestNamesAreGoodForFoldersAndImages(t *testing.T) {
 	for place, want := range tests {
 		if got := nameOf(place); got != want {
 			t.Errorf("%s: got %q, want %q", place, got, want)
+		}
+	}
+}
+
+// What a type does not have would be named in the log as unknown.
+func TestRunSendsNothingThatTheTypeDoesNotHave(t *testing.T) {
+	worktree(t, nil)
+	for tag, wanted := range map[string][]string{
+		"livefs": nil, "sourcepackagerecipe": {"suite"}, "snap": {"name"}, "oci": {"name"},
+	} {
+		f := newFakeBuilder(t, ends("OK", nil))
+		words := []string{tag}
+		if (target{tag: tag}).hasRepository() {
+			words = append(words, "https://host.example/some.git")
+		}
+		if code, _, stderr := f.run(t, append(words, "--series", "noble")...); code != 0 {
+			t.Fatalf("%s: exit code %d: %s", tag, code, stderr)
+		}
+		for _, key := range []string{"suite", "name"} {
+			if _, sent := f.request.Args[key]; sent != slices.Contains(wanted, key) {
+				t.Errorf("%s: %s is sent: %v", tag, key, sent)
+			}
+		}
+	}
+	for _, tag := range []string{"ci", "translation-templates"} {
+		if (target{tag: tag}).hasName() {
+			t.Errorf("what %s makes has a name", tag)
 		}
 	}
 }

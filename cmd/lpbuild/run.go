@@ -34,7 +34,9 @@ TYPE is snap or oci, or what else the builder knows, see "lpbuild info". It
 builds from a git repository: one behind a URL, or that of a folder (default:
 the working folder), which must be the top of a work tree. What is checked out
 is built, but only what is committed. The repository is served, read-only and
-under a name that nobody can guess, until the build has ended. The build itself
+under a name that nobody can guess, until the build has ended; with it submodules
+whose URLs begin with ../ or ./, as far as they are here. What else a build will
+miss, such as files in Git LFS, is said before it begins. The build itself
 fetches it, so that its container, and its proxy if it has one, must be able to
 reach --serve-address; where the builder is on this machine, the default is an
 address that is not of the loopback interface. A sourcepackagerecipe and a livefs

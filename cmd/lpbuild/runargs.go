@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -82,12 +83,15 @@ func (o *runOptions) given() (file, single map[string]any, err error) {
 func (o *runOptions) requestArgs(w *work, file, single map[string]any) (map[string]any, error) {
 	a := arguments{values: maps.Clone(file), changed: o.changed}
 	a.replaceSource(w)
-	a.set("arch", "arch_tag", o.arch)
+	o.architecture(a)
 	a.set("private", "archive_private", o.private)
 	a.setGiven("image-type", "image_type", o.imageType)
 	a.setGiven("archive", "archives", list(o.archives))
 	if err := o.release(a); err != nil {
 		return nil, err
+	}
+	if _, given := file["suite"]; !given && !w.target.hasSuite() {
+		delete(a.values, "suite")
 	}
 	keys, err := o.trustedKeys()
 	if err != nil {
@@ -107,6 +111,23 @@ func (o *runOptions) requestArgs(w *work, file, single map[string]any) (map[stri
 	}
 	maps.Copy(a.values, single)
 	return a.values, nil
+}
+
+// architecture tells for what to build. As from a manager, the old tag is that of
+// the variant, if there is one.
+func (o *runOptions) architecture(a arguments) {
+	if a.changed("arch") {
+		delete(a.values, "abi_tag")
+		delete(a.values, "isa_tag")
+	}
+	a.set("arch", "arch_tag", o.arch)
+	if !a.changed("variant") {
+		return
+	}
+	if abi, _ := a.values["abi_tag"].(string); abi == "" {
+		a.values["abi_tag"] = a.values["arch_tag"]
+	}
+	a.values["isa_tag"], a.values["arch_tag"] = o.variant, o.variant
 }
 
 // replaceSource replaces the source that the file names by one of the command
@@ -130,11 +151,9 @@ func (o *runOptions) packageArgs(a arguments, w *work) {
 
 // repositoryArgs are those of all types that build from a repository.
 func (o *runOptions) repositoryArgs(a arguments, w *work) error {
-	name := w.name
-	if o.name != "" {
-		name = o.name
+	if w.target.hasName() {
+		a.set("name", "name", cmp.Or(o.name, w.name))
 	}
-	a.set("name", "name", name)
 	delete(a.values, "suite")
 	a.setGiven("private", "private", o.private)
 	a.setGiven("target-arch", "target_architectures", list(o.targetArch))

@@ -82,6 +82,9 @@ type config struct {
 	// CPULimit and MemoryLimit (bytes) are what a build may use; 0 is no limit.
 	CPULimit    float64
 	MemoryLimit int64
+	// ProcessLimit is how many processes and threads a build may have at once; 0
+	// is no limit.
+	ProcessLimit int
 	// CPUOvercommit and MemoryOvercommit are how many times what is not reserved
 	// may be promised to builds; at least 1.
 	CPUOvercommit, MemoryOvercommit float64

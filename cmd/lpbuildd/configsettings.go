@@ -70,6 +70,7 @@ func settings() []setting {
 		{"limits", "results", "64G", true, sizes, size(func(c *config) *int64 { return &c.ResultLimit })},
 		{"limits", "cpus", "0", true, cpus, decimal(0, func(c *config) *float64 { return &c.CPULimit })},
 		{"limits", "memory", "0", true, sizes, size(func(c *config) *int64 { return &c.MemoryLimit })},
+		{"limits", "processes", "16384", true, "how many processes a build may have at once, 100 to 4194304; 0 for any number", processLimit},
 		{"limits", "cpu_overcommit", "1", true, factor, decimal(1, func(c *config) *float64 { return &c.CPUOvercommit })},
 		{"limits", "memory_overcommit", "1", true, factor, decimal(1, func(c *config) *float64 { return &c.MemoryOvercommit })},
 		{"limits", "reserved_cpus", "0", true, cpus, decimal(0, func(c *config) *float64 { return &c.ReservedCPUs })},

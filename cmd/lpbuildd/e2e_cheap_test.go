@@ -133,6 +133,21 @@ func deliver(t *testing.T, results map[string]string) string {
 	return script.String()
 }
 
+// held is cheap work that goes on, and delivers results, when it is let go.
+func (b *builder) held(image string) work {
+	b.t.Helper()
+	w := b.cheap(image, "echo held.\nwhile [ ! -e go ]; do sleep 0.05; done\n"+deliver(b.t, map[string]string{"cheap_1.deb": "x"}))
+	w.results = map[string]string{changes(b.t): "", "cheap_1.deb": sha1Of([]byte("x"))}
+	w.lines = []string{"\nheld.\n", "\nBuild summary\n", "Result:     OK\n"}
+	return w
+}
+
+// letGo lets held work go on.
+func (b *builder) letGo(id string) {
+	b.t.Helper()
+	must(b.t, os.WriteFile(filepath.Join(b.home, "build-"+id, "go"), nil, 0o644))
+}
+
 // steady is cheap work that takes about a second, says something all the
 // time, and delivers results.
 func (b *builder) steady(image string) work {

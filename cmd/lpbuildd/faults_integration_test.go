@@ -68,7 +68,9 @@ func TestFaultsOfEveryType(t *testing.T) {
 				refused(key, int64(7))
 				refused(key, map[string]any{"a": "b"})
 			}
-			refused("arch_tag", int64(7))
+			for _, key := range []string{"arch_tag", "abi_tag", "isa_tag"} {
+				refused(key, int64(7))
+			}
 			refused("archives", "deb http://archive.invalid/ bookworm main")
 			refused("trusted_keys", []any{int64(7)})
 			refused("fast_cleanup", "yes")

@@ -38,7 +38,7 @@ func systemd(t *testing.T, interval time.Duration) *net.UnixConn {
 // told waits for the next message that begins so.
 func told(t *testing.T, conn *net.UnixConn, prefix string) string {
 	t.Helper()
-	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	data := make([]byte, 4096)

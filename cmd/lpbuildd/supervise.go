@@ -72,7 +72,8 @@ func newSupervisorCommands() []*cobra.Command {
 
 // wanted is how many bytes of room the daemon asks for.
 func wanted(in io.Reader) int64 {
-	text, err := io.ReadAll(io.LimitReader(in, 20))
+	const plenty = 4096
+	text, err := backends.ReadAll(in, plenty)
 	if err != nil {
 		return 0
 	}
