@@ -20,6 +20,7 @@ func TestLimits(t *testing.T) {
 			"processes", "processes = 200", "none",
 			"i=0; while [ $i -lt 400 ]; do sleep 300 & i=$((i+1)); done", "PACKAGEFAIL", "[limits] processes = 200",
 		},
+		{"results", "results = 1G", "none", deliver(t, map[string]string{"big.deb": ""}) + "truncate -s 1T big.deb", "PACKAGEFAIL", "[limits] results"},
 		{"log", "log = 64K", "none", "while :; do echo and so on; done", "PACKAGEFAIL", "[limits] log"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
