@@ -16,7 +16,7 @@ const maxStrays = 5
 func (b *build) stray(s backends.Stray) {
 	line := fmt.Sprintf("%s was done, but %s held its output open", s.Argv[0], s.Held)
 	if s.Inner {
-		line = fmt.Sprintf("%s was done, but %s was left behind, held its output open, and had to be killed", b.innerCommand(), s.Held)
+		line = fmt.Sprintf("%s was done, but %s held its output open and had to be killed", b.innerCommand(), s.Held)
 	}
 	b.say("%s", line)
 	b.mu.Lock()
