@@ -1,6 +1,7 @@
 package backends
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -130,12 +131,12 @@ func processes() processTable {
 		if err != nil {
 			continue
 		}
-		data, err := os.ReadFile(name + "/stat")
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
 			continue
 		}
 		// The name before these may hold anything.
-		fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+		fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
 		if len(fields) < 2 {
 			continue
 		}

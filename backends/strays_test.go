@@ -2,6 +2,7 @@ package backends_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,8 +29,8 @@ func TestWhatHoldsTheOutputOfACommandOfACommandIsKilled(t *testing.T) {
 			var strays []backends.Stray
 			h := backends.Host{Stray: func(s backends.Stray) { strays = append(strays, s) }, StrayGrace: 300 * time.Millisecond}
 			err := h.Run(t.Context(), backends.Command{Argv: []string{"sh", "-c", fmt.Sprintf(left, test.stray)}, Stdout: &out})
-			exit, ok := err.(*backends.ExitError) //nolint:errorlint // Run returns it as it is
-			if !ok || exit.Code != 7 || out.String() != "said this\n" {
+			var exit *backends.ExitError
+			if !errors.As(err, &exit) || exit.Code != 7 || out.String() != "said this\n" {
 				t.Errorf("got %v, %q", err, out.String())
 			}
 			if len(strays) == 0 || !strays[0].Inner || strays[0].Argv[0] != "sh" || !strings.Contains(strays[0].Held, "("+test.process+")") {

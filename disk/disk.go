@@ -35,8 +35,8 @@ func of(st unix.Statfs_t) Space {
 		Total: Room{Bytes: int64(st.Blocks) * st.Bsize, Inodes: Uncounted}, //nolint:gosec // the same
 	}
 	// Some count what there is, and say that there is no end to what can be.
-	if st.Files > 0 && st.Files < math.MaxInt64 && st.Ffree < math.MaxInt64 {
-		s.Free.Inodes, s.Total.Inodes = int64(st.Ffree), int64(st.Files)
+	if all, free := st.Files, st.Ffree; all > 0 && all < math.MaxInt64 && free < math.MaxInt64 {
+		s.Free.Inodes, s.Total.Inodes = int64(free), int64(all)
 	}
 	return s
 }

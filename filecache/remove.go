@@ -1,7 +1,6 @@
 package filecache
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -51,11 +50,11 @@ func (c *Cache) RemoveAll(names []string) error {
 	for _, name := range names {
 		errs = append(errs, c.takeAway(name, away))
 	}
-	ctx, end := c.begin(context.Background())
-	go func() {
-		defer end()
-		c.empty(ctx, away)
-	}()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.work.Go(func() { c.empty(away) })
+	}
 	return errors.Join(errs...)
 }
 
@@ -81,19 +80,25 @@ func (c *Cache) takeAway(name, folder string) error {
 	return nil
 }
 
-// empty deletes a folder of files. What it leaves when ctx ends are temporaries
-// that nobody writes.
-func (c *Cache) empty(ctx context.Context, folder string) {
+// empty deletes a folder of files. What it leaves when the cache is closed are
+// temporaries that nobody writes.
+func (c *Cache) empty(folder string) {
 	err := c.each(folder, func(e fs.DirEntry) error {
-		if ctx.Err() != nil {
+		if c.isClosed() {
 			return nil
 		}
 		return c.root.Remove(folder + "/" + e.Name())
 	})
-	if err == nil && ctx.Err() == nil {
+	if err == nil && !c.isClosed() {
 		err = c.root.Remove(folder)
 	}
 	if err != nil {
 		c.log.Warn("cannot remove cached files", "error", err)
 	}
+}
+
+func (c *Cache) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
 }

@@ -18,6 +18,7 @@ type meddler struct {
 	meddle func()
 }
 
+// Read implements io.Reader.
 func (m *meddler) Read(p []byte) (int, error) {
 	n, err := m.File.Read(p)
 	if m.meddle != nil {
