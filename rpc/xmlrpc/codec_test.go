@@ -275,6 +275,11 @@ func TestEncodeResponseRefuses(t *testing.T) {
 		{"33 bits", int64(math.MaxInt32) + 1, "int exceeds XML-RPC limits"},
 		{"33 bits below zero", []any{math.MinInt32 - 1}, "int exceeds XML-RPC limits"},
 		{"more than 64 bits", xmlrpc.BigInt("99999999999999999999"), "int exceeds XML-RPC limits"},
+		{"too much text", strings.Repeat("x", xmlrpc.MaxResponse), "the response is longer than 41943040 bytes"},
+		{"text that is too long when it is escaped", strings.Repeat("é>", xmlrpc.MaxResponse/6+1), "the response is longer than 41943040 bytes"},
+		{"a name that is too long when it is escaped", map[string]any{strings.Repeat("&", xmlrpc.MaxResponse/5+1): nil}, "the response is longer than 41943040 bytes"},
+		{"too many bytes", make([]byte, xmlrpc.MaxResponse), "the response is longer than 41943040 bytes"},
+		{"too many values", make([]any, xmlrpc.MaxResponse/len("<value><nil/></value>")+1), "the response is longer than 41943040 bytes"},
 		{"a Go type that XML-RPC has not", []any{struct{}{}}, "cannot marshal struct {}"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
