@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"lpbuildd/buildd"
+	"lpbuildd/daemonlog"
 )
 
 // Reporter answers questions about the builder. Its methods do not block.
@@ -95,6 +97,7 @@ func NewServer(r Reporter, c Controller, files http.Handler, log *slog.Logger) *
 // ServeHTTP routes by path (spec: protocol.md section 1). Paths are not
 // cleaned, because a redirect would be a wrong answer for most odd ones.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r = r.WithContext(daemonlog.WithCaller(r.Context(), hostOf(r.RemoteAddr)))
 	if r.ContentLength != 0 {
 		// Also for bodies that nobody reads: net/http looks for their end. Without
 		// a body there must be no deadline, because it would end the context.
@@ -113,6 +116,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		servePage(w, http.StatusNotFound, "<p>There is nothing here. Try <a href=\"/\">/</a>.</p>")
 	}
+}
+
+// hostOf is an address without its port, which is another for each connection.
+func hostOf(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return host
 }
 
 func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
