@@ -68,7 +68,7 @@ func (c *Cache) download(ctx context.Context, name string, src Source) (int64, e
 	d := &download{Cache: c, name: name, src: src, url: u, tmp: tmp, total: -1}
 	err = d.fetchAll(ctx)
 	if err == nil && d.resumed && tmp.stored().SHA1 != name {
-		c.log.Warn("a resumed download has the wrong content, starting again", "name", name)
+		c.log.WarnContext(ctx, "a resumed download has the wrong content, starting again", "name", name)
 		if err = d.restart(); err == nil {
 			err = d.fetchAll(ctx)
 		}
@@ -97,7 +97,7 @@ func (d *download) fetchAll(ctx context.Context) error {
 		if failures >= len(d.backoff) {
 			return err
 		}
-		d.log.Warn("a download broke off, trying again", "name", d.name, "at", d.tmp.size, "error", reason(err, d.secretsOf(d.src)))
+		d.log.WarnContext(ctx, "a download broke off, trying again", "name", d.name, "at", d.tmp.size, "error", reason(err, d.secretsOf(d.src)))
 		select {
 		case <-time.After(d.backoff[failures]):
 		case <-ctx.Done():

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 
 	"lpbuildd/buildd"
 	"lpbuildd/ordered"
@@ -12,6 +13,10 @@ import (
 // ensurePresent ends with the client's connection: others that wait for the
 // same file go on.
 func (s *Server) ensurePresent(ctx context.Context, params []any) (any, error) {
+	// It may take long, and must not keep the memory of a large call for that time.
+	if size := sizeOf(params); size > smallBody {
+		return nil, fmt.Errorf("sha1, url, username and password: expected at most %d bytes together, got %d", smallBody, size)
+	}
 	sum, err := text("sha1", params[0])
 	if err != nil {
 		return nil, err

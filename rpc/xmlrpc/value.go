@@ -67,10 +67,7 @@ func (d *decoder) content() (value any, complete bool, err error) {
 	}
 	switch string(d.name) {
 	case "array":
-		if err := d.enter(frame{list: []any{}}); err != nil {
-			return nil, false, err
-		}
-		return nil, false, d.want(startTag, "data")
+		return d.array()
 	case "struct":
 		return nil, false, d.enter(frame{members: new(ordered.Builder[any])})
 	}
@@ -85,6 +82,20 @@ func (d *decoder) content() (value any, complete bool, err error) {
 		return nil, false, err
 	}
 	return value, true, d.want(endTag, "value")
+}
+
+// array enters an array, unless there is nothing in it, not even <data>.
+func (d *decoder) array() (value any, complete bool, err error) {
+	t, err := d.tag()
+	switch {
+	case err != nil:
+		return nil, false, err
+	case d.is(t, endTag, "array"):
+		return []any{}, true, d.want(endTag, "value")
+	case d.is(t, startTag, "data"):
+		return nil, false, d.enter(frame{list: []any{}})
+	}
+	return nil, false, d.unexpected(t, "<data>")
 }
 
 func (d *decoder) enter(f frame) error {
@@ -109,12 +120,17 @@ func (d *decoder) attach(value any) error {
 // advance reads up to the next <value> of the innermost container, or, when
 // there are no more, to the </value> behind the container.
 func (d *decoder) advance() (more bool, err error) {
-	t, err := d.tag()
-	if err != nil {
-		return false, err
-	}
 	top := &d.stack[len(d.stack)-1]
+	t, err := d.tag()
+	for err == nil && top.members != nil && d.is(t, startTag, "member") {
+		if more, err = d.member(top); more || err != nil {
+			return more, err
+		}
+		t, err = d.tag()
+	}
 	switch {
+	case err != nil:
+		return false, err
 	case top.members == nil && d.is(t, startTag, "value"):
 		return true, nil
 	case top.members == nil && d.is(t, endTag, "data"):
@@ -124,25 +140,30 @@ func (d *decoder) advance() (more bool, err error) {
 		return false, d.want(endTag, "value")
 	case top.members == nil:
 		return false, d.unexpected(t, "<value>")
-	case d.is(t, startTag, "member"):
-		return true, d.memberName(top)
 	case d.is(t, endTag, "struct"):
 		return false, d.want(endTag, "value")
 	}
 	return false, d.unexpected(t, "<member>")
 }
 
-// memberName reads a member's name and the <value> behind it.
-func (d *decoder) memberName(top *frame) error {
-	if err := d.want(startTag, "name"); err != nil {
-		return err
+// member reads a member's name and the <value> behind it. There is no more of one
+// that is empty, which does not count.
+func (d *decoder) member(top *frame) (more bool, err error) {
+	t, err := d.tag()
+	switch {
+	case err != nil:
+		return false, err
+	case d.is(t, endTag, "member"):
+		return false, nil
+	case !d.is(t, startTag, "name"):
+		return false, d.unexpected(t, "<name>")
 	}
 	name, err := d.text()
 	if err != nil {
-		return err
+		return false, err
 	}
 	top.name = string(name)
-	return d.want(startTag, "value")
+	return true, d.want(startTag, "value")
 }
 
 // leave ends the innermost container and returns it as a value.

@@ -25,6 +25,9 @@ const (
 	// MaxElements is how many XML elements a document may have. It bounds the
 	// memory that a small document of many empty values can ask for.
 	MaxElements = 1_000_000
+	// MaxResponse is how long a response may be in bytes: enough for a large call
+	// that is echoed, unless it grows by being escaped.
+	MaxResponse = 40 << 20
 )
 
 // DateTime is the text of a dateTime.iso8601 value. It is passed through, not
