@@ -43,6 +43,11 @@ type Host struct {
 	// Grace is how long Run waits, after a command has ended, for processes it
 	// left behind that still hold its output; 0 means 2 seconds.
 	Grace time.Duration
+	// Stray is told who was left behind and held the output of a command open.
+	// With it, those that keep a command from ending are killed after StrayGrace;
+	// 0 means 10 seconds.
+	Stray      func(Stray)
+	StrayGrace time.Duration
 }
 
 var _ Runner = Host{}
@@ -80,10 +85,33 @@ func (h Host) Run(ctx context.Context, cmd Command) error {
 	expose(c.Process.Pid)
 	in.start()
 	out.start()
-	err = c.Wait()
-	outErr := out.finish(ctx, h.grace(), c.Process.Pid)
+	err = h.wait(ctx, c)
+	outErr := out.finish(ctx, h.grace(), c.Process.Pid, func(held string) {
+		if h.Stray != nil {
+			h.Stray(Stray{Argv: cmd.Argv, Held: held})
+		}
+	})
 	return verdict(ctx, cmd.Argv, err, in.finish(h.grace()), outErr)
 }
+
+// wait waits for the end of a command.
+func (h Host) wait(ctx context.Context, c *exec.Cmd) error {
+	if h.Stray == nil {
+		return c.Wait()
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		h.watchStrays(ctx, c.Process.Pid, c.Args)
+	}()
+	err := c.Wait()
+	cancel(nil)
+	<-watched
+	return err
+}
+
+func (h Host) strayGrace() time.Duration { return cmp.Or(h.StrayGrace, defaultStrayGrace) }
 
 func (h Host) grace() time.Duration { return cmp.Or(h.Grace, defaultGrace) }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"reflect"
+	"syscall"
 	"time"
 )
 
@@ -88,24 +89,49 @@ func (o *outputs) start() {
 }
 
 // finish returns when everything that the ended process wrote is copied. It
-// waits at most grace, or until ctx ends, for others that hold the pipes.
-func (o *outputs) finish(ctx context.Context, grace time.Duration, pid int) error {
+// waits at most grace, or until ctx ends, for others that hold the pipes, and
+// tells stray who they are.
+func (o *outputs) finish(ctx context.Context, grace time.Duration, pid int, stray func(held string)) error {
 	cut := func() {
 		for _, p := range o.pipes {
 			_ = p.r.SetReadDeadline(time.Now())
 		}
 	}
-	defer time.AfterFunc(grace, cut).Stop()
 	defer context.AfterFunc(ctx, func() {
 		_ = killGroup(pid)
 		cut()
 	})()
+	late := time.NewTimer(grace)
+	defer late.Stop()
 	var errs []error
 	for _, p := range o.pipes {
-		<-p.done
+		select {
+		case <-p.done:
+		case <-late.C:
+			if ctx.Err() == nil {
+				o.name(stray)
+			}
+			cut()
+			<-p.done
+		}
 		errs = append(errs, p.err)
 	}
 	return errors.Join(errs...)
+}
+
+// name tells who else holds the pipes.
+func (o *outputs) name(stray func(held string)) {
+	pipes := map[string]bool{}
+	for _, p := range o.pipes {
+		if info, err := p.r.Stat(); err == nil {
+			if st, ok := info.Sys().(*syscall.Stat_t); ok {
+				pipes[fmt.Sprintf("pipe:[%d]", st.Ino)] = true
+			}
+		}
+	}
+	if pids := processes().holders(func(_ int, pipe string) bool { return pipes[pipe] }); len(pids) > 0 {
+		stray(describe(pids))
+	}
 }
 
 // copy runs until the end of the pipe, or until the deadline set by finish and

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
+	"lpbuildd/buildd/aside"
 	"lpbuildd/buildd/job"
 )
 
@@ -38,7 +37,7 @@ func (d *Daemon) Build(ctx context.Context, r Request) error {
 	if state := d.now.Load().status.State; state != Idle {
 		return &StateError{State: state, Event: Accept}
 	}
-	if err := t.Check(r.Args, slices.Sorted(maps.Keys(r.Files))); err != nil {
+	if err := t.Check(r.Args, r.Files.Names()); err != nil {
 		return &Fault{Reason: "build: args: " + err.Error()}
 	}
 	private, _ := truth(r.Args["archive_private"])
@@ -69,11 +68,13 @@ func (d *Daemon) accept(ctx context.Context, r Request, accepted journal) error 
 	if why := d.drained(); why != "" {
 		return &Fault{Reason: "build: " + why}
 	}
-	if err := d.prepare(); err != nil {
-		return &Fault{Reason: "build: " + err.Error()}
+	err := d.prepare(accepted)
+	if err == nil {
+		err = d.transition(Accept, func(j *journal) { *j = j.followedBy(accepted) })
 	}
-	if err := d.transition(Accept, func(j *journal) { *j = j.followedBy(accepted) }); err != nil {
-		return err
+	if err != nil {
+		d.checkDisk()
+		return &Fault{Reason: "build: " + err.Error()}
 	}
 	if err := d.launch(ctx, r); err != nil {
 		d.cfg.Log.Error("Cannot start a build", "build_id", r.BuildID, "error", err)
@@ -97,14 +98,21 @@ func (d *Daemon) waitForCleanup(ctx context.Context) error {
 
 // prepare removes what is left of the last build, before the journal speaks of
 // a new one: after a crash, an outcome must be that of the build in the journal.
-func (d *Daemon) prepare() error {
+// What stands in the place of its files and cannot be replaced is set aside.
+func (d *Daemon) prepare(accepted journal) error {
 	for _, name := range []string{job.SocketName, job.OutcomeName} {
 		if err := os.RemoveAll(filepath.Join(d.dir, name)); err != nil {
 			return err
 		}
 	}
+	for _, name := range []string{job.LimitsName, job.AcceptedName, job.SupervisorName, job.ReserveName} {
+		if odd, err := aside.MoveOdd(filepath.Join(d.dir, name)); odd || err != nil {
+			d.cfg.Log.Error("What is no file is set aside", "path", filepath.Join(d.dir, name), "error", err)
+		}
+	}
 	d.makeReserves()
-	return errors.Join(job.RemoveTemporaries(d.dir), job.SyncDir(d.dir))
+	accepted.State = Building
+	return errors.Join(job.RemoveTemporaries(d.dir), job.WriteFile(filepath.Join(d.dir, job.AcceptedName), accepted))
 }
 
 // launch starts the supervisor and hands it the request. The caller holds mu.
@@ -148,13 +156,22 @@ func (d *Daemon) startSupervisor(ctx context.Context) error {
 		return err
 	}
 	a := d.j.attempt()
-	died := func(err error) {
-		d.cfg.Log.Warn("Supervisor ended with an error", "build_id", a.buildID, "error", err)
+	ended := func(err error) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.supervisorDied(ctx, a)
+		if d.started == a {
+			d.started = attempt{}
+		}
+		if err != nil {
+			d.cfg.Log.Warn("Supervisor ended with an error", "build_id", a.buildID, "error", err)
+			d.supervisorDied(ctx, a)
+		}
 	}
-	return errors.Join(d.cfg.Launcher.start(ctx, d.dir, socket, died), socket.Close())
+	if err := d.cfg.Launcher.start(ctx, d.dir, socket, ended); err != nil {
+		return errors.Join(err, socket.Close())
+	}
+	d.started = a
+	return socket.Close()
 }
 
 // supervisorDied does what a supervisor did not come to do that died when its
@@ -195,8 +212,8 @@ func (d *Daemon) checkInputs(ctx context.Context, r Request) ([]string, error) {
 	if err := check("", r.Image); err != nil {
 		return nil, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.Files)) {
-		if err := check(name, r.Files[name]); err != nil {
+	for _, file := range r.Files {
+		if err := check(file.Name, file.Value); err != nil {
 			return nil, err
 		}
 	}
@@ -208,9 +225,9 @@ func (d *Daemon) checkInputs(ctx context.Context, r Request) ([]string, error) {
 // C9). Base images belong to nobody.
 func privateInputs(r Request) []string {
 	var sums []string
-	for _, name := range slices.Sorted(maps.Keys(r.Files)) {
-		if sum := r.Files[name]; sum != r.Image {
-			sums = append(sums, sum)
+	for _, file := range r.Files {
+		if file.Value != r.Image {
+			sums = append(sums, file.Value)
 		}
 	}
 	return sums

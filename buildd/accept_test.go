@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 )
 
 func TestRefusedRequestsChangeNothing(t *testing.T) {
@@ -22,9 +23,12 @@ func TestRefusedRequestsChangeNothing(t *testing.T) {
 		request buildd.Request
 		want    string
 	}{
-		"unknown type":        {change(func(r *buildd.Request) { r.Tag, r.Image, r.BuildID = "nosuch", "gone", "" }), `unknown build type "nosuch"`},
-		"unknown image":       {change(func(r *buildd.Request) { r.Image, r.BuildID = "gone", "" }), "the base image gone is not"},
-		"unknown file":        {change(func(r *buildd.Request) { r.Files, r.BuildID = map[string]string{"a.dsc": "gone"}, "" }), "the file a.dsc (gone) is not"},
+		"unknown type":  {change(func(r *buildd.Request) { r.Tag, r.Image, r.BuildID = "nosuch", "gone", "" }), `unknown build type "nosuch"`},
+		"unknown image": {change(func(r *buildd.Request) { r.Image, r.BuildID = "gone", "" }), "the base image gone is not"},
+		"unknown file":  {change(func(r *buildd.Request) { r.Files, r.BuildID = ordered.Map[string]{{Name: "a.dsc", Value: "gone"}}, "" }), "the file a.dsc (gone) is not"},
+		"two unknown files": {change(func(r *buildd.Request) {
+			r.Files = ordered.Map[string]{{Name: "z.tar", Value: "gone"}, {Name: "a.dsc", Value: "gone, too"}}
+		}), "the file z.tar (gone) is not"},
 		"empty id":            {change(func(r *buildd.Request) { r.BuildID = "" }), "build id: expected a non-empty string"},
 		"id with a path":      {change(func(r *buildd.Request) { r.BuildID = "../x" }), "build id: expected a single path component"},
 		"id no XML has":       {change(func(r *buildd.Request) { r.BuildID = "a\x01" }), "no control characters"},

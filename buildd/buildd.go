@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"lpbuildd/filecache"
+	"lpbuildd/ordered"
 )
 
 // Source says where a file can be fetched from.
@@ -30,10 +31,12 @@ type Request struct {
 	Tag string
 	// Image is the SHA-1 of the base image, which must be in the cache.
 	Image string
-	// Files maps file names to the SHA-1 of files that must be in the cache.
-	Files map[string]string
+	// Files maps file names to the SHA-1 of files that must be in the cache. The
+	// first that is not there is reported, and builds may go by the order, too.
+	Files ordered.Map[string]
 	// Args are the arguments of the build type: nil, bool, int64, float64,
-	// string, []byte, []any and map[string]any. Unknown keys are ignored.
+	// string, []byte, []any and ordered.Struct, for which a map[string]any will do
+	// where the order means nothing. Unknown keys are ignored.
 	Args map[string]any
 	// BadInputs is what is wrong with the image or the files as they were sent, nil
 	// if nothing is. A build type that is not there is reported before it.

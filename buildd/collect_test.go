@@ -38,7 +38,7 @@ func TestCollectSparesWhatABuildUses(t *testing.T) {
 	r := newRig(t)
 	used, result, unused, recent := r.old("used"), r.old("result"), r.old("unused"), r.store("recent")
 	r.Close()
-	journal := map[string]any{"state": "WAITING", "build_id": "B-1", "inputs": []string{used}, "outcome": map[string]any{"filemap": map[string]string{"x": result}}}
+	journal := map[string]any{"state": "WAITING", "build_id": "B-1", "inputs": []string{used}, "outcome": job.Outcome{BuildID: "B-1", Status: "OK", FileMap: map[string]string{"x": result}}}
 	if err := job.WriteFile(r.inState("journal.json"), journal); err != nil {
 		t.Fatal(err)
 	}

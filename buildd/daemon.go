@@ -55,9 +55,19 @@ type Config struct {
 	// undone; 0 is 20 seconds: managers wait 30 for an answer (spec: client.md
 	// section 11).
 	BuildWait time.Duration
+	// RecoverWait is how long a start waits until what the last daemon has left is
+	// settled; 0 is a second. What takes longer goes on behind the answers, which
+	// until then are those of the journal.
+	RecoverWait time.Duration
+	// ReadyWait is how long a supervisor may take to read a request that the last
+	// daemon has sent, from its first word on; 0 is 1.5 seconds.
+	ReadyWait time.Duration
 	// RetryDelay is how long to wait before the end of a build is written down
 	// again when that was not possible; 0 is 5 seconds.
 	RetryDelay time.Duration
+	// WriteLimit is for how long that is tried before the build ends, for all to see,
+	// as the builder's failure; 0 is a minute.
+	WriteLimit time.Duration
 	// Changed is called after every change of the state or the build; nil is
 	// nobody. It must not wait, nor call the daemon.
 	Changed func()
@@ -80,8 +90,9 @@ type Daemon struct {
 	stop func()
 	wg   sync.WaitGroup
 
-	loss      loss        // of a build, in a crash
-	drainSeen atomic.Bool // the operator's wish, as it was last logged
+	loss      loss                   // of a build, in a crash
+	broken    atomic.Pointer[string] // why the state cannot be written; nil if it can
+	drainSeen atomic.Bool            // the operator's wish, as it was last logged
 
 	sweeping   sync.Mutex // held by EmptyTrash
 	expiring   sync.Mutex // held while something that is kept is removed
@@ -95,6 +106,12 @@ type Daemon struct {
 	mu   sync.Mutex // guards what follows; held over the journal, never over a build's work
 	j    journal
 	link *link
+	// started is the build whose supervisor, or sudo above it, this daemon has
+	// started and not yet seen to end.
+	started attempt
+	// unwritten is since when the end of the build cannot be written down, the zero
+	// time if it could be, or has not come.
+	unwritten time.Time
 	// ending says that the build is about to be ended by somebody who has let go
 	// of mu for a while.
 	ending bool
@@ -108,7 +125,10 @@ type Daemon struct {
 // The daemon lives until Close and not until the end of ctx.
 func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	cfg.BuildWait = cmp.Or(cfg.BuildWait, 20*time.Second)
+	cfg.RecoverWait = cmp.Or(cfg.RecoverWait, time.Second)
+	cfg.ReadyWait = cmp.Or(cfg.ReadyWait, 1500*time.Millisecond)
 	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, 5*time.Second)
+	cfg.WriteLimit = cmp.Or(cfg.WriteLimit, time.Minute)
 	if cfg.Changed == nil {
 		cfg.Changed = func() {}
 	}
@@ -119,6 +139,9 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	}
 	d.loss.time = cmp.Or(cfg.LossTime, defaultLossTime)
 	d.stop = sync.OnceFunc(func() { close(d.done) })
+	if info, err := os.Lstat(d.dir); err == nil && !info.IsDir() {
+		d.setAside(d.dir, errors.New("it is no folder"))
+	}
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the folder of builds: %w", err)
 	}
@@ -130,6 +153,9 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 		cfg.Log.Warn("Cannot delete old files", "error", err)
 	}
 	d.makeReserves()
+	d.mu.Lock()
+	d.checkDisk()
+	d.mu.Unlock()
 	if err := d.recover(context.WithoutCancel(ctx)); err != nil {
 		d.Close()
 		return nil, err
@@ -287,8 +313,8 @@ func (d *Daemon) sweep() {
 	for _, sum := range d.j.Garbage {
 		errs = append(errs, d.cfg.Cache.Remove(sum))
 	}
-	if err := os.Remove(d.logPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		errs = append(errs, err)
+	for _, path := range []string{d.logPath(), filepath.Join(d.dir, job.AcceptedName)} {
+		errs = append(errs, os.RemoveAll(path))
 	}
 	if err := errors.Join(errs...); err != nil {
 		d.cfg.Log.Error("Cannot delete all files of the last build", "error", err)

@@ -53,11 +53,12 @@ func SetDrain(state string, d Drain) error {
 // Undrain lets the builder with this state folder build again. It is false if
 // the builder was not drained.
 func Undrain(state string) (bool, error) {
-	err := os.Remove(filepath.Join(state, drainName))
-	if errors.Is(err, fs.ErrNotExist) {
+	path := filepath.Join(state, drainName)
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	if err = errors.Join(err, job.SyncDir(state)); err != nil {
+	// It may be anything: what is there drains the builder.
+	if err := errors.Join(os.RemoveAll(path), job.SyncDir(state)); err != nil {
 		return false, fmt.Errorf("cannot let the builder build again: %w", err)
 	}
 	return true, nil
@@ -94,7 +95,7 @@ func (d *Daemon) drained() string {
 }
 
 // defaultLossTime is for how long a drained builder says after a loss that it is idle,
-// from its first answer on. It is less than the 15 seconds between two questions
+// from its first answer to a manager on. It is less than the 15 seconds between two questions
 // of a manager, which hears it once: a second time, it would give a build.
 const defaultLossTime = 14 * time.Second
 
@@ -102,7 +103,7 @@ const defaultLossTime = 14 * time.Second
 // back only from an idle builder: a fault, again and again, would count against
 // the build.
 type loss struct {
-	// until is 0 without a loss, untold before the first answer after it, then
+	// until is 0 without a loss, untold before a manager was told of it, then
 	// the end of the time in nanoseconds.
 	until atomic.Int64
 	time  time.Duration
@@ -113,13 +114,11 @@ const untold = -1
 // happened notes a loss.
 func (l *loss) happened() { l.until.Store(untold) }
 
-// telling says that the loss is to be told now; it is called with each answer of
-// an idle builder.
+// telling says that the loss is to be told now.
 func (l *loss) telling() bool {
-	if l.until.Load() == 0 {
-		return false
-	}
-	now := time.Now()
-	l.until.CompareAndSwap(untold, now.Add(l.time).UnixNano())
-	return now.UnixNano() < l.until.Load()
+	until := l.until.Load()
+	return until == untold || time.Now().UnixNano() < until
 }
+
+// told begins the time in which the loss is told: a manager has heard it.
+func (l *loss) told() { l.until.CompareAndSwap(untold, time.Now().Add(l.time).UnixNano()) }

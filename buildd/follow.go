@@ -5,9 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
 
 	"lpbuildd/buildd/buildlog"
 	"lpbuildd/buildd/job"
+	"lpbuildd/filecache"
 )
 
 // attach makes a connection the current one and follows it; resumed says that
@@ -61,7 +66,7 @@ func (d *Daemon) listen(l *link, a attempt) {
 // reconnect follows a supervisor that still lives on a new connection; false
 // when the build is over. The caller holds mu.
 func (d *Daemon) reconnect(ctx context.Context) bool {
-	if _, err := d.outcome(); err == nil {
+	if _, err := d.outcome(); !errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
 	l, err := connect(ctx, d.dir)
@@ -85,6 +90,9 @@ func (d *Daemon) runs(a attempt) bool {
 // not. The caller holds mu.
 func (d *Daemon) outcome() (job.Outcome, error) {
 	o, err := job.ReadOutcome(d.dir)
+	for _, sum := range slices.Concat(o.Added, slices.Collect(maps.Values(o.FileMap))) {
+		err = errors.Join(err, filecache.CheckName(sum))
+	}
 	if err == nil && o.BuildID != d.j.BuildID {
 		err = fmt.Errorf("the outcome is that of the build %q: %w", o.BuildID, fs.ErrNotExist)
 	}
@@ -95,13 +103,18 @@ func (d *Daemon) outcome() (job.Outcome, error) {
 }
 
 // settle ends a build whose supervisor has ended: with its outcome, or as the
-// builder's failure. After a restart of the daemon a build that died is
+// builder's failure if it has none, or one that cannot be read. After a restart of the daemon a build that died is
 // forgotten instead, so that the manager queues it again at once and at no
 // cost. The caller holds mu.
 func (d *Daemon) settle(ctx context.Context, restarted bool, cause string) {
-	if o, err := d.outcome(); err == nil {
+	o, err := d.outcome()
+	switch {
+	case err == nil:
 		d.accomplish(ctx, o)
 		return
+	case !errors.Is(err, fs.ErrNotExist):
+		d.setAside(filepath.Join(d.dir, job.OutcomeName), err)
+		restarted, cause = false, err.Error()
 	}
 	d.cfg.Log.Error("Supervisor died without an outcome", "build_id", d.j.BuildID, "restarted", restarted)
 	cleanupErr := d.tidyEnding(ctx)
@@ -125,17 +138,23 @@ func (d *Daemon) accomplish(ctx context.Context, o job.Outcome) {
 // lose forgets a build that nothing is left of. While that cannot be written
 // down it is tried again and again, as in conclude. The caller holds mu.
 func (d *Daemon) lose() {
-	if err := d.transition(Lost, func(j *journal) { *j = j.forgotten() }); err != nil {
-		a := d.j.attempt()
-		d.cfg.Log.Error("Cannot forget the build yet", "build_id", a.buildID, "error", err)
-		d.later(d.cfg.RetryDelay, func() {
-			if d.runs(a) {
-				d.lose()
-			}
-		})
+	err := d.transition(Lost, func(j *journal) { *j = j.forgotten() })
+	if err == nil {
+		d.unwritten = time.Time{}
+		d.sweep()
 		return
 	}
-	d.sweep()
+	a := d.j.attempt()
+	d.cfg.Log.Error("Cannot forget the build yet", "build_id", a.buildID, "error", err)
+	if d.tooLong() {
+		d.concludeUnwritten(job.Outcome{BuildID: a.buildID}, err)
+		return
+	}
+	d.later(d.cfg.RetryDelay, func() {
+		if d.runs(a) {
+			d.lose()
+		}
+	})
 }
 
 // fail ends the build as the builder's failure. The caller holds mu.
@@ -152,8 +171,8 @@ func (d *Daemon) fail(cause string, cleanupErr error) {
 }
 
 // conclude makes an outcome durable and shows it. While that is not possible,
-// as on a full disk, nobody may be told, and it is tried again and again. The
-// caller holds mu.
+// as on a full disk, nobody may be told, and it is tried again and again; on a
+// disk that cannot be written any more, not for ever. The caller holds mu.
 func (d *Daemon) conclude(o job.Outcome) {
 	if d.link != nil {
 		d.link.close()
@@ -165,6 +184,10 @@ func (d *Daemon) conclude(o job.Outcome) {
 	if err := d.transition(Finish, func(j *journal) { j.Outcome = &o }); err != nil {
 		a := d.j.attempt()
 		d.cfg.Log.Error("Cannot end the build yet", "build_id", o.BuildID, "error", err)
+		if d.tooLong() {
+			d.concludeUnwritten(o, err)
+			return
+		}
 		d.later(d.cfg.RetryDelay, func() {
 			if d.runs(a) {
 				d.conclude(o)
@@ -172,6 +195,7 @@ func (d *Daemon) conclude(o job.Outcome) {
 		})
 		return
 	}
+	d.unwritten = time.Time{}
 	d.cfg.Log.Info("Build finished", "build_id", o.BuildID, "status", o.Status, "stage", o.Stage, "cause", o.Cause)
 }
 

@@ -2,12 +2,14 @@ package buildd
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/filecache"
 )
 
 // journalName is the file in the state folder that survives a crash.
@@ -90,12 +92,53 @@ func (j *journal) forgotten() journal {
 
 // readJournal reads the journal; a builder without one is idle.
 func readJournal(dir string) (journal, error) {
-	j := journal{State: Idle}
-	err := job.ReadFile(filepath.Join(dir, journalName), &j)
+	j, err := readJournalFile(filepath.Join(dir, journalName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return j, nil
+		return journal{State: Idle}, nil
 	}
 	return j, err
+}
+
+func readJournalFile(path string) (journal, error) {
+	var j journal
+	err := job.ReadFile(path, &j)
+	if err == nil {
+		err = j.check()
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("cannot read the journal %s: %w", path, err)
+	}
+	return j, err
+}
+
+// check refuses what no daemon has written.
+func (j *journal) check() error {
+	switch j.State {
+	case Idle:
+	case Building, Aborting, Waiting:
+		if err := checkBuildID(j.BuildID); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("there is no state %q", j.State)
+	}
+	for _, sum := range slices.Concat(j.inUse(), j.PrivateInputs, j.Garbage) {
+		if err := filecache.CheckName(sum); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkEnd refuses a build that has ended in no way that a manager can be told.
+func (j *journal) checkEnd() error {
+	switch {
+	case j.State != Waiting:
+		return nil
+	case j.Outcome == nil:
+		return errors.New("cannot read the journal: a build has ended, and it does not say how")
+	}
+	return j.Outcome.Check()
 }
 
 // write makes the journal durable.

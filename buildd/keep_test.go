@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"lpbuildd/buildd"
 	"lpbuildd/buildd/kept"
 )
 
@@ -64,12 +65,10 @@ func TestAWatchBeginsAtOnce(t *testing.T) {
 		defer close(done)
 		r.WatchKept(ctx)
 	}()
-	for range 1000 {
-		if left, err := filepath.Glob(r.inState("kept", "*")); err == nil && len(left) == 0 {
-			break
-		}
-		<-time.After(5 * time.Millisecond)
-	}
+	r.await("removal of what is due", func(buildd.Status) bool {
+		left, err := filepath.Glob(r.inState("kept", "*"))
+		return err == nil && len(left) == 0
+	})
 	stop(nil)
 	<-done
 	called, err := os.ReadFile(r.inState("build", "called"))

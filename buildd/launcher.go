@@ -35,8 +35,9 @@ type Launcher struct {
 }
 
 // start starts the supervisor of a build and returns at once. The supervisor
-// outlives this process; died is called if it does not end as it should.
-func (l Launcher) start(ctx context.Context, dir string, socket *os.File, died func(error)) error {
+// outlives this process; ended is called when it has ended, with an error if it
+// did not as it should.
+func (l Launcher) start(ctx context.Context, dir string, socket *os.File, ended func(error)) error {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), l.Supervise[0], l.Supervise[1:]...) //nolint:gosec // from the configuration of this daemon
 	cmd.Dir = dir
 	cmd.Env = environment()
@@ -46,11 +47,7 @@ func (l Launcher) start(ctx context.Context, dir string, socket *os.File, died f
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("cannot start the supervisor: %w", err)
 	}
-	go func() {
-		if err := cmd.Wait(); err != nil {
-			died(err)
-		}
-	}()
+	go func() { ended(cmd.Wait()) }()
 	return nil
 }
 

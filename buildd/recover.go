@@ -2,29 +2,24 @@ package buildd
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"time"
-)
 
-// recoverWait is how long a start waits until what the last daemon has left is
-// settled. What takes longer goes on behind the answers, which until then are
-// those of the journal.
-const recoverWait = time.Second
+	"lpbuildd/buildd/aside"
+	"lpbuildd/buildd/job"
+)
 
 // recover takes up the state of the last daemon.
 func (d *Daemon) recover(ctx context.Context) error {
-	j, err := readJournal(d.state)
-	if err != nil {
-		return fmt.Errorf("cannot read the journal of the last daemon; move it away to start afresh: %w", err)
-	}
 	d.mu.Lock()
-	d.j = j
-	err = d.forgetAfterReset()
+	err := d.readState()
 	d.publish()
 	d.mu.Unlock()
 	if err != nil {
-		return fmt.Errorf("cannot write the journal: %w", err)
+		d.cfg.Log.Error("Cannot write the journal", "error", err)
 	}
 	settled := make(chan error, 1)
 	d.wg.Go(func() {
@@ -37,9 +32,51 @@ func (d *Daemon) recover(ctx context.Context) error {
 	select {
 	case err := <-settled:
 		return err
-	case <-time.After(recoverWait):
+	case <-time.After(d.cfg.RecoverWait):
 		return nil
 	}
+}
+
+// readState reads the journal, or makes a new one of what is known without it.
+// The caller holds mu.
+func (d *Daemon) readState() error {
+	j, err := readJournal(d.state)
+	if err == nil {
+		err = j.checkEnd()
+	}
+	if err == nil {
+		d.j = j
+		return d.forgetAfterReset()
+	}
+	d.setAside(filepath.Join(d.state, journalName), err)
+	d.j = d.reconstruct()
+	d.cfg.Log.Warn("The journal was made anew", "state", d.j.State, "build_id", d.j.BuildID)
+	return errors.Join(d.forgetAfterReset(), d.j.write(d.state))
+}
+
+// setAside takes a file that cannot be read out of the way, and says so.
+func (d *Daemon) setAside(path string, why error) {
+	to, err := aside.Move(path)
+	d.cfg.Log.Error("What cannot be read is set aside, and the builder goes on", "error", errors.Join(why, err), "as", to)
+}
+
+// reconstruct is the journal as what else there is tells: a build that was
+// accepted and not yet cleaned. Its outcome, or its supervisor, is then found as
+// after each start. The caller holds mu.
+func (d *Daemon) reconstruct() journal {
+	path := filepath.Join(d.dir, job.AcceptedName)
+	j, err := readJournalFile(path)
+	switch {
+	case err == nil && j.State == Building:
+		return j
+	case errors.Is(err, fs.ErrNotExist):
+		return journal{State: Idle}
+	}
+	d.setAside(path, err)
+	if o, err := job.ReadOutcome(d.dir); err == nil {
+		return journal{State: Building, BuildID: o.BuildID, Accepted: time.Now()}
+	}
+	return journal{State: Idle}
 }
 
 // forgetAfterReset makes the builder idle if its machine was reset after a build,
@@ -87,7 +124,7 @@ func (d *Daemon) takeUp(ctx context.Context) error {
 // resume follows the build that the last daemon started, or settles it. The
 // caller holds mu.
 func (d *Daemon) resume(ctx context.Context) {
-	if _, err := d.outcome(); err == nil {
+	if _, err := d.outcome(); !errors.Is(err, fs.ErrNotExist) {
 		d.settle(ctx, true, diedWithin)
 		return
 	}
@@ -103,15 +140,10 @@ func (d *Daemon) resume(ctx context.Context) {
 	}
 }
 
-// readyWait is how long a supervisor may take to read a request that the last
-// daemon has sent.
-const readyWait = 1500 * time.Millisecond
-
 // handedOver is false when the last daemon died before it gave the supervisor
-// its request, which then is gone. A supervisor that says nothing at all is
-// only slow.
+// its request, which then is gone. A supervisor that says nothing yet is only
+// slow, however long that takes.
 func (d *Daemon) handedOver(l *link, a attempt) bool {
-	l.receiveWithin(readyWait)
 	defer l.receiveWithin(0)
 	for said := false; ; said = true {
 		e, err := l.receive()
@@ -122,6 +154,9 @@ func (d *Daemon) handedOver(l *link, a attempt) bool {
 		d.note(a, e)
 		if e.Ready {
 			return true
+		}
+		if !said {
+			l.receiveWithin(d.cfg.ReadyWait)
 		}
 	}
 }

@@ -74,16 +74,9 @@ func TestAnOutcomeWrittenWhileNobodyWatchedIsPresented(t *testing.T) {
 	}
 }
 
-func TestHalfAnOutcomeIsNone(t *testing.T) {
-	r := newRig(t)
-	r.found(func() { r.write(r.inState("build", job.OutcomeName), `{"build_id":`) })
-	if s := r.Status(); s.State != buildd.Idle {
-		t.Errorf("after the restart: %+v", s)
-	}
-}
-
 func TestACrashBeforeTheRequestWasHandedOverForgetsTheBuild(t *testing.T) {
 	r := newRig(t)
+	r.config.ReadyWait = time.Second
 	r.found(func() {
 		if err := startScripted(t, r.inState("build")); err != nil {
 			t.Fatal(err)
@@ -255,6 +248,21 @@ func TestTheStartDeletesWhatOthersLeft(t *testing.T) {
 	}
 }
 
+// TestAStartDoesNotWaitForASlowCleanUp: until it is over, the answers are those of
+// the journal.
+func TestAStartDoesNotWaitForASlowCleanUp(t *testing.T) {
+	r := newRig(t)
+	r.config.RecoverWait = time.Millisecond
+	finish := r.slowCleanup()
+	r.found(func() { r.write(r.inState("build", job.LedgerName), "") })
+	r.await("clean-up", func(buildd.Status) bool { return r.cleansUp() })
+	if s := r.Status(); s.State != buildd.Building || s.BuildID != "B-1" {
+		t.Errorf("during the clean-up: %+v", s)
+	}
+	finish()
+	r.await("idle builder", func(s buildd.Status) bool { return s.State == buildd.Idle })
+}
+
 // TestAResetMachineIsIdle: a manager that resets the machine after a build does not
 // call clean(), and disables a builder that comes up with that build.
 func TestAResetMachineIsIdle(t *testing.T) {
@@ -342,7 +350,7 @@ func TestNothingIsEvictedThatALongBuildHasStored(t *testing.T) {
 	accepted := time.Now().Add(-5 * time.Hour)
 	for state, protected := range map[string]bool{"BUILDING": true, "ABORTING": true, "WAITING": false} {
 		dir := t.TempDir()
-		journal := map[string]any{"state": state, "build_id": "B-1", "tag": "ci", "accepted": accepted}
+		journal := map[string]any{"state": state, "build_id": "B-1", "tag": "ci", "accepted": accepted, "outcome": job.Outcome{BuildID: "B-1", Status: "OK"}}
 		if err := job.WriteFile(filepath.Join(dir, "journal.json"), journal); err != nil {
 			t.Fatal(err)
 		}

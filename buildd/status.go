@@ -21,9 +21,9 @@ type snapshot struct {
 	inUse    []string // cache entries that must not be evicted
 }
 
-// Status is a snapshot of the builder. It waits for no other call: of the disk
-// it reads the end of the log while a build runs, and without one whether the
-// builder is drained.
+// Status is a snapshot of the builder. It changes nothing and waits for no other
+// call: of the disk it reads the end of the log while a build runs, and without
+// one whether the builder is drained.
 func (d *Daemon) Status() Status {
 	s := d.now.Load()
 	status := s.status
@@ -31,12 +31,22 @@ func (d *Daemon) Status() Status {
 		if !d.loss.telling() {
 			status.Drained = d.drained()
 		}
+		if why := d.broken.Load(); why != nil {
+			status.Drained = *why
+		}
 		return status
 	}
 	if s.tailer != nil {
 		status.LogTail = s.tailer.Tail()
 	}
 	return status
+}
+
+// Told notes what a manager was answered.
+func (d *Daemon) Told(s Status) {
+	if s.State == Idle && s.Drained == "" {
+		d.loss.told()
+	}
 }
 
 // ProxyInfo answers for the current build, from its acceptance until clean.

@@ -57,10 +57,11 @@ func scriptedSupervisor() error {
 	select {
 	case request = <-s.requests:
 	case <-s.aborted:
-		// The request may be there too, or come on another connection.
+		// The request may be there too, or still to be read from the connection of a
+		// daemon that is gone.
 		select {
 		case request = <-s.requests:
-		case <-time.After(500 * time.Millisecond):
+		default:
 			return nil
 		}
 	}
@@ -89,12 +90,15 @@ func scriptedSupervisor() error {
 		outcome.Status = "ABORTED"
 	case "ignore":
 		select {}
-	case "succeed when told", "succeed when told and die":
+	case "succeed when told", "succeed when told and die", "die when told":
 		for told := false; !told; <-time.After(2 * time.Millisecond) {
 			_, err := os.Lstat("go")
 			told = err == nil
 		}
 		_ = os.Remove("go")
+		if request.Args["script"] == "die when told" {
+			os.Exit(137)
+		}
 	case "succeed when aborted":
 		<-s.aborted
 	case "fail when aborted":
@@ -119,6 +123,7 @@ type scripted struct {
 	requests chan job.Request
 	aborted  chan struct{}
 	once     sync.Once
+	served   <-chan struct{} // closed when all of the last connection is read; used by accept only
 
 	mu    sync.Mutex // guards what follows
 	conns []net.Conn
@@ -140,15 +145,23 @@ func (s *scripted) accept() {
 		if err != nil {
 			return
 		}
+		before := s.served
+		done := make(chan struct{})
+		s.served = done
 		s.mu.Lock()
 		s.conns = append(s.conns, c)
 		fmt.Fprintln(c, s.event)
 		s.mu.Unlock()
-		go s.serve(c)
+		go func() {
+			defer close(done)
+			s.serve(c, before)
+		}()
 	}
 }
 
-func (s *scripted) serve(c net.Conn) {
+// serve reads what a daemon says. Before an abort counts, all that earlier daemons
+// have said is read.
+func (s *scripted) serve(c net.Conn, before <-chan struct{}) {
 	decoder := json.NewDecoder(bufio.NewReader(c))
 	for {
 		var m job.Message
@@ -164,6 +177,9 @@ func (s *scripted) serve(c net.Conn) {
 			s.requests <- *m.Request
 		}
 		if m.Abort {
+			if before != nil {
+				<-before
+			}
 			s.once.Do(func() { close(s.aborted) })
 		}
 	}
@@ -179,7 +195,7 @@ func leftovers(t *testing.T, state string) []string {
 	var names []string
 	for _, e := range entries {
 		switch e.Name() {
-		case job.SocketName, job.OutcomeName, job.ReserveName, job.LimitsName:
+		case job.SocketName, job.OutcomeName, job.ReserveName, job.LimitsName, job.AcceptedName, job.BuilderName:
 		default:
 			names = append(names, e.Name())
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"lpbuildd/buildd/aside"
 	"lpbuildd/buildd/job"
 )
 
@@ -51,6 +52,7 @@ func (d *Daemon) tidy(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	d.prepareCleanup()
 	err := d.cfg.Launcher.cleanup(ctx, d.dir)
 	err = errors.Join(err, job.RemoveTemporaries(d.dir))
 	if err != nil {
@@ -64,19 +66,51 @@ func (d *Daemon) tidy(ctx context.Context) error {
 	return err
 }
 
+// prepareCleanup writes down where a clean-up has to look if the ledger does not
+// tell. On a full disk it makes room without.
+func (d *Daemon) prepareCleanup() {
+	d.mu.Lock()
+	settings := d.settings
+	d.mu.Unlock()
+	path := filepath.Join(d.dir, job.BuilderName)
+	odd, err := aside.MoveOdd(path)
+	if err = errors.Join(err, job.WriteBuilder(d.dir, settings)); odd || err != nil {
+		d.cfg.Log.Warn("Cannot tell the clean-up all that it could need", "path", path, "is_no_file", odd, "error", err)
+	}
+}
+
 // tidyUpAfterOutcome does what a supervisor did not come to do that died when its
-// outcome was written; one that still lives has time to do it. The caller holds
-// mu.
+// outcome was written. The caller holds mu.
 func (d *Daemon) tidyUpAfterOutcome(ctx context.Context) {
-	if !d.left(job.LedgerName) || d.j.State == Building || d.j.State == Aborting {
+	d.awaitEnd(ctx, d.j.attempt(), endChecks)
+}
+
+// endChecks is how often a supervisor with an outcome is found alive before it is
+// killed. It has nothing left to do but to delete things, which others can do too,
+// and one that is stopped, or below a sudo that is, would stay for ever.
+const endChecks = 12
+
+// awaitEnd waits until nothing is left of a supervisor that has written its
+// outcome. The caller holds mu.
+func (d *Daemon) awaitEnd(ctx context.Context, a attempt, checks int) {
+	if !d.left(job.LedgerName) && d.started != a || d.j.State == Building || d.j.State == Aborting {
 		return
 	}
-	if l, err := connect(ctx, d.dir); err == nil {
+	l, err := connect(ctx, d.dir)
+	if err == nil {
 		l.close()
-		d.later(d.cfg.RetryDelay, func() { d.tidyUpAfterOutcome(ctx) })
-		return
+	} else {
+		checks = min(checks, 1)
 	}
-	d.tidyBehind(ctx, d.j.attempt())
+	switch {
+	case err != nil && d.left(job.LedgerName):
+		d.tidyBehind(ctx, a)
+	case checks > 0:
+		d.later(d.cfg.RetryDelay, func() { d.awaitEnd(ctx, a, checks-1) })
+	default:
+		d.cfg.Log.Warn("The supervisor of a finished build does not end and is killed", "build_id", a.buildID)
+		d.tidyBehind(ctx, a)
+	}
 }
 
 // sweepUp deletes, however long that takes, what a dead build has thrown away

@@ -40,7 +40,7 @@ func (r *rig) answersDuringTheCleanUp(name string, call func(context.Context) er
 		if s := r.Status(); err != nil || s.State != state {
 			r.t.Errorf("%s: %v, now %+v", name, err, s)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		r.t.Fatalf("%s waits for the clean-up", name)
 	}
 }
@@ -131,7 +131,7 @@ func TestCleanDoesNotWaitForTheCleanUp(t *testing.T) {
 // would run for nobody.
 func TestABuildWaitsForACleanUpOnlySoLong(t *testing.T) {
 	r := newRig(t)
-	r.config.BuildWait = 10 * time.Millisecond
+	r.config.BuildWait = 500 * time.Millisecond
 	finish := r.slowCleanup()
 	defer finish()
 	r.build("succeed when told and die", "result", r.store("a result"))

@@ -8,12 +8,15 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"lpbuildd/ordered"
 )
 
 // Args are the arguments of one build, as they came over the wire or back out
 // of the JSON of a request. A key that is absent, nil, false, "" or an empty
-// array is not set (spec: builders.md, introduction). Every error names the key
-// and says what was expected.
+// array is not set (spec: builders.md, introduction). Structs in them are
+// ordered.Struct; a Go map in the place of one has the order of its names. Every
+// error names the key and says what was expected.
 type Args map[string]any
 
 // String returns a string that must be set.
@@ -92,29 +95,29 @@ func (a Args) Int(key string) (int64, bool, error) {
 
 // StringMap returns a struct whose members are strings, nil when it is not set.
 // The error about a member calls it key.member.
-func (a Args) StringMap(key string) (map[string]string, error) {
+func (a Args) StringMap(key string) (ordered.Map[string], error) {
 	members, err := a.members(key)
 	if err != nil || members == nil {
 		return nil, err
 	}
-	out := make(map[string]string, len(members))
-	for name, v := range members {
-		s, ok := v.(string)
+	out := make(ordered.Map[string], 0, len(members))
+	for _, m := range members {
+		s, ok := m.Value.(string)
 		if !ok {
-			return nil, wrongType(key+"."+name, "a string", v)
+			return nil, wrongType(key+"."+m.Name, "a string", m.Value)
 		}
-		out[name] = s
+		out = append(out, ordered.Member[string]{Name: m.Name, Value: s})
 	}
 	return out, nil
 }
 
 // members returns a struct as it came, nil when it is not set.
-func (a Args) members(key string) (map[string]any, error) {
+func (a Args) members(key string) (ordered.Struct, error) {
 	v := a[key]
 	if unset(v) {
 		return nil, nil
 	}
-	members, ok := v.(map[string]any)
+	members, ok := ordered.AsStruct(v)
 	if !ok {
 		return nil, wrongType(key, "a struct", v)
 	}
@@ -184,7 +187,7 @@ func typeName(v any) string {
 		return "base64"
 	case []any, []string:
 		return "array"
-	case map[string]any:
+	case ordered.Struct, map[string]any:
 		return "struct"
 	}
 	return fmt.Sprintf("%T", v)

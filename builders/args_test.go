@@ -106,7 +106,7 @@ func TestParseCommon(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.Series != "noble" || c.ArchTag != "amd64" || c.ImageType != "chroot" || c.HasArchives || c.Private || c.FastCleanup {
+		if c.Series != "noble" || c.ABI != "amd64" || c.ImageType != "chroot" || c.HasArchives || c.Private || c.FastCleanup {
 			t.Errorf("got %+v", c)
 		}
 	})
@@ -119,7 +119,7 @@ func TestParseCommon(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.ArchTag != "i386" || c.ImageType != "lxd" || !c.FastCleanup || !c.Private || c.BuildURL != "http://b" ||
+		if c.ABI != "i386" || c.ImageType != "lxd" || !c.FastCleanup || !c.Private || c.BuildURL != "http://b" ||
 			strings.Join(c.Archives, "|") != "deb x" || !c.HasArchives || strings.Join(c.Constraints, "|") != "gpu" ||
 			strings.Join(c.TrustedKeys, "|") != "QQ==|Qg==" {
 			t.Errorf("got %+v", c)
@@ -232,7 +232,7 @@ func FuzzArgs(f *testing.F) {
 			return
 		}
 		c, err := builders.ParseCommon(args, "amd64")
-		if err == nil && (c.Series == "" || c.ArchTag == "" || c.ImageType == "") {
+		if err == nil && (c.Series == "" || c.ABI == "" || c.ImageType == "") {
 			t.Errorf("accepted %s as %+v", data, c)
 		}
 		if b, err := typ.New(args, []string{"a.dsc"}); err == nil && b == nil {

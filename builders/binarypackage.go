@@ -35,13 +35,13 @@ func newBinaryPackage(args Args, files []string) (Builder, error) {
 	return b, errors.Join(r.errs...)
 }
 
-// findDsc returns the .dsc among the input files; of several, the last in
-// alphabetical order, since a file map has no other.
+// findDsc returns the .dsc among the input files; of several, the last (spec:
+// builders.md section 2.1).
 func findDsc(files []string) (string, error) {
 	dsc := ""
 	for _, name := range files {
 		if strings.HasSuffix(name, ".dsc") {
-			dsc = max(dsc, name)
+			dsc = name
 		}
 	}
 	if dsc == "" {
@@ -52,6 +52,9 @@ func findDsc(files []string) (string, error) {
 
 // Build prepares host and target, runs sbuild, and judges how it ended.
 func (b *binaryPackage) Build(ctx context.Context, env Env) error {
+	if err := checkVariant(ctx, env); err != nil {
+		return err
+	}
 	if err := registerChroot(ctx, env); err != nil {
 		return blame(ctx, BuilderFail, err, "Repair the builder: schroot must be installed and its configuration writable.")
 	}
@@ -73,15 +76,16 @@ func (b *binaryPackage) Build(ctx context.Context, env Env) error {
 
 // announce writes the line by which people know this stage.
 func (b *binaryPackage) announce(env Env, args []string) {
-	stage := []string{filepath.Join(env.SharePath, "bin", "sbuild-package"), env.Job.BuildID, env.Common.ArchTag, b.suite}
+	stage := []string{filepath.Join(env.SharePath, "bin", "sbuild-package"), env.Job.BuildID, env.Common.ABI, b.suite}
 	env.AnnounceRun(append(stage, args...)...)
 }
 
 func (b *binaryPackage) sbuildArgs(env Env) []string {
 	args := []string{
 		"-c", "chroot:" + chrootName(env.Job.BuildID),
-		"--arch=" + env.Common.ArchTag, "--dist=" + b.suite, "--nolog",
+		"--arch=" + env.Common.ABI, "--dist=" + b.suite, "--nolog",
 	}
+	args = append(args, variantArgs(env.Common)...)
 	if b.archIndep {
 		args = append(args, "-A")
 	}

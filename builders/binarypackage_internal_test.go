@@ -3,11 +3,13 @@ package builders
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -126,6 +128,40 @@ func TestGatherChanges(t *testing.T) {
 			"it is no regular file",
 		},
 		{
+			"a pipe that nobody writes to", func(t *testing.T, dir string) {
+				remove(t, dir, "foo_1_i386.deb")
+				if err := syscall.Mkfifo(filepath.Join(dir, "foo_1_i386.deb"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			},
+			[]string{"foo_1_i386.changes"},
+			"cannot gather foo_1_i386.deb: it is no regular file",
+		},
+		{
+			"a socket", func(t *testing.T, dir string) {
+				remove(t, dir, "foo_1_i386.deb")
+				t.Chdir(dir) // names of sockets are short
+				var config net.ListenConfig
+				socket, err := config.Listen(t.Context(), "unix", "foo_1_i386.deb")
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = socket.Close() })
+			},
+			[]string{"foo_1_i386.changes"},
+			"cannot gather foo_1_i386.deb: ",
+		},
+		{
+			"a device", func(t *testing.T, dir string) {
+				remove(t, dir, "foo_1_i386.deb")
+				if err := syscall.Mknod(filepath.Join(dir, "foo_1_i386.deb"), syscall.S_IFCHR|0o600, 1<<8|5); err != nil {
+					t.Skipf("needs root: %v", err)
+				}
+			},
+			[]string{"foo_1_i386.changes"},
+			"cannot gather foo_1_i386.deb: ",
+		},
+		{
 			"a line without end", func(t *testing.T, dir string) {
 				write(t, dir, "foo_1_i386.changes", "Files:\n "+strings.Repeat("x", 1<<20))
 			},
@@ -140,7 +176,7 @@ func TestGatherChanges(t *testing.T) {
 			c.prepare(t, dir)
 			b := &binaryPackage{dsc: "foo_1.dsc"}
 			var got []string
-			err := b.Gather(t.Context(), Env{Job: Job{Dir: dir}, Common: Common{ArchTag: "i386"}},
+			err := b.Gather(t.Context(), Env{Job: Job{Dir: dir}, Common: Common{ABI: "i386"}},
 				func(name string, content io.ReadCloser) error {
 					got = append(got, name)
 					return content.Close()

@@ -58,9 +58,9 @@ func TestBinaryPackage(t *testing.T) {
 		{"debug-symbols-one-processor", builders.Args{"build_debug_symbols": true}, func(l *lab) { l.env.CPUs = 1 }},
 		{"no-purpose", builders.Args{"archive_purpose": nil}, func(*lab) {}},
 		{"pocket", builders.Args{"suite": "jammy-proposed", "archive_purpose": "PPA", "ogrecomponent": "universe"}, func(*lab) {}},
-		{"i386", nil, func(l *lab) { l.env.Common.ArchTag = "i386" }},
+		{"i386", nil, func(l *lab) { l.env.Common.ABI = "i386" }},
 		{"i386-pointers-are-warnings", nil, func(l *lab) {
-			l.env.Common.ArchTag = "i386"
+			l.env.Common.ABI = "i386"
 			sbuildSays(l, fake.Answer{Stdout: pointers})
 		}},
 		{"precise", builders.Args{"suite": "precise-updates"}, func(l *lab) {
@@ -115,7 +115,7 @@ func TestBinaryPackage(t *testing.T) {
 		{"fail-no-build-folder", nil, func(l *lab) {
 			l.target.Script("chown", fake.Answer{Stderr: "chown: cannot access '/build'\n", Code: 1})
 		}},
-		{"fail-unknown-architecture", nil, func(l *lab) { l.env.Common.ArchTag = "pdp11" }},
+		{"fail-unknown-architecture", nil, func(l *lab) { l.env.Common.ABI = "pdp11" }},
 	} {
 		t.Run(c.golden, func(t *testing.T) {
 			l := newLab(t)

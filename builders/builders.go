@@ -167,6 +167,9 @@ type Type struct {
 	// for all others, whether they can have a proxy or not (spec: protocol.md
 	// section 4.3).
 	NoProxyInfo bool
+	// Args are the arguments that this type has beside those of every type and
+	// those about a proxy, used or not. New sees no others.
+	Args []string
 	// Extra is what the extra status of builds of this type has from the start.
 	Extra map[string]any
 	// New checks the arguments and the names of the input files of one build.

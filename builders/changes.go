@@ -29,8 +29,14 @@ const (
 // Gather hands over the .changes file and the files that it lists (spec:
 // builders.md section 2.10).
 func (b *binaryPackage) Gather(ctx context.Context, env Env, add func(name string, content io.ReadCloser) error) error {
-	name := strings.TrimSuffix(b.dsc, ".dsc") + "_" + env.Common.ArchTag + ".changes"
-	return gatherChanges(ctx, env.Job.Dir, name, add)
+	if err := b.checkBuiltFor(env); err != nil {
+		return err
+	}
+	return gatherChanges(ctx, env.Job.Dir, b.changesName(env.Common.ISA()), add)
+}
+
+func (b *binaryPackage) changesName(arch string) string {
+	return strings.TrimSuffix(b.dsc, ".dsc") + "_" + arch + ".changes"
 }
 
 // gatherChanges adds a .changes file of the build directory, and every file
@@ -56,10 +62,15 @@ func gatherChanges(ctx context.Context, dir, name string, add func(name string, 
 	return nil
 }
 
+// noChanges is the error of a build that made no .changes file of this name.
+func noChanges(name string) error {
+	return fmt.Errorf("cannot gather %s: the build succeeded without making it", name)
+}
+
 func changesFiles(dir, name string) ([]string, error) {
 	f, err := openProduct(dir, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot gather %s: the build succeeded without making it", name)
+		return nil, noChanges(name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot gather %s: %w", name, err)

@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"strings"
 
-	"lpbuildd/backends"
+	"lpbuildd/ordered"
 )
 
 // ci runs the jobs of a pipeline with lpci (spec: builders.md section 11).
@@ -21,8 +21,8 @@ type ci struct {
 	stages      [][]ciJob
 	channels    map[string]string
 	sources     []string // --package-repository
-	environment map[string]string
-	plugins     map[string]string
+	environment ordered.Map[string]
+	plugins     ordered.Map[string]
 	secrets     []byte // what lpci reads secrets from, nil without any
 	scan        bool
 	proxy       ProxyArgs
@@ -69,7 +69,7 @@ func newCI(args Args, _ []string) (Builder, error) {
 	}
 	secrets, err := args.members("secrets")
 	if args["secrets"] != nil && err == nil {
-		c.secrets, err = yamlMapping(secrets)
+		c.secrets, err = yamlMapping(secrets.Plain())
 		r.note(err)
 	}
 	c.proxy, err = ParseProxy(args) // which also tells of secrets of a wrong type
@@ -128,13 +128,13 @@ func (r *reader) job(key string, item any) ciJob {
 }
 
 // settings reads a struct that becomes words NAME=value of a command line.
-func (r *reader) settings(key string) map[string]string {
+func (r *reader) settings(key string) ordered.Map[string] {
 	m := r.stringMap(key)
-	for name, value := range m {
-		if name == "" || strings.Contains(name, "=") {
+	for _, setting := range m {
+		if setting.Name == "" || strings.Contains(setting.Name, "=") {
 			r.note(fmt.Errorf("%s: expected names without =", key))
 		}
-		r.note(errors.Join(checkLine(key, name), checkNUL(key+"."+name, value)))
+		r.note(errors.Join(checkLine(key, setting.Name), checkNUL(key+"."+setting.Name, setting.Value)))
 	}
 	return m
 }
@@ -217,7 +217,7 @@ func (c *ci) install(ctx context.Context, env Env) error {
 	}
 	packages := slices.Concat(proxyPackages(env), support, []string{c.source.packageName()})
 	if c.scan {
-		packages = append(packages, "clamav")
+		packages = append(packages, malwareScanner)
 	}
 	if err := installPackages(ctx, env, packages...); err != nil {
 		return err
@@ -232,7 +232,7 @@ func (c *ci) install(ctx context.Context, env Env) error {
 		return err
 	}
 	if c.scan {
-		return c.learnMalware(ctx, env)
+		return learnMalware(ctx, env, c.proxy)
 	}
 	return nil
 }
@@ -256,24 +256,6 @@ func (c *ci) installSnaps(ctx context.Context, env Env) error {
 		}
 	}
 	return nil
-}
-
-// learnMalware fetches what malware looks like.
-func (c *ci) learnMalware(ctx context.Context, env Env) error {
-	if env.ClamAVDatabase != "" {
-		const path = "/etc/clamav/freshclam.conf"
-		settings, err := backends.ReadFile(ctx, env.Target, path, maxControl)
-		if err != nil {
-			return fmt.Errorf("cannot read %s in the target: %w", path, err)
-		}
-		if err := writeText(ctx, env, path, string(settings)+"PrivateMirror "+env.ClamAVDatabase+"\n"); err != nil {
-			return err
-		}
-	}
-	env.say("Downloading malware definitions...")
-	return env.Target.Run(ctx, backends.Command{
-		Argv: []string{"freshclam", "--quiet"}, Env: proxyEnvironment(env, c.proxy), Stdout: env.Log, Stderr: env.Log,
-	})
 }
 
 func (c *ci) repo(ctx context.Context, env Env) error {

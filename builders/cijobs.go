@@ -88,10 +88,10 @@ func (c *ci) jobOptions(job ciJob) []string {
 	for _, line := range c.sources {
 		options = append(options, "--package-repository", withoutUserInfo(line))
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.environment)) {
+	for _, name := range c.environment.Names() {
 		options = append(options, "--set-env", name)
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.plugins)) {
+	for _, name := range c.plugins.Names() {
 		options = append(options, "--plugin-setting", name)
 	}
 	if c.secrets != nil {
@@ -130,7 +130,7 @@ func (c *ci) execute(ctx context.Context, env Env, job ciJob) (err error) {
 	if !c.scan {
 		return nil
 	}
-	return c.asJob(ctx, env, "clamscan", "--recursive", job.dir())
+	return scanForMalware(func(argv ...string) error { return c.asJob(ctx, env, argv...) }, job.dir())
 }
 
 // asJob runs a command of a job, as the user of the container.
@@ -156,11 +156,11 @@ func (c *ci) lpci(env Env, job ciJob) []string {
 	for _, line := range c.sources {
 		argv = append(argv, "--package-repository", line)
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.environment)) {
-		argv = append(argv, "--set-env", name+"="+c.environment[name])
+	for _, variable := range c.environment {
+		argv = append(argv, "--set-env", variable.Name+"="+variable.Value)
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.plugins)) {
-		argv = append(argv, "--plugin-setting", name+"="+c.plugins[name])
+	for _, setting := range c.plugins {
+		argv = append(argv, "--plugin-setting", setting.Name+"="+setting.Value)
 	}
 	if c.secrets != nil {
 		argv = append(argv, "--secrets", ciSecrets)

@@ -3,6 +3,8 @@ package builders
 import (
 	"encoding/base64"
 	"errors"
+
+	"lpbuildd/ordered"
 )
 
 // Common are the arguments that every build type has (spec: lifecycle.md
@@ -10,8 +12,12 @@ import (
 type Common struct {
 	// Series of the target, such as "noble".
 	Series string
-	// ArchTag is the Debian architecture of the target.
-	ArchTag string
+	// ABI is the Debian architecture of the target, such as "amd64". It is the
+	// only one that dpkg, the kernel and container engines may be told.
+	ABI string
+	// Variant is the ABI with a newer instruction set for which the build is,
+	// such as "amd64v3"; "" for the ABI itself.
+	Variant string
 	// ImageType is "chroot" unless the manager says otherwise; whether a backend
 	// knows it is found out when the target is created.
 	ImageType string
@@ -37,10 +43,10 @@ type Common struct {
 // ParseCommon reads the common arguments. Its error names every argument that
 // is wrong.
 func ParseCommon(args Args, defaultArch string) (Common, error) {
+	args = args.only(commonArgs())
 	r := reader{args: args}
 	c := Common{
 		Series:      r.required("series"),
-		ArchTag:     r.optional("arch_tag", defaultArch),
 		ImageType:   r.optional("image_type", "chroot"),
 		FastCleanup: r.boolean("fast_cleanup"),
 		Constraints: r.strings("builder_constraints"),
@@ -50,6 +56,7 @@ func ParseCommon(args Args, defaultArch string) (Common, error) {
 		TrustedKeys: r.keys("trusted_keys"),
 		BuildURL:    r.optional("build_url", ""),
 	}
+	c.ABI, c.Variant = r.architecture(defaultArch)
 	return c, errors.Join(r.errs...)
 }
 
@@ -94,7 +101,7 @@ func (r *reader) strings(key string) []string {
 	return list
 }
 
-func (r *reader) stringMap(key string) map[string]string {
+func (r *reader) stringMap(key string) ordered.Map[string] {
 	m, err := r.args.StringMap(key)
 	r.note(err)
 	return m

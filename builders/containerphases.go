@@ -52,14 +52,8 @@ func (e Env) announceOperation(operation string, args ...string) {
 
 // announceIn is announceOperation for any backend.
 func (e Env) announceIn(backend, operation string, args ...string) {
-	line := []string{
-		filepath.Join(e.SharePath, "bin", "in-target"), operation,
-		"--backend=" + backend, "--series=" + e.Common.Series, "--arch=" + e.Common.ArchTag,
-	}
-	for _, c := range e.Common.Constraints {
-		line = append(line, "--constraint="+c)
-	}
-	e.AnnounceRun(append(append(line, e.Job.BuildID), args...)...)
+	program := filepath.Join(e.SharePath, "bin", "in-target")
+	e.AnnounceRun(slices.Concat([]string{program, operation}, e.Common.Options(backend), []string{e.Job.BuildID}, args)...)
 }
 
 // buildCommand runs a command of the build in a folder of the target (spec:
@@ -93,12 +87,7 @@ func withoutArguments(err error) error {
 
 // installPackages installs packages in the target.
 func installPackages(ctx context.Context, env Env, names ...string) error {
-	return env.Target.Run(ctx, backends.Command{
-		Argv:   append([]string{"apt-get", "-y", "install"}, names...),
-		Env:    []string{"DEBIAN_FRONTEND=noninteractive"},
-		Stdout: env.Log,
-		Stderr: env.Log,
-	})
+	return env.aptGet(ctx, append([]string{"-y", "install"}, names...)...)
 }
 
 // availablePackages returns those of the packages that apt in the target knows
@@ -121,10 +110,11 @@ func availablePackages(ctx context.Context, env Env, names ...string) ([]string,
 
 // products lists the regular files directly in a folder of the target whose
 // names end in one of the suffixes, sorted. Folders, links and special files
-// are no products (weakness O7).
+// are no products (weakness O7). The folder itself may be a link: "/." is where
+// it leads.
 func products(ctx context.Context, env Env, dir string, suffixes ...string) ([]string, error) {
 	out, err := backends.Output(ctx, env.Target, backends.Command{
-		Argv: []string{"find", dir, "-mindepth", "1", "-maxdepth", "1", "-type", "f", "-printf", `%P\0`},
+		Argv: []string{"find", dir + "/.", "-mindepth", "1", "-maxdepth", "1", "-type", "f", "-printf", `%P\0`},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot list %s: %w", dir, err)

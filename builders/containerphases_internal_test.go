@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -43,5 +45,45 @@ func TestAvailablePackages(t *testing.T) {
 				t.Errorf("got %q, %v", got, err)
 			}
 		})
+	}
+}
+
+// TestPathsInsideTheCheckout asks a real readlink, and lists through links.
+func TestPathsInsideTheCheckout(t *testing.T) {
+	top, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkout := filepath.Join(top, "snap")
+	for _, dir := range []string{checkout + "/a/b", checkout + "2"} {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{
+		"inside": "a/b", "around": "../snap/a", "out": "..", "etc": "/etc", "a/up": "../..", "beside": "../snap2", "loop": "loop", "dangling": "../none",
+	} {
+		if err := os.Symlink(to, filepath.Join(checkout, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env := Env{Target: here{backends.Host{Home: top}}, Log: t.Output()}
+	for path, inside := range map[string]bool{
+		".": true, "a/b": true, "a/": true, "a/../a/b": true, "a//b": true, "inside": true, "around": true, "a/absent": true, checkout + "/a": true, "./-x": true,
+		"..": false, "/etc": false, "/": false, "../snap2": false, "a/../..": false, "out": false, "out/snap2": false, "etc": false, "a/up": false,
+		"beside": false, "loop": false, "dangling": false, "absent/absent": false,
+	} {
+		if err := resolveInside(t.Context(), env, checkout, joinPath(checkout, path)); (err == nil) != inside {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if err := os.WriteFile(checkout+"/a/b/x.snap", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"a/b", "inside", "around/b", "a/b/."} {
+		names, err := products(t.Context(), env, joinPath(checkout, dir), ".snap")
+		if err != nil || !slices.Equal(names, []string{"x.snap"}) {
+			t.Errorf("%s: got %q, %v", dir, names, err)
+		}
 	}
 }

@@ -3,13 +3,8 @@ package builders
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"maps"
 	"slices"
-	"strings"
-
-	"lpbuildd/backends"
 )
 
 // craftTool is what the builds of charms, rocks and crafts differ in.
@@ -22,6 +17,7 @@ type craftTool struct {
 	extra     string   // suffix of what else is a result, or ""
 	platform  bool     // the build may name a platform
 	registry  bool     // it may have credentials of package registries
+	scan      bool     // what it makes may be scanned for malware
 }
 
 func charmTool() craftTool {
@@ -41,7 +37,7 @@ func rockTool() craftTool {
 func sourceTool() craftTool {
 	return craftTool{
 		operation: "build-craft", snap: "sourcecraft", channel: "latest/edge/craftctl",
-		product: ".tar.xz", registry: true,
+		product: ".tar.xz", registry: true, scan: true,
 	}
 }
 
@@ -55,6 +51,7 @@ type craft struct {
 	channels           map[string]string
 	platform           string
 	registries         registries
+	scan               bool // for malware
 	launchpadInstance  string
 	launchpadServerURL string
 	proxy              ProxyArgs
@@ -78,6 +75,9 @@ func newCraft(tool craftTool) func(Args, []string) (Builder, error) {
 		}
 		if tool.registry {
 			c.registries = r.registries("environment_variables")
+		}
+		if tool.scan {
+			c.scan = r.boolean("scan_malware")
 		}
 		var err error
 		c.proxy, err = ParseProxy(args)
@@ -127,6 +127,9 @@ func (c *craft) announce(env Env) {
 	if c.proxy.UseFetchService {
 		args = append(args, "--use-fetch-service")
 	}
+	if c.scan {
+		args = append(args, "--scan-malware")
+	}
 	option("--launchpad-instance", c.launchpadInstance)
 	option("--launchpad-server-url", c.launchpadServerURL)
 	env.announceOperation(c.tool.operation, append(args, c.name)...)
@@ -141,6 +144,9 @@ func (c *craft) install(ctx context.Context, env Env) error {
 		return err
 	}
 	packages := slices.Concat(proxyPackages(env), support, []string{c.source.packageName()}, c.tool.packages)
+	if c.scan {
+		packages = append(packages, malwareScanner)
+	}
 	if err := installPackages(ctx, env, packages...); err != nil {
 		return err
 	}
@@ -149,6 +155,11 @@ func (c *craft) install(ctx context.Context, env Env) error {
 	}
 	if err := c.installSnaps(ctx, env); err != nil {
 		return err
+	}
+	if c.scan {
+		if err := learnMalware(ctx, env, c.proxy); err != nil {
+			return err
+		}
 	}
 	if err := useFetchService(ctx, env, c.proxy); err != nil {
 		return err
@@ -195,7 +206,11 @@ func (c *craft) build(ctx context.Context, env Env) error {
 	// The trailing "/." of an empty build path is what people know.
 	dir := joinPath(c.checkoutDir(), pathOrDot(c.buildPath))
 	environment := append(c.environment(env), registries...)
-	return env.buildCommand(ctx, dir, environment, c.tool.snap, "pack", "-v", "--destructive-mode")
+	err = env.buildCommand(ctx, dir, environment, c.tool.snap, "pack", "-v", "--destructive-mode")
+	if err != nil || !c.scan {
+		return err
+	}
+	return c.scanProducts(ctx, env)
 }
 
 func pathOrDot(path string) string {
@@ -218,33 +233,4 @@ func (c *craft) environment(env Env) []string {
 		}
 	}
 	return environment
-}
-
-// Gather hands over what the tool made. There may be nothing, and no folder.
-func (c *craft) Gather(ctx context.Context, env Env, add func(name string, content io.ReadCloser) error) error {
-	suffixes := []string{c.tool.product}
-	if c.tool.extra != "" {
-		suffixes = append(suffixes, c.tool.extra)
-	}
-	there, err := backends.IsDir(ctx, env.Target, c.dir())
-	if err != nil {
-		return fmt.Errorf("cannot look at %s: %w", c.dir(), err)
-	}
-	if !there {
-		env.say("WARNING: the build left no folder %s.", c.dir())
-		return nil
-	}
-	names, err := products(ctx, env, c.dir(), suffixes...)
-	if err != nil {
-		return err
-	}
-	if !slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, c.tool.product) }) {
-		env.say("WARNING: the build made no %s file in %s.", c.tool.product, c.dir())
-	}
-	for _, name := range names {
-		if err := gatherProduct(ctx, env, c.dir(), name, add); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,6 +87,65 @@ func TestCrafts(t *testing.T) {
 	}
 }
 
+func TestCraftScansForMalware(t *testing.T) {
+	scan, mirror := builders.Args{"scan_malware": true}, "https://clamav.test/db"
+	for _, c := range []struct {
+		golden, dir string
+		args        builders.Args
+		mirror      string
+		prepare     func(l *lab)
+	}{
+		{"scan", "sub", builders.Args{"build_path": "sub"}, "", nil},
+		{"scan-mirror", "", nil, mirror, nil},
+		{"scan-fetch-service", "", fetchServiceArgs(), "", nil},
+		{"scan-fetch-service-mirror", "", fetchServiceArgs(), mirror, nil},
+		{"scan-nothing", "", nil, "", func(l *lab) { packs(l, "sourcecraft", "/home/buildd/test-craft", "a.deb", "dir/a.tar.xz") }},
+		{"scan-no-folder", "", nil, "", func(l *lab) {
+			l.target.Script("sourcecraft pack", fake.Answer{Do: func(_ context.Context, f *fake.Target, _ backends.Command) error {
+				f.RemoveFile("/home/buildd/test-craft/.git/HEAD")
+				return nil
+			}})
+		}},
+		{"fail-malware", "", nil, "", func(l *lab) {
+			l.target.Script("clamscan", fake.Answer{Stdout: "/home/buildd/test-craft/a.tar.xz: Eicar-Signature FOUND\n", Code: 1})
+		}},
+		{"fail-scanner", "", nil, "", func(l *lab) { l.target.Script("clamscan", fake.Answer{Stderr: "ERROR: Can't open file\n", Code: 2}) }},
+		{"fail-definitions", "", nil, "", func(l *lab) { l.target.Script("freshclam", fake.Answer{Stderr: "ERROR: no mirror\n", Code: 58}) }},
+		{"fail-definitions-settings", "", nil, mirror, func(l *lab) { l.target.RemoveFile("/etc/clamav/freshclam.conf") }},
+	} {
+		t.Run(c.golden, func(t *testing.T) {
+			l := newContainerLab(t)
+			l.withProxy()
+			l.env.ClamAVDatabase = c.mirror
+			l.target.AddFile("/etc/clamav/freshclam.conf", "Foreground false\n", 0o644)
+			b, err := newBuilder(t, "craft", craftArgs(), withArgs(scan, c.args))
+			if err != nil {
+				t.Fatal(err)
+			}
+			packs(l, "sourcecraft", "/home/buildd/test-craft/"+c.dir, "b.tar.xz", "a.tar.xz", "a.txt")
+			if c.prepare != nil {
+				c.prepare(l)
+			}
+			l.golden("craft/"+c.golden, b.Build(t.Context(), l.env))
+		})
+	}
+}
+
+// Only sourcecraft's products may be scanned; nobody else gets the scanner.
+func TestOthersAreNotScannedForMalware(t *testing.T) {
+	for tag, args := range map[string]builders.Args{"charm": {"scan_malware": true}, "rock": {"scan_malware": true}, "craft": {"scan_malware": false}} {
+		l := newContainerLab(t)
+		packs(l, craftTypes()[tag][0], "/home/buildd/test-craft", "a"+craftTypes()[tag][1])
+		b, err := newBuilder(t, tag, craftArgs(), args)
+		if err == nil {
+			err = b.Build(t.Context(), l.env)
+		}
+		if text := l.target.Transcript() + l.log.String(); err != nil || strings.Contains(text, "clam") || strings.Contains(text, "malware") {
+			t.Errorf("%s: %v\n%s", tag, err, text)
+		}
+	}
+}
+
 func TestCraftsUseTheSnapStoreProxy(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Assertion-Store-Id", "MyStore")
@@ -109,6 +169,18 @@ func registryArgs(variables map[string]any) builders.Args {
 	return builders.Args{"environment_variables": variables}
 }
 
+func mavenAllArgs() builders.Args {
+	return builders.Args{"MAVEN_REPO_URL": "https://maven.test/all?a&b=\"c\"", "MAVEN_REPO_AUTH": "reader:all-token:1"}
+}
+
+// publisherArgs are what only the manager's publisher uses.
+func publisherArgs() builders.Args {
+	return builders.Args{
+		"MAVEN_PUBLISH_URL": "https://maven.test/publish", "MAVEN_PUBLISH_AUTH": "publisher:publish-token-1",
+		"CARGO_PUBLISH_URL": "https://cargo.test/publish", "CARGO_PUBLISH_AUTH": "publisher:publish-token-2",
+	}
+}
+
 func TestCraftRegistries(t *testing.T) {
 	both := map[string]any{
 		"CARGO_ARTIFACTORY1_URL": "sparse+https://h/index/", "CARGO_ARTIFACTORY1_READ_AUTH": "user:cargo-token-1",
@@ -124,6 +196,18 @@ func TestCraftRegistries(t *testing.T) {
 		{"registries", both, nil},
 		{"registries-bzr", both, builders.Args{"git_repository": nil, "branch": "lp:project"}},
 		{"registries-maven-without-effect", map[string]any{"MAVEN_OPTS": "-X"}, nil},
+		{"registries-maven-all", mavenAllArgs(), nil},
+		{"registries-maven-all", withArgs(mavenAllArgs(), publisherArgs()), nil},
+		{"registries-maven-all-and-others", withArgs(mavenAllArgs(), both, builders.Args{"MAVEN_REPO_READ_AUTH": "old:closed-token"}), nil},
+		{"registries-maven-all-open", map[string]any{"MAVEN_REPO_URL": "https://maven.test/all", "MAVEN_REPO_AUTH": ""}, nil},
+		{"registries-maven-all-credentials", map[string]any{"MAVEN_REPO_AUTH": "some<&>\"one':all-token\"'<&>:ä"}, nil},
+		{"registries-maven-all-read-auth", map[string]any{"MAVEN_REPO_URL": "https://maven.test/all", "MAVEN_REPO_READ_AUTH": "old:closed-token"}, nil},
+		{"registries-none", publisherArgs(), nil},
+		{"registries-none", map[string]any{
+			"CARGO_REGISTRY_GLOBAL_CREDENTIAL_PROVIDERS": "cargo:token", "CARGO_X_AUTH": "user:closed-token", "CARGO_X_READ_AUTH": "",
+		}, nil},
+		{"registries-maven-without-effect", map[string]any{"MAVEN_X_AUTH": "user:closed-token"}, nil},
+		{"fail-registry-all-without-user", map[string]any{"MAVEN_REPO_AUTH": "no colon here"}, nil},
 		{"registries-none", map[string]any{}, nil},
 		{"fail-registry-without-user", map[string]any{"CARGO_X_READ_AUTH": "no colon here"}, nil},
 	} {
@@ -135,15 +219,19 @@ func TestCraftRegistries(t *testing.T) {
 				t.Fatal(err)
 			}
 			l.golden("craft/"+c.golden, b.Build(t.Context(), l.env))
-			for _, secret := range []string{"cargo-token", "maven<token>", "closed-token", "no colon here"} {
+			for _, secret := range []string{"cargo-token", "maven<token>", "closed-token", "no colon here", "all-token", "publish"} {
 				if strings.Contains(l.log.String(), secret) {
 					t.Errorf("%s reaches the log", secret)
 				}
 			}
 		})
 	}
-	for _, secret := range []string{"cargo-token-1", "maven<token>:2", "closed-token"} {
-		if !strings.Contains(strings.Join(builders.Secrets(registryArgs(both)), "\n"), secret) {
+	found := builders.Secrets(registryArgs(withArgs(both, mavenAllArgs(), publisherArgs())))
+	for _, secret := range []string{
+		"cargo-token-1", "maven<token>:2", "closed-token", "all-token:1",
+		"publish-token-1", "publish-token-2", "https://maven.test/publish", "https://cargo.test/publish",
+	} {
+		if !slices.Contains(found, secret) {
 			t.Errorf("%s is not redacted", secret)
 		}
 	}

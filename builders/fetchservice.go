@@ -3,6 +3,7 @@ package builders
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -20,8 +21,9 @@ func useFetchService(ctx context.Context, env Env, p ProxyArgs) error {
 	if !p.UseFetchService {
 		return nil
 	}
-	if len(p.Certificate) == 0 {
-		return fmt.Errorf("%s is required with use_fetch_service", certificateKey)
+	certificate, err := p.certificate()
+	if err != nil {
+		return err
 	}
 	if env.Proxy != nil {
 		settings := fmt.Sprintf("Acquire::http::Proxy %q;\nAcquire::https::Proxy %q;\n\n", env.Proxy.URL, env.Proxy.URL)
@@ -33,10 +35,20 @@ func useFetchService(ctx context.Context, env Env, p ProxyArgs) error {
 	if err := env.inTarget(ctx, "rm", "-rf", "/var/lib/apt/lists"); err != nil {
 		return err
 	}
-	if err := env.Target.CopyIn(ctx, bytes.NewReader(p.Certificate), fetchServiceCA, 0o644); err != nil {
+	if err := env.Target.CopyIn(ctx, bytes.NewReader(certificate), fetchServiceCA, 0o644); err != nil {
 		return fmt.Errorf("cannot write %s in the target: %w", fetchServiceCA, err)
 	}
-	for _, argv := range fetchServiceCommands(env) {
+	if err := inTargetAll(ctx, env, certificateCommands(env)); err != nil {
+		return err
+	}
+	if err := env.aptGet(ctx, "-y", "update"); err != nil {
+		return err
+	}
+	return inTargetAll(ctx, env, restartCommands(env))
+}
+
+func inTargetAll(ctx context.Context, env Env, commands [][]string) error {
+	for _, argv := range commands {
 		if err := env.inTarget(ctx, argv...); err != nil {
 			return err
 		}
@@ -44,14 +56,38 @@ func useFetchService(ctx context.Context, env Env, p ProxyArgs) error {
 	return nil
 }
 
-func fetchServiceCommands(env Env) [][]string {
+// certificate decodes the certificate of the fetch service (spec: 2026.md section
+// 8).
+func (p ProxyArgs) certificate() ([]byte, error) {
+	if p.Certificate == "" {
+		return nil, fmt.Errorf("%s is required with use_fetch_service", certificateKey)
+	}
+	certificate, err := decodeBase64(p.Certificate)
+	if err == nil && len(certificate) == 0 {
+		err = errors.New("there is nothing in it")
+	}
+	if err != nil {
+		return nil, &BuildError{
+			Outcome: PackageFail,
+			Err:     fmt.Errorf("%s: expected a certificate in base64: %w", certificateKey, err),
+			Advice:  "Correct the certificate of the fetch service in the configuration of the build manager.",
+		}
+	}
+	return certificate, nil
+}
+
+func certificateCommands(env Env) [][]string {
 	commands := [][]string{{"update-ca-certificates"}}
 	if env.Proxy != nil {
 		commands = append(commands,
 			[]string{"snap", "set", "system", "proxy.http=" + env.Proxy.URL},
 			[]string{"snap", "set", "system", "proxy.https=" + env.Proxy.URL})
 	}
-	commands = append(commands, []string{"apt-get", "-y", "update"}, []string{"systemctl", "restart", "snapd"})
+	return commands
+}
+
+func restartCommands(env Env) [][]string {
+	commands := [][]string{{"systemctl", "restart", "snapd"}}
 	if env.Common.Series == "focal" {
 		// Its git would use version 0, which the fetch service does not know.
 		commands = append(commands, []string{"git", "config", "--global", "protocol.version", "2"})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +19,7 @@ const (
 	dpkgTables = "/usr/share/dpkg"
 	aptHelper  = "/usr/lib/apt/apt-helper"
 	aptLists   = "/var/lib/apt/lists"
+	dpkgStatus = "/var/lib/dpkg/status"
 	// summarySize is how much of the end of the log holds sbuild's summary.
 	summarySize = 4096
 )
@@ -27,15 +29,19 @@ const (
 // the package's failure.
 func (b *binaryPackage) givenBack(ctx context.Context, env Env) error {
 	finding, err := analyseLog(env)
-	depends := finding.Depends
-	if err == nil && finding.Kind == depwait.Maybe {
-		depends, err = b.unsatisfied(ctx, env)
+	uninstalled := finding.Kind == depwait.Maybe || finding.Kind == depwait.Definite
+	var depends string
+	if err == nil && uninstalled {
+		depends, err = b.waitsFor(ctx, env, finding)
 	}
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
-	case err != nil:
+	}
+	if err != nil {
 		env.say("Failed to analyse dep-wait: %v", err)
+	}
+	advice := "See the Fail-Stage line of sbuild's summary, and the messages of that stage."
+	switch {
 	case finding.Kind == depwait.GiveBack:
 		return &BuildError{
 			Outcome: GivenBack,
@@ -43,17 +49,25 @@ func (b *binaryPackage) givenBack(ctx context.Context, env Env) error {
 			Advice:  "Nothing to do: the build is to be tried again.",
 		}
 	case depends != "":
-		return &BuildError{
-			Outcome:      DepFail,
-			Dependencies: depends,
-			Err:          fmt.Errorf("build dependencies cannot be satisfied: %s", depends),
-			Advice:       "Nothing to do if these packages are being built; otherwise correct the build dependencies.",
-		}
+		return dependencyWait(depends)
+	case err == nil && uninstalled:
+		advice = "No build dependency is missing: see apt's messages above for what keeps them from being installed together."
 	}
 	return &BuildError{
 		Outcome: PackageFail,
 		Err:     errors.New("sbuild could not prepare the build (exit code 3)"),
-		Advice:  "See the Fail-Stage line of sbuild's summary, and the messages of that stage.",
+		Advice:  advice,
+	}
+}
+
+// dependencyWait is the verdict about a package whose build dependencies are not
+// there yet.
+func dependencyWait(depends string) *BuildError {
+	return &BuildError{
+		Outcome:      DepFail,
+		Dependencies: depends,
+		Err:          fmt.Errorf("build dependencies cannot be satisfied: %s", depends),
+		Advice:       "Nothing to do if these packages are being built; otherwise correct the build dependencies.",
 	}
 }
 
@@ -70,23 +84,68 @@ func analyseLog(env Env) (depwait.Finding, error) {
 	return finding, errors.Join(err, log.Close())
 }
 
-// unsatisfied compares the build dependencies with what the target's package
-// indexes offer (spec: builders.md section 2.7).
-func (b *binaryPackage) unsatisfied(ctx context.Context, env Env) (string, error) {
+func (b *binaryPackage) waitsFor(ctx context.Context, env Env, finding depwait.Finding) (string, error) {
+	dsc, err := os.Open(filepath.Join(env.Job.Dir, b.dsc))
+	if err != nil {
+		return aptsWord(finding), err
+	}
+	depends, err := waitsFor(ctx, env, wanted{dsc, b.archIndep}, finding)
+	return depends, errors.Join(err, dsc.Close())
+}
+
+// wanted are the build dependencies of a source package.
+type wanted struct {
+	dsc       io.Reader
+	archIndep bool
+}
+
+// waitsFor is what a build waits for, "" if nothing: the build dependencies that no
+// package satisfies, or else what apt names, if it is not there. Without knowing
+// what there is, apt is believed where it is definite.
+func waitsFor(ctx context.Context, env Env, w wanted, finding depwait.Finding) (string, error) {
+	available := depwait.Available{Arch: env.Common.ABI}
+	depends, err := unsatisfied(ctx, env, w, &available)
+	named := finding.Depends
+	switch {
+	case err != nil:
+		return aptsWord(finding), err
+	case depends != "" || named == "":
+		return depends, nil
+	case finding.Kind == depwait.Maybe:
+		if available.Knows(named) {
+			named = ""
+		}
+		return named, nil
+	}
+	if there, err := available.Satisfies(named); there || err != nil {
+		return "", err
+	}
+	return named, nil
+}
+
+// aptsWord is the dependency that apt is sure about.
+func aptsWord(finding depwait.Finding) string {
+	if finding.Kind == depwait.Definite {
+		return finding.Depends
+	}
+	return ""
+}
+
+// unsatisfied compares build dependencies with what the target's package indexes
+// offer (spec: builders.md section 2.7) and with what is installed, which an
+// archive need not have.
+func unsatisfied(ctx context.Context, env Env, w wanted, available *depwait.Available) (string, error) {
 	table, err := depwait.LoadArchTable(dpkgTables)
 	if err != nil {
 		return "", err
 	}
-	var available depwait.Available
-	if err := readIndexes(ctx, env, &available); err != nil {
+	if err := readIndexes(ctx, env, available); err != nil {
 		return "", err
 	}
-	dsc, err := os.Open(filepath.Join(env.Job.Dir, b.dsc))
-	if err != nil {
+	if err := readInTarget(ctx, env, dpkgStatus, available); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	depends, err := depwait.Unsatisfied(dsc, &available, env.Common.ArchTag, b.archIndep, table)
-	return depends, errors.Join(err, dsc.Close())
+	return depwait.Unsatisfied(w.dsc, available, env.Common.ABI, w.archIndep, table)
 }
 
 // readIndexes reads every package index of the target, with apt's help where
@@ -136,14 +195,21 @@ func readLists(ctx context.Context, env Env, available *depwait.Available) error
 		return err
 	}
 	for _, name := range names {
-		path := aptLists + "/" + name
-		content, err := env.Target.CopyOut(ctx, path)
-		if err == nil {
-			err = errors.Join(available.Read(content), content.Close())
+		if err := readInTarget(ctx, env, aptLists+"/"+name, available); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("cannot read %s in the target: %w", path, err)
-		}
+	}
+	return nil
+}
+
+// readInTarget reads one file of the target that nobody has to decompress.
+func readInTarget(ctx context.Context, env Env, path string, available *depwait.Available) error {
+	content, err := env.Target.CopyOut(ctx, path)
+	if err == nil {
+		err = errors.Join(available.Read(content), content.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("cannot read %s in the target: %w", path, err)
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ func newLab(t *testing.T) *lab {
 	}
 	l.env = builders.Env{
 		Job:        builders.Job{BuildID: "PACKAGEBUILD-1", Dir: dir, Home: l.tmp},
-		Common:     builders.Common{Series: "noble", ArchTag: "amd64"},
+		Common:     builders.Common{Series: "noble", ABI: "amd64"},
 		Target:     l.target,
 		TargetRoot: filepath.Join(dir, "chroot-autobuild"),
 		Host:       place{"host:", l.target},

@@ -45,6 +45,15 @@ func liveFSVariables() []liveFSVariable {
 	}
 }
 
+// liveFSArgs are the arguments of a live file system.
+func liveFSArgs() []string {
+	keys := []string{"project", "pocket", "locale", "debug"}
+	for _, v := range liveFSVariables() {
+		keys = append(keys, v.key)
+	}
+	return keys
+}
+
 // liveFSDir is the folder of the target in which everything happens.
 const liveFSDir = "/build"
 
@@ -105,13 +114,7 @@ func (l *liveFS) install(ctx context.Context, env Env) error {
 		return err
 	}
 	if l.locale != "" {
-		err := env.Target.Run(ctx, backends.Command{
-			Argv:   []string{"apt-get", "-y", "--install-recommends", "install", "ubuntu-defaults-builder"},
-			Env:    []string{"DEBIAN_FRONTEND=noninteractive"},
-			Stdout: env.Log,
-			Stderr: env.Log,
-		})
-		if err != nil {
+		if err := env.aptGet(ctx, "-y", "--install-recommends", "install", "ubuntu-defaults-builder"); err != nil {
 			return err
 		}
 	}
@@ -136,7 +139,7 @@ func (l *liveFS) wakeSnapd(ctx context.Context, env Env, support []string) error
 func (l *liveFS) build(ctx context.Context, env Env) error {
 	if l.locale != "" {
 		return env.buildCommand(ctx, liveFSDir, nil, "ubuntu-defaults-image",
-			"--locale", l.locale, "--arch", env.Common.ArchTag, "--release", env.Common.Series)
+			"--locale", l.locale, "--arch", env.Common.ABI, "--release", env.Common.Series)
 	}
 	commands := [][]string{{"rm", "-rf", "auto", "local"}, {"mkdir", "-p", "auto"}}
 	for _, script := range []string{"config", "build", "clean"} {
@@ -152,7 +155,11 @@ func (l *liveFS) build(ctx context.Context, env Env) error {
 			return err
 		}
 	}
-	both := append([]string{"ARCH=" + env.Common.ArchTag}, l.both...)
+	both := []string{"ARCH=" + env.Common.ABI}
+	if env.Common.Variant != "" {
+		both = append(both, "ARCH_VARIANT="+env.Common.Variant)
+	}
+	both = append(both, l.both...)
 	config := append(append(both[:len(both):len(both)], "SUITE="+env.Common.Series), l.config...)
 	if err := env.buildCommand(ctx, liveFSDir, config, "lb", "config"); err != nil {
 		return err

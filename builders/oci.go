@@ -3,9 +3,10 @@ package builders
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
+
+	"lpbuildd/ordered"
 )
 
 // oci builds a container image with Docker (spec: builders.md section 7).
@@ -14,7 +15,7 @@ type oci struct {
 	source    source
 	buildFile string // relative to buildPath, "" for Docker's default
 	buildPath string // relative to the checkout
-	buildArgs map[string]string
+	buildArgs ordered.Map[string]
 	// revocationEndpoint is for the log; a fetch service cannot be used here.
 	revocationEndpoint string
 }
@@ -60,7 +61,7 @@ func (o *oci) announce(env Env) {
 		args = append(args, "--build-file", o.buildFile)
 	}
 	args = append(args, "--build-path", o.buildPath)
-	for _, key := range slices.Sorted(maps.Keys(o.buildArgs)) {
+	for _, key := range o.buildArgs.Names() {
 		args = append(args, "--build-arg", key)
 	}
 	if env.SnapStore != "" {
@@ -136,8 +137,8 @@ func (o *oci) build(ctx context.Context, env Env) error {
 		build = append(build, "--file", file)
 		checked = append(checked, joinPath(o.dir(), file))
 	}
-	for _, key := range slices.Sorted(maps.Keys(o.buildArgs)) {
-		build = append(build, "--build-arg="+key+"="+o.buildArgs[key])
+	for _, arg := range o.buildArgs {
+		build = append(build, "--build-arg="+arg.Name+"="+arg.Value)
 	}
 	if err := resolveInside(ctx, env, o.dir(), checked...); err != nil {
 		return err

@@ -1,7 +1,6 @@
 package builders
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -18,21 +17,27 @@ type ProxyArgs struct {
 	// UseFetchService says that the upstream is a fetch service, which intercepts
 	// TLS and whose tokens are revoked in another way.
 	UseFetchService bool
-	// Certificate is the fetch service's own, usually PEM. A build that uses the
-	// fetch service fails without one, but is accepted: what it was given can be
-	// asked for by proxy_info.
-	Certificate []byte
+	// Certificate is the fetch service's own, usually PEM, in base64 that has not
+	// been checked. A build that uses the fetch service fails without a usable one,
+	// but is accepted: what it was given can be asked for by proxy_info, and a
+	// refusal would count against one builder after the other.
+	Certificate string
 	// DisableAfterPull says that the token is to be revoked between the phases
 	// pull and build. It is false when there is nothing to revoke.
 	DisableAfterPull bool
 }
 
-// certificateKey names the certificate in errors.
-const certificateKey = "secrets.fetch_service_mitm_certificate"
+// certificateMember is the certificate's key below secrets; certificateKey names
+// it in errors.
+const (
+	certificateMember = "fetch_service_mitm_certificate"
+	certificateKey    = "secrets." + certificateMember
+)
 
 // ParseProxy reads the arguments about the proxy. Its error names every
 // argument that is wrong, and shows no value.
 func ParseProxy(args Args) (ProxyArgs, error) {
+	args = args.only(proxyArgs())
 	r := reader{args: args}
 	p := ProxyArgs{
 		UpstreamURL:        r.httpURL("proxy_url"),
@@ -43,8 +48,12 @@ func ParseProxy(args Args) (ProxyArgs, error) {
 	secrets, err := args.members("secrets")
 	r.note(err)
 	if p.UseFetchService && err == nil {
-		p.Certificate, err = fetchServiceCertificate(secrets)
-		r.note(err)
+		certificate := secrets.Get(certificateMember)
+		text, ok := certificate.(string)
+		if !ok && !unset(certificate) {
+			r.note(wrongType(certificateKey, "a string", certificate))
+		}
+		p.Certificate = text
 	}
 	p.DisableAfterPull = p.DisableAfterPull && p.UpstreamURL != "" && p.RevocationEndpoint != ""
 	return p, errors.Join(r.errs...)
@@ -58,23 +67,4 @@ func (r *reader) httpURL(key string) string {
 		r.note(fmt.Errorf("%s: expected a URL that starts with http:// or https://", key))
 	}
 	return s
-}
-
-func fetchServiceCertificate(secrets map[string]any) ([]byte, error) {
-	v := secrets["fetch_service_mitm_certificate"]
-	if unset(v) {
-		return nil, nil
-	}
-	if data, ok := v.([]byte); ok {
-		return data, nil // what is base64 on the wire is base64 text after a journey through JSON
-	}
-	text, ok := v.(string)
-	if !ok {
-		return nil, wrongType(certificateKey, "a string", v)
-	}
-	data, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
-	if err != nil || len(data) == 0 {
-		return nil, fmt.Errorf("%s: expected base64", certificateKey)
-	}
-	return data, nil
 }

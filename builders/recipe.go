@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"lpbuildd/backends"
+	"lpbuildd/builders/depwait"
 )
 
 // recipe builds a source package from a recipe for Bazaar or Git (spec:
@@ -146,18 +147,28 @@ func (c *recipe) installDependencies(ctx context.Context, env Env) error {
 	if !errors.As(err, &exit) {
 		return err
 	}
-	depends, logErr := unmetDependency(env)
-	if logErr != nil {
-		env.say("Failed to analyse dep-wait: %v", logErr)
+	depends, analysis := recipeWaitsFor(ctx, env, control)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if analysis != nil {
+		env.say("Failed to analyse dep-wait: %v", analysis)
 	}
 	if depends == "" {
 		return fmt.Errorf("cannot install the build dependencies: %w", err)
 	}
-	return &BuildError{
-		Outcome: DepFail, Dependencies: depends,
-		Err:    fmt.Errorf("build dependencies cannot be satisfied: %s", depends),
-		Advice: "Nothing to do if these packages are being built; otherwise correct the build dependencies.",
+	return dependencyWait(depends)
+}
+
+// recipeWaitsFor is what the build dependencies in a control file wait for, "" if
+// nothing.
+func recipeWaitsFor(ctx context.Context, env Env, control string) (string, error) {
+	named, err := unmetDependency(env)
+	if err != nil {
+		return "", err
 	}
+	dsc := strings.NewReader("Format: 1.0\n" + dependencies(control))
+	return waitsFor(ctx, env, wanted{dsc, true}, depwait.Finding{Kind: depwait.Definite, Depends: named})
 }
 
 func (c *recipe) buildSource(ctx context.Context, env Env) error {

@@ -110,6 +110,42 @@ func TestRecipe(t *testing.T) {
 	}
 }
 
+// TestRecipeWaitsForWhatIsMissing holds that packages decide, as for binary
+// packages.
+func TestRecipeWaitsForWhatIsMissing(t *testing.T) {
+	const unmet = "The following packages have unmet dependencies:\n builddeps:foo : Depends: bar but it is not installable\n"
+	for name, c := range map[string]struct {
+		packages, says, want string
+		outcome              builders.Outcome
+	}{
+		"some are missing":       {"debhelper=8 arch=1", unmet, "debhelper (>= 9~), bar, baz", builders.DepFail},
+		"all are there":          {"debhelper=9 bar=1 baz=1 arch=1", unmet, "", builders.PackageFail},
+		"something further down": {"debhelper=9 bar=1 baz=1 arch=1", strings.ReplaceAll(unmet, "bar", "deep (>= 2)"), "deep (>= 2)", builders.DepFail},
+		"another explanation":    {"debhelper=9 bar=1 arch=1", "E: in new words\n", "baz", builders.DepFail},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newRecipeLab(t)
+				index := ""
+				for _, p := range strings.Fields(c.packages) {
+					index += "Package: " + strings.Replace(p, "=", "\nVersion: ", 1) + "\n\n"
+				}
+				l.target.AddFile("/var/lib/apt/lists/archive_Packages", index, 0o644)
+				l.target.Script("apt-get build-dep", fake.Answer{Stdout: c.says, Code: 100})
+				b, err := newBuilder(t, "sourcepackagerecipe", recipeArgs(), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				err = b.Build(t.Context(), l.env)
+				var judged *builders.BuildError
+				if !errors.As(err, &judged) || judged.Outcome != c.outcome || judged.Dependencies != c.want {
+					t.Errorf("got %s", result(err))
+				}
+			})
+		})
+	}
+}
+
 func TestRecipeFindsTheFirstUnmetDependency(t *testing.T) {
 	const header = "The following packages have unmet dependencies:\n"
 	for name, c := range map[string]struct{ log, want string }{

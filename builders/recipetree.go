@@ -35,15 +35,6 @@ func (c *recipe) install(ctx context.Context, env Env) error {
 	return env.aptGet(ctx, append([]string{"install", "-y", "--no-install-recommends"}, names...)...)
 }
 
-func (e Env) aptGet(ctx context.Context, args ...string) error {
-	return e.Target.Run(ctx, backends.Command{
-		Argv:   append([]string{"apt-get"}, args...),
-		Env:    []string{"DEBIAN_FRONTEND=noninteractive"},
-		Stdout: e.Log,
-		Stderr: e.Log,
-	})
-}
-
 // asUser is a command of the target as the build user; su is in every image.
 func (e Env) asUser(dir string, environment []string, argv ...string) backends.Command {
 	return backends.Command{

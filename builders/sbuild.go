@@ -58,29 +58,47 @@ func (b *binaryPackage) runSbuild(ctx context.Context, env Env, args, environmen
 	}
 	env.say("Kernel reported to sbuild: %s", strings.TrimRight(kernel, "\n"))
 
-	out := pointercheck.NewWriter(env.Log)
-	err = env.Host.Run(ctx, backends.Command{
-		Argv:   slices.Concat(prefix, []string{"sbuild"}, args),
-		Dir:    env.Job.Dir,
-		Env:    environment,
-		Stdout: out,
-		Stderr: out,
-	})
+	run := backends.Command{Argv: slices.Concat(prefix, []string{"sbuild"}, args), Dir: env.Job.Dir, Env: environment}
 	warnOnly := slices.Contains(prefix, "linux32") || hasSeries(b.suite, oldPointerSeries)
+	trouble, err := b.sbuild(ctx, env, run, warnOnly)
+	if trouble == nil {
+		return err
+	}
+	// Nothing was installed: sbuild can begin anew.
+	if err := env.freshLists(ctx, trouble); err != nil {
+		return giveBack(err)
+	}
+	trouble, err = b.sbuild(ctx, env, run, warnOnly)
+	if trouble != nil {
+		return giveBack(trouble)
+	}
+	return err
+}
+
+// sbuild runs sbuild once. Trouble is why sbuild could not fetch the build
+// dependencies, if that is the reason of its failure.
+func (b *binaryPackage) sbuild(ctx context.Context, env Env, run backends.Command, warnOnly bool) (trouble *archiveTrouble, err error) {
+	watch := &aptWatch{dst: env.Log}
+	out := pointercheck.NewWriter(watch)
+	run.Stdout, run.Stderr = out, out
+	err = env.Host.Run(ctx, run)
 	pointers, writeErr := out.Finish(warnOnly)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	var exit *backends.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err == nil && writeErr != nil:
+		return nil, fmt.Errorf("cannot write the build log: %w", writeErr)
+	case errors.As(err, &exit) && exit.Code == sbuildGivenBack && watch.trouble != nil:
+		return watch.trouble, nil
 	}
-	if err == nil && writeErr != nil {
-		return fmt.Errorf("cannot write the build log: %w", writeErr)
-	}
-	return b.judge(ctx, env, err, pointers)
+	return nil, b.judge(ctx, env, err, pointers)
 }
 
 // personality is the prefix under which sbuild believes to run on a machine of
 // the target's word size and, for old suites, on an old kernel.
 func (b *binaryPackage) personality(ctx context.Context, env Env) ([]string, error) {
-	prefix, err := backends.Personality(env.Common.ArchTag, "")
+	prefix, err := backends.Personality(env.Common.ABI, "")
 	if err != nil || len(prefix) == 0 || !hasSeries(b.suite, oldKernelSeries) {
 		return prefix, err
 	}

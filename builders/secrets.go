@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"lpbuildd/ordered"
 )
 
 // shortestSecret is the length in bytes below which a secret is not looked
@@ -29,9 +31,9 @@ func Secrets(args Args) []string {
 		found.walk(v, secretKey(key))
 	}
 	settings, _ := args.StringMap("plugin_settings") // checked elsewhere
-	for _, value := range settings {
-		if len(value) >= shortestSetting {
-			found.addWhole(value)
+	for _, m := range settings {
+		if len(m.Value) >= shortestSetting {
+			found.addWhole(m.Value)
 		}
 	}
 	list := make([]string, 0, len(found))
@@ -67,11 +69,13 @@ func unescaped(s string) string {
 
 // walk collects what is secret in a value; secret says that all of it is.
 func (s secretSet) walk(v any, secret bool) {
-	switch v := v.(type) {
-	case map[string]any:
-		for key, item := range v {
-			s.walk(item, secret || secretKey(key))
+	if members, ok := ordered.AsStruct(v); ok {
+		for _, m := range members {
+			s.walk(m.Value, secret || secretKey(m.Name))
 		}
+		return
+	}
+	switch v := v.(type) {
 	case []any:
 		for _, item := range v {
 			s.walk(item, secret)
@@ -165,5 +169,5 @@ func secretKey(key string) bool {
 			return true
 		}
 	}
-	return key == "auth" || strings.HasSuffix(key, "_auth")
+	return key == "auth" || strings.HasSuffix(key, "_auth") || publisherKey.MatchString(strings.ToUpper(key))
 }

@@ -13,10 +13,12 @@ import (
 	"strings"
 )
 
-// snap builds a snap package with snapcraft (spec: builders.md section 6).
+// snap builds a snap package with snapcraft (spec: builders.md section 6, 2026.md
+// section 7).
 type snap struct {
 	name                string
 	source              source
+	buildPath           string // relative to the checkout, "" for the checkout itself
 	channels            map[string]string
 	imageInfo           string // SNAPCRAFT_IMAGE_INFO, a JSON object
 	requestID           string // "" if none was given
@@ -36,6 +38,7 @@ func newSnap(args Args, _ []string) (Builder, error) {
 	s := &snap{
 		name:                r.name(),
 		source:              r.source(),
+		buildPath:           r.optional("build_path", ""),
 		channels:            r.channels(),
 		requestTimestamp:    r.optional("build_request_timestamp", ""),
 		buildURL:            r.optional("build_url", ""),
@@ -57,9 +60,10 @@ func newSnap(args Args, _ []string) (Builder, error) {
 	return s, errors.Join(r.errs...)
 }
 
-// channels reads which snaps are installed from which channels.
+// channels reads which snaps are installed from which channels. Their order
+// means nothing (spec: builders.md section 6).
 func (r *reader) channels() map[string]string {
-	channels := r.stringMap("channels")
+	channels := r.stringMap("channels").Plain()
 	for _, name := range slices.Sorted(maps.Keys(channels)) {
 		key := "channels." + name
 		if name == "" || strings.HasPrefix(name, "-") {
@@ -95,7 +99,15 @@ func (s *snap) describeImage() string {
 	return "{" + strings.Join(members, ", ") + "}"
 }
 
-func (s *snap) dir() string { return "/build/" + s.name }
+// checkoutDir is the checkout, dir the folder of it that is built.
+func (s *snap) checkoutDir() string { return "/build/" + s.name }
+
+func (s *snap) dir() string {
+	if s.buildPath == "" {
+		return s.checkoutDir()
+	}
+	return joinPath(s.checkoutDir(), s.buildPath)
+}
 
 func (s *snap) tarball() string { return s.name + ".tar.gz" }
 
@@ -134,6 +146,7 @@ func (s *snap) announce(env Env) {
 	option("--revocation-endpoint", s.proxy.RevocationEndpoint)
 	flag("--disable-proxy-after-pull", s.proxy.DisableAfterPull)
 	args = append(args, s.source.options()...)
+	option("--build-path", s.buildPath)
 	flag("--build-source-tarball", s.sourceTarball)
 	flag("--private", s.private)
 	option("--snap-store-proxy-url", env.SnapStore)
@@ -196,10 +209,15 @@ func (s *snap) installSnaps(ctx context.Context, env Env) error {
 }
 
 func (s *snap) repo(ctx context.Context, env Env) error {
-	return s.source.checkOutAndReport(ctx, env, s.dir(), proxyEnvironment(env, s.proxy), s.proxy.UseFetchService)
+	return s.source.checkOutAndReport(ctx, env, s.checkoutDir(), proxyEnvironment(env, s.proxy), s.proxy.UseFetchService)
 }
 
 func (s *snap) pull(ctx context.Context, env Env) error {
+	if s.buildPath != "" {
+		if err := resolveInside(ctx, env, s.checkoutDir(), s.dir()); err != nil {
+			return err
+		}
+	}
 	only := []string{"SNAPCRAFT_LOCAL_SOURCES=1", "SNAPCRAFT_SETUP_CORE=1"}
 	if err := env.buildCommand(ctx, s.dir(), s.environment(env, only...), "snapcraft", "pull"); err != nil {
 		return err
@@ -248,10 +266,7 @@ func (s *snap) environment(env Env, only ...string) []string {
 			environment = append(environment, v.key+"="+v.value)
 		}
 	}
-	if !s.private {
-		environment = append(environment, "SNAPCRAFT_BUILD_INFO=1")
-	}
-	environment = append(environment, "SNAPCRAFT_IMAGE_INFO="+s.imageInfo, "SNAPCRAFT_BUILD_ENVIRONMENT=host")
+	environment = append(environment, "SNAPCRAFT_BUILD_INFO=1", "SNAPCRAFT_IMAGE_INFO="+s.imageInfo, "SNAPCRAFT_BUILD_ENVIRONMENT=host")
 	return append(environment, only...)
 }
 

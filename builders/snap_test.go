@@ -33,6 +33,10 @@ func fetchServiceArgs() builders.Args {
 	}
 }
 
+func withCertificate(text string) builders.Args {
+	return withArgs(fetchServiceArgs(), builders.Args{"secrets": map[string]any{"fetch_service_mitm_certificate": text}})
+}
+
 func withArgs(sets ...builders.Args) builders.Args {
 	all := builders.Args{}
 	for _, set := range sets {
@@ -74,6 +78,13 @@ func TestSnap(t *testing.T) {
 		{"disable-proxy-after-pull-fetch-service", withArgs(fetchServiceArgs(), disable), withProxy},
 		{"disable-proxy-without-endpoint", withArgs(disable, builders.Args{"proxy_url": upstream}), withProxy},
 		{"private", builders.Args{"private": true, "git_repository": "https://user:macaroon@git.test/repo"}, nil},
+		{"build-path", builders.Args{"build_path": "a/b", "build_source_tarball": true}, func(l *lab) {
+			l.target.AddFile("/build/test-snap/a/b/test-snap_1_amd64.snap", "", 0o644)
+		}},
+		{"build-path-dot", builders.Args{"build_path": "."}, nil},
+		{"fail-build-path-above", builders.Args{"build_path": ".."}, nil},
+		{"fail-build-path-absolute", builders.Args{"build_path": "/etc"}, nil},
+		{"fail-build-path-beside", builders.Args{"build_path": "../test-snap2"}, nil},
 		{"tarball", builders.Args{"build_source_tarball": true}, nil},
 		{"target-architectures", builders.Args{"target_architectures": []any{"riscv64", "arm64"}, "craft_platform": "riscv64"}, nil},
 		{"build-request", builders.Args{
@@ -168,6 +179,15 @@ func TestSnapGathers(t *testing.T) {
 		l.target.AddFile("/build/test-snap.tar.gz", "source", 0o644)
 		want = append(want, "test-snap.tar.gz")
 	}
+	l.target.AddFile("/build/test-snap/dir/a.manifest", "below", 0o644)
+	below, err := newBuilder(t, "snap", snapArgs(), builders.Args{"build_source_tarball": true, "build_path": "dir"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := l.results(t.Context(), below)
+	if names := slices.Sorted(maps.Keys(found)); err != nil || !slices.Equal(names, []string{"a.manifest", "b.snap", "test-snap.tar.gz"}) || found["a.manifest"] != "below" {
+		t.Errorf("gathered %q, %v from the build path", found, err)
+	}
 	full := errors.New("disk full")
 	wantError(t, b.Gather(t.Context(), l.env, func(string, io.ReadCloser) error { return full }), "disk full")
 	l.target.AddFile("/build/test-snap/a\nb.snap", "", 0o644)
@@ -186,6 +206,8 @@ func TestIncompleteBuildsFail(t *testing.T) {
 	}{
 		"no source":                {builders.Args{"git_repository": nil}, "branch, git_repository: exactly one of them is required"},
 		"no certificate":           {builders.Args{"use_fetch_service": true}, "secrets.fetch_service_mitm_certificate is required"},
+		"a certificate of nothing": {withCertificate("%"), "secrets.fetch_service_mitm_certificate: expected a certificate in base64: there is nothing in it"},
+		"a certificate cut short":  {withCertificate("Q0VSVElGSUNBVEU"), "secrets.fetch_service_mitm_certificate: expected a certificate in base64: the padding is incorrect"},
 		"secrets, but no such one": {builders.Args{"use_fetch_service": true, "secrets": map[string]any{}}, "secrets.fetch_service_mitm_certificate is required"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -286,9 +308,9 @@ func containerArgErrors() map[string]struct {
 			builders.Args{"use_fetch_service": true, "secrets": map[string]any{"fetch_service_mitm_certificate": int64(1)}},
 			"secrets.fetch_service_mitm_certificate: expected a string, got int",
 		},
-		"a certificate that is no base64": {
-			builders.Args{"use_fetch_service": true, "secrets": map[string]any{"fetch_service_mitm_certificate": "%"}},
-			"secrets.fetch_service_mitm_certificate: expected base64",
+		"a certificate of bytes": {
+			builders.Args{"use_fetch_service": true, "secrets": map[string]any{"fetch_service_mitm_certificate": []byte("PEM")}},
+			"secrets.fetch_service_mitm_certificate: expected a string, got base64",
 		},
 	}
 }
@@ -327,15 +349,11 @@ func TestSnapArguments(t *testing.T) {
 func TestParseProxy(t *testing.T) {
 	p, err := builders.ParseProxy(withArgs(fetchServiceArgs(), builders.Args{"disable_proxy_after_pull": true}))
 	if err != nil || p.UpstreamURL != upstream || p.RevocationEndpoint != revocation || !p.UseFetchService ||
-		string(p.Certificate) != "CERTIFICATE\n" || !p.DisableAfterPull {
+		p.Certificate != "Q0VSVElGSUNBVEUK" || !p.DisableAfterPull {
 		t.Errorf("got %+v, %v", p, err)
 	}
 	p, err = builders.ParseProxy(builders.Args{"use_fetch_service": nil, "secrets": map[string]any{"of": "another kind"}, "disable_proxy_after_pull": true})
 	if err != nil || p.UseFetchService || p.UpstreamURL != "" || p.DisableAfterPull {
 		t.Errorf("without a proxy: %+v, %v", p, err)
-	}
-	p, err = builders.ParseProxy(builders.Args{"use_fetch_service": true, "secrets": map[string]any{"fetch_service_mitm_certificate": []byte("PEM")}})
-	if err != nil || string(p.Certificate) != "PEM" {
-		t.Errorf("binary data: %+v, %v", p, err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"lpbuildd/backends"
 )
 
 // oneLineSeries are the series whose sources stay in one-line format (spec:
@@ -15,7 +17,8 @@ var oneLineSeries = []string{"trusty", "xenial", "bionic", "focal", "jammy"}
 // OverrideSources replaces apt's package sources and settings in the target,
 // the stage SOURCES (spec: lifecycle.md section 7). aptProxy is the URL of a
 // proxy for apt, or "". A line that cannot be used is reported and left out.
-// An empty list of archives empties the sources.
+// An empty list of archives empties the sources. All sources of the image go, not
+// only those that the reference removes.
 func OverrideSources(ctx context.Context, env Env, aptProxy string) error {
 	env.say("Overriding sources.list in build-%s", env.Job.BuildID)
 	err := overrideSources(ctx, env, aptProxy)
@@ -24,18 +27,19 @@ func OverrideSources(ctx context.Context, env Env, aptProxy string) error {
 }
 
 func overrideSources(ctx context.Context, env Env, aptProxy string) error {
-	if slices.Contains(oneLineSeries, env.Common.Series) {
-		lines := strings.Join(append(slices.Clone(env.Common.Archives), ""), "\n")
-		if err := writeText(ctx, env, "/etc/apt/sources.list", lines); err != nil {
-			return err
-		}
-	} else if err := writeDeb822Sources(ctx, env); err != nil {
+	if err := removeSources(ctx, env); err != nil {
 		return err
+	}
+	sources := textFile{sourcesParts + "lp-buildd.sources", ""}
+	if slices.Contains(oneLineSeries, env.Common.Series) {
+		sources = textFile{sourcesList, strings.Join(append(slices.Clone(env.Common.Archives), ""), "\n")}
+	} else {
+		sources.content = deb822Sources(env)
 	}
 	if withoutUserInfo(aptProxy) != aptProxy {
 		env.secretsIn(aptProxySettings)
 	}
-	for _, file := range aptSettings(aptProxy) {
+	for _, file := range append([]textFile{sources}, aptSettings(aptProxy)...) {
 		if err := writeText(ctx, env, file.path, file.content); err != nil {
 			return err
 		}
@@ -43,12 +47,72 @@ func overrideSources(ctx context.Context, env Env, aptProxy string) error {
 	return nil
 }
 
-func writeDeb822Sources(ctx context.Context, env Env) error {
-	for _, old := range []string{"/etc/apt/sources.list.d/ubuntu.sources", "/etc/apt/sources.list"} {
-		if err := env.inTarget(ctx, "rm", "-f", old); err != nil {
-			return fmt.Errorf("cannot remove %s from the target: %w", old, err)
+const (
+	sourcesList  = "/etc/apt/sources.list"
+	sourcesParts = "/etc/apt/sources.list.d/" // with the slash also where it is a link
+)
+
+// sourcesFile is the name of a file that apt reads package sources from.
+var sourcesFile = regexp.MustCompile(`^[A-Za-z0-9_.-]+\.(list|sources)$`)
+
+// removeSources takes away all package sources that the image came with: the
+// build has those of the request, and nothing else.
+func removeSources(ctx context.Context, env Env) error {
+	old, err := imageSources(ctx, env)
+	if err != nil || len(old) == 0 {
+		return err
+	}
+	env.say("Removing the package sources of the base image: %s", strings.Join(old, " "))
+	if err := env.inTarget(ctx, append([]string{"rm", "-f"}, old...)...); err != nil {
+		return fmt.Errorf("cannot remove the package sources of the base image: %w", err)
+	}
+	return nil
+}
+
+// imageSources are the files with package sources in the target.
+func imageSources(ctx context.Context, env Env) ([]string, error) {
+	var files []string
+	there, err := backends.Exists(ctx, env.Target, sourcesList)
+	if err != nil {
+		return nil, err
+	}
+	if there {
+		files = append(files, sourcesList)
+	}
+	names, err := sourcesPartsOf(ctx, env)
+	for _, name := range names {
+		if sourcesFile.MatchString(name) {
+			files = append(files, sourcesParts+name)
 		}
 	}
+	return files, err
+}
+
+// sourcesPartsOf lists the folder of package sources, and makes it if there is
+// none, or a link to nowhere.
+func sourcesPartsOf(ctx context.Context, env Env) ([]string, error) {
+	is, err := backends.IsDir(ctx, env.Target, sourcesParts)
+	switch {
+	case err != nil:
+		return nil, err
+	case is:
+		// The names of folders end in a slash. Small images have no find.
+		names, err := backends.Output(ctx, env.Target, backends.Command{Argv: []string{"ls", "-Ap", sourcesParts}, Stderr: env.Log})
+		if err != nil {
+			return nil, fmt.Errorf("cannot list %s in the target: %w", sourcesParts, err)
+		}
+		return strings.Split(string(names), "\n"), nil
+	}
+	for _, argv := range [][]string{{"rm", "-f", strings.TrimSuffix(sourcesParts, "/")}, {"mkdir", sourcesParts}} {
+		if err := env.inTarget(ctx, argv...); err != nil {
+			return nil, fmt.Errorf("cannot make %s in the target: %w", sourcesParts, err)
+		}
+	}
+	return nil, nil
+}
+
+// deb822Sources are the archives of the build, as far as they can be used.
+func deb822Sources(env Env) string {
 	var stanzas strings.Builder
 	for _, line := range env.Common.Archives {
 		stanza, unknown := deb822(line)
@@ -61,7 +125,7 @@ func writeDeb822Sources(ctx context.Context, env Env) error {
 		}
 		stanzas.WriteString(stanza)
 	}
-	return writeText(ctx, env, "/etc/apt/sources.list.d/lp-buildd.sources", stanzas.String())
+	return stanzas.String()
 }
 
 type textFile struct{ path, content string }

@@ -37,6 +37,8 @@ func TestOverrideSources(t *testing.T) {
 		{"deb822-without-archives", "noble", "", nil, nil},
 		{"one-line", "focal", "", []string{"deb http://one/a focal main universe", "anything [goes"}, nil},
 		{"one-line-without-archives", "jammy", "", nil, nil},
+		{"image-with-sources", "bookworm", "", worked[:1], withSources},
+		{"image-with-sources-one-line", "jammy", "", worked[:1], withSources},
 		{"image-without-programs", "noble", "", worked, func(f *fake.Target) {
 			f.Script("rm", fake.Answer{Stderr: "linux64: failed to execute rm: No such file or directory\n", Code: 127})
 		}},
@@ -50,6 +52,17 @@ func TestOverrideSources(t *testing.T) {
 			}
 			l.golden("sources/"+c.golden, builders.OverrideSources(t.Context(), l.env, c.proxy))
 		})
+	}
+}
+
+// withSources is an image with package sources of its own, and with files that apt
+// reads none from.
+func withSources(f *fake.Target) {
+	for _, name := range []string{
+		"sources.list", "sources.list.d/debian.sources", "sources.list.d/security.list", "sources.list.d/-odd_1.list",
+		"sources.list.d/old.list.save", "sources.list.d/a b.list", "sources.list.d/README", "sources.list.d/below/other.list",
+	} {
+		f.AddFile("/etc/apt/"+name, "deb http://image.test/ main\n", 0o644)
 	}
 }
 

@@ -33,10 +33,14 @@ func contracts() map[string]contract {
 	}
 	craft := func(tag string) contract {
 		tool := craftTypes()[tag]
+		booleans, structs := []string{"use_fetch_service"}, []string{"channels", "secrets"}
+		if tag == "craft" {
+			booleans, structs = append(booleans, "scan_malware"), append(structs, "environment_variables")
+		}
 		return contract{
 			args: git(builders.Args{"name": "test-craft"}), required: []string{"name"},
 			texts:    slices.Concat(sources, network, []string{"build_path", "launchpad_instance", "launchpad_server_url"}),
-			booleans: []string{"use_fetch_service"}, structs: []string{"channels", "secrets"},
+			booleans: booleans, structs: structs,
 			install: "apt-get", build: tool[0] + " pack", installFails: builders.PackageFail, buildFails: builders.PackageFail,
 			prepare: func(l *lab) { packs(l, tool[0], "/home/buildd/test-craft", "a"+tool[1]) },
 		}
@@ -74,7 +78,7 @@ func contracts() map[string]contract {
 			args: snapArgs(), required: []string{"name"},
 			texts: slices.Concat(sources, network, []string{
 				"build_request_timestamp", "build_url", "launchpad_instance",
-				"launchpad_server_url", "craft_platform",
+				"launchpad_server_url", "craft_platform", "build_path",
 			}),
 			booleans: []string{"build_source_tarball", "private", "use_fetch_service", "disable_proxy_after_pull"},
 			lists:    []string{"target_architectures"}, structs: []string{"channels", "secrets"},

@@ -23,20 +23,30 @@ func Update(ctx context.Context, env Env) error {
 }
 
 func update(ctx context.Context, env Env) error {
-	err := aptGet(ctx, env, "-uy", "update")
+	if err := env.updateLists(ctx); err != nil {
+		return err
+	}
+	args := []string{"-o", "DPkg::Options::=--force-confold", "-uy", "--purge", "dist-upgrade"}
+	if err := env.fetchTwice(ctx, updateCommand(args...)); err != nil {
+		return fmt.Errorf("cannot upgrade the target: %w", err)
+	}
+	return nil
+}
+
+// updateLists reads the package lists. What apt takes for temporary is an error,
+// too, after a second attempt: a build with the lists that happen to be there is
+// not the one that was asked for.
+func (e Env) updateLists(ctx context.Context) error {
+	err := e.runApt(ctx, updateCommand("-uy", "update"))
 	if err != nil && worthRetrying(ctx, err) {
-		env.say("Waiting %d seconds and trying again ...", updateRetryDelay/time.Second)
+		e.say("Waiting %d seconds and trying again ...", updateRetryDelay/time.Second)
 		if err := wait(ctx, updateRetryDelay); err != nil {
 			return err
 		}
-		err = aptGet(ctx, env, "-uy", "update")
+		err = e.runApt(ctx, updateCommand("-uy", "update"))
 	}
 	if err != nil {
 		return fmt.Errorf("cannot update the package lists: %w", err)
-	}
-	err = aptGet(ctx, env, "-o", "DPkg::Options::=--force-confold", "-uy", "--purge", "dist-upgrade")
-	if err != nil {
-		return fmt.Errorf("cannot upgrade the target: %w", err)
 	}
 	return nil
 }
@@ -47,13 +57,12 @@ func worthRetrying(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && !errors.As(err, &fault)
 }
 
-func aptGet(ctx context.Context, env Env, args ...string) error {
-	return env.Target.Run(ctx, backends.Command{
-		Argv:   append([]string{"/usr/bin/apt-get"}, args...),
-		Env:    []string{"LANG=C", "DEBIAN_FRONTEND=noninteractive", "TTY=unknown"},
-		Stdout: env.Log,
-		Stderr: env.Log,
-	})
+// updateCommand is apt-get as the stage UPDATE calls it.
+func updateCommand(args ...string) backends.Command {
+	return backends.Command{
+		Argv: append([]string{"/usr/bin/apt-get"}, args...),
+		Env:  []string{"LANG=C", "DEBIAN_FRONTEND=noninteractive", "TTY=unknown"},
+	}
 }
 
 // wait ends early, with the cause, when ctx does.

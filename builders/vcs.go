@@ -110,7 +110,10 @@ func (s source) checkOut(ctx context.Context, env Env, dir string, environment [
 		// Where Git and Bazaar write down where they got it from.
 		env.secretsIn(dir+"/.git/config", dir+"/.git/modules", dir+"/.bzr/branch/branch.conf")
 	}
-	c := checkout{source: s, env: env, dir: dir, environment: environment}
+	s.ref = strings.TrimSuffix(s.ref, "^{}") // which a checkout does anyway
+	heard := &listener{log: env.Log}
+	env.Log = heard
+	c := checkout{source: s, env: env, heard: heard, dir: dir, environment: environment}
 	if s.branch != "" {
 		return c.beside(ctx, "bzr", "branch", s.branch, path.Base(dir))
 	}
@@ -119,7 +122,7 @@ func (s source) checkOut(ctx context.Context, env Env, dir string, environment [
 		fetch = c.shallow
 	}
 	if err := fetch(ctx); err != nil {
-		return err
+		return c.explain(ctx, err)
 	}
 	return c.submodules(ctx)
 }
@@ -180,15 +183,19 @@ func withoutUserInfo(u string) string {
 	return scheme + "://" + rest
 }
 
+// sha1Digits is the length of a commit id of SHA-1.
+const sha1Digits = 40
+
 var (
 	commitID      = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
-	abbreviatedID = regexp.MustCompile(`^[0-9a-f]{7,39}$`)
+	abbreviatedID = regexp.MustCompile(`^[0-9a-f]{7,63}$`)
 )
 
 // checkout is one checkout in the making.
 type checkout struct {
 	source      source
 	env         Env
+	heard       *listener // what went into its log
 	dir         string
 	environment []string
 }
@@ -260,9 +267,14 @@ func (c checkout) shallow(ctx context.Context) error {
 	return c.inside(ctx, "git", "checkout", "-q", ref)
 }
 
-// start makes an empty repository that knows where the source is.
-func (c checkout) start(ctx context.Context) error {
-	if err := c.beside(ctx, "git", "init", "-q", path.Base(c.dir)); err != nil {
+// start makes an empty repository that knows where the source is, of an object
+// format or, without one, of git's default.
+func (c checkout) start(ctx context.Context, format string) error {
+	argv := []string{"git", "init", "-q"}
+	if format != "" {
+		argv = append(argv, "--object-format="+format)
+	}
+	if err := c.beside(ctx, append(argv, path.Base(c.dir))...); err != nil {
 		return err
 	}
 	return c.inside(ctx, "git", "remote", "add", "origin", c.source.repository)
@@ -270,21 +282,21 @@ func (c checkout) start(ctx context.Context) error {
 
 // fetch fetches one ref, and checks out what the words after it say.
 func (c checkout) fetch(ctx context.Context, refspec string, what ...string) error {
-	if err := c.start(ctx); err != nil {
+	if err := c.fetchInto(ctx, "", "git", "fetch", "--depth", "1", "origin", refspec); err != nil {
 		return err
 	}
-	return c.commands(ctx, c.inside,
-		[]string{"git", "fetch", "--depth", "1", "origin", refspec},
-		append([]string{"git", "checkout", "-q"}, what...))
+	return c.inside(ctx, append([]string{"git", "checkout", "-q"}, what...)...)
 }
 
 // fetchCommit fetches a commit by its id, as servers allow it under version 2
-// of the protocol. If this one does not, it fetches everything.
+// of the protocol. If this one does not, or if the id is the beginning of one of
+// SHA-256, it fetches everything.
 func (c checkout) fetchCommit(ctx context.Context) error {
-	if err := c.start(ctx); err != nil {
-		return err
+	format := ""
+	if len(c.source.ref) > sha1Digits {
+		format = "sha256"
 	}
-	err := c.inside(ctx, "git", "-c", "protocol.version=2", "fetch", "--depth", "1", "origin", c.source.ref)
+	err := c.fetchInto(ctx, format, "git", "-c", "protocol.version=2", "fetch", "--depth", "1", "origin", c.source.ref)
 	var exit *backends.ExitError
 	if errors.As(err, &exit) {
 		c.env.say("The repository gives no single commits; fetching all of it.")

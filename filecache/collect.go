@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"syscall"
+
+	"lpbuildd/disk"
 )
 
 // Garbage is what a cache need not have.
@@ -21,7 +23,7 @@ type Garbage struct {
 // meanwhile; SetInUse must say what that one needs.
 func (c *Cache) Collect(ctx context.Context, dryRun bool) (Garbage, error) {
 	var g Garbage
-	err := c.eachExcessive(ctx, 0, func(e Entry) error {
+	err := c.eachExcessive(ctx, disk.Room{}, func(e Entry) error {
 		if !dryRun {
 			if err := c.Remove(e.Name); err != nil {
 				return err

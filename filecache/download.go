@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/disk"
 )
 
 const (
@@ -66,7 +68,7 @@ func (c *Cache) download(ctx context.Context, name string, src Source) (int64, e
 	d := &download{Cache: c, name: name, src: src, url: u, tmp: tmp, total: -1}
 	err = d.fetchAll(ctx)
 	if err == nil && d.resumed && tmp.stored().SHA1 != name {
-		c.log.Warn("a resumed download has the wrong content, starting again", "name", name)
+		c.log.WarnContext(ctx, "a resumed download has the wrong content, starting again", "name", name)
 		if err = d.restart(); err == nil {
 			err = d.fetchAll(ctx)
 		}
@@ -95,7 +97,7 @@ func (d *download) fetchAll(ctx context.Context) error {
 		if failures >= len(d.backoff) {
 			return err
 		}
-		d.log.Warn("a download broke off, trying again", "name", d.name, "at", d.tmp.size, "error", reason(err))
+		d.log.WarnContext(ctx, "a download broke off, trying again", "name", d.name, "at", d.tmp.size, "error", reason(err, d.secretsOf(d.src)))
 		select {
 		case <-time.After(d.backoff[failures]):
 		case <-ctx.Done():
@@ -129,7 +131,7 @@ func (d *download) attempt(ctx context.Context) error {
 	}
 	idle.Stop()
 	if d.total > 0 {
-		if err := d.makeRoom(ctx, d.total-d.tmp.size); err != nil {
+		if err := d.makeRoom(ctx, disk.Room{Bytes: d.total - d.tmp.size, Inodes: 1}); err != nil {
 			return err
 		}
 	}
@@ -175,9 +177,9 @@ func (d *download) accept(resp *http.Response) error {
 	case continues, resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && d.tmp.size > 0:
 		return errors.Join(&brokenError{errors.New("the server does not continue where it stopped")}, d.restart())
 	case resp.StatusCode >= http.StatusInternalServerError:
-		return d.afterStart(statusError(resp))
+		return d.afterStart(refusal(resp))
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
-		return statusError(resp)
+		return refusal(resp)
 	}
 	d.started = true
 	d.total = resp.ContentLength
@@ -249,14 +251,14 @@ func (d *download) broken(ctx context.Context, resp *http.Response, err error) e
 // write appends to the temporary, and evicts if the disk gets full.
 func (d *download) write(ctx context.Context, p []byte) error {
 	if len(p) > 0 && d.tmp.size+int64(len(p)) > d.roomFor {
-		if err := d.makeRoom(ctx, int64(len(p))); err != nil {
+		if err := d.makeRoom(ctx, disk.Room{Bytes: int64(len(p)), Inodes: 1}); err != nil {
 			return err
 		}
 		d.roomFor = d.tmp.size + roomStep
 	}
 	n, err := d.tmp.Write(p)
 	if errors.Is(err, unix.ENOSPC) {
-		if freed, evictErr := d.evict(ctx, roomStep); freed > 0 && evictErr == nil {
+		if freed, evictErr := d.evict(ctx, disk.Room{Bytes: roomStep}); freed > 0 && evictErr == nil {
 			_, err = d.tmp.Write(p[n:])
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/disk"
 )
 
 // Texts of spec: protocol.md section 10.
@@ -42,7 +44,7 @@ func (c *Cache) Ensure(ctx context.Context, name string, src Source) (Presence, 
 		case ctx.Err() != nil:
 			return Presence{}, context.Cause(ctx)
 		case err != nil:
-			c.log.Warn("cannot use a cached file", "name", name, "error", err)
+			c.log.WarnContext(ctx, "cannot use a cached file", "name", name, "error", err)
 		}
 		if src.URL == nil {
 			return Presence{Present: present, Info: infoNoURL}, nil
@@ -70,18 +72,19 @@ func (c *Cache) fetch(ctx context.Context, name string, src Source) Presence {
 	if there, trusted, err := c.look(name); err == nil && there && trusted {
 		return Presence{Present: true, Info: infoCache}
 	}
-	c.log.Info("fetching a file", "name", name, "url", redactURL(*src.URL))
+	c.log.InfoContext(ctx, "fetching a file", "name", name, "url", redactURL(*src.URL))
 	size, err := c.download(ctx, name, src)
 	if err != nil {
-		c.log.Warn("cannot fetch a file", "name", name, "error", reason(err))
+		why := reason(err, c.secretsOf(src))
+		c.log.WarnContext(ctx, "cannot fetch a file", "name", name, "error", why)
 		if errors.Is(err, errMismatch) {
 			return Presence{Info: infoMismatch}
 		}
-		return Presence{Info: infoFailed + reason(err)}
+		return Presence{Info: infoFailed + why}
 	}
-	c.log.Info("fetched a file", "name", name, "size", size)
-	if _, err := c.evict(ctx, 0); err != nil {
-		c.log.Warn("cannot evict files from the cache", "error", err)
+	c.log.InfoContext(ctx, "fetched a file", "name", name, "size", size)
+	if _, err := c.evict(ctx, disk.Room{}); err != nil {
+		c.log.WarnContext(ctx, "cannot evict files from the cache", "error", err)
 	}
 	return Presence{Present: true, Info: infoDownload}
 }
@@ -92,7 +95,7 @@ func (c *Cache) temporaryFor(ctx context.Context) (*temporary, error) {
 	if !errors.Is(err, unix.ENOSPC) {
 		return tmp, err
 	}
-	if freed, err := c.evict(ctx, roomStep); err != nil || freed == 0 {
+	if freed, err := c.evict(ctx, disk.Room{Bytes: roomStep, Inodes: inodesOfEntry}); err != nil || freed == 0 {
 		return nil, errors.Join(unix.ENOSPC, err)
 	}
 	return c.newTemporary()

@@ -3,9 +3,11 @@ package filecache_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
-	"net"
+	"html"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -83,15 +85,19 @@ func TestTextsOfFailures(t *testing.T) {
 		{base + "/nowords", failed + "HTTP Error 404: "},
 		{base + "/latin", failed + "HTTP Error 404: café "},
 		{base + "/hangup", failed + "Remote end closed connection without response"},
-		{base + "/loop", failed + "HTTP Error 302: The HTTP server returned a redirect error that would lead to an infinite loop.\n" +
-			"The last 30x error message was:\nFound"},
+		{base + "/loop", failed + "HTTP Error 302: The HTTP server returned a redirect error that would lead to an infinite loop. " +
+			"The last 30x error message was: Found"},
 		{base + "/tofile", failed + "HTTP Error 302: Found - Redirection to url 'file:///etc/passwd' is not allowed"},
 		{base + "/nowhere", failed + "HTTP Error 302: Found"},
 		{base + "/unneeded", failed + "HTTP Error 304: Not Modified"},
-		{"http://" + unusedAddress(t) + "/x", failed + "<urlopen error [Errno 111] Connection refused>"},
+		{"http://" + unusedAddress + "/x", failed + "<urlopen error [Errno 111] Connection refused>"},
 		{"", failed + "unknown url type: ''"},
 		{"nonsense", failed + "unknown url type: 'nonsense'"},
 		{"//user:secret@host/x", failed + "unknown url type: '[redacted]@host/x'"},
+		{"user:secret@host/x", failed + "<urlopen error unknown url type: [redacted]>"},
+		{"https%3A%2F%2Fuser%3Asecret%40host%2Fx", failed + "unknown url type: '[redacted]@host%2Fx'"},
+		{"//host/x?token=secret", failed + "unknown url type: '//host/x'"},
+		{"http://u:sec/ret%40host/a b", failed + "URL can't contain control characters. '[redacted]@host/a b' (found at least ' ')"},
 		{"gopher://x/", failed + "<urlopen error unknown url type: gopher>"},
 		{"file:///etc/passwd", failed + "<urlopen error unknown url type: file>"},
 		{"FTP://x/", failed + "<urlopen error unknown url type: ftp>"},
@@ -193,6 +199,74 @@ func TestNoSecretIsLogged(t *testing.T) {
 	}
 	if strings.Contains(log.String(), "secret1") {
 		t.Errorf("the log has a secret:\n%s", log.String())
+	}
+}
+
+// Servers repeat what they were asked with, and people read it.
+func TestNoAnswerOfAServerHasASecret(t *testing.T) {
+	const user, password = "reader-7", `mac/aroon+"x"=&y`
+	token := "t0ken-of-the-url"
+	encode := func(text string) string {
+		var b strings.Builder
+		for _, c := range []byte(text) {
+			fmt.Fprintf(&b, "%%%02x", c)
+		}
+		return b.String()
+	}
+	both := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+	for _, repeated := range []string{
+		password, user, token, strings.ToUpper(password), url.QueryEscape(password), url.PathEscape(password), encode(password), encode(encode(password)),
+		html.EscapeString(password), strings.ReplaceAll(password, "/", `\/`), both, "Basic " + both, base64.StdEncoding.EncodeToString([]byte(password)),
+		"http://" + user + ":" + url.QueryEscape(password) + "@host/", encode(user + ":" + password),
+	} {
+		var log bytes.Buffer
+		c := open(t, t.TempDir(), filecache.Options{Log: logTo(&log)})
+		status := func(line, header string) string {
+			return "HTTP/1.1 " + line + "\r\n" + header + "Content-Length: 0\r\n\r\n"
+		}
+		for answer, info := range map[string]string{
+			status("403 No "+repeated+" here", ""):                                                 "HTTP Error 403: Forbidden",
+			status("599 No "+repeated+" here", ""):                                                 "HTTP Error 599: ",
+			status("401 Unauthorized", "WWW-Authenticate: Basic realm="+repeated+"\r\n"):           "HTTP Error 401: Unauthorized",
+			status("302 "+repeated, "Location: file:///"+url.PathEscape(repeated)+"\r\n"):          "",
+			status("302 Found", "Location: http://u:"+url.QueryEscape(repeated)+"@host/x\r\n"):     "HTTP Error 302: Found - Redirection to url 'http://[redacted]@host/x' is not allowed",
+			status("302 Found", "Location: http://host:"+url.PathEscape(repeated)+"/\r\n"):         "",
+			status("302 Found", "Location: http://%zz"+repeated+"\r\n"):                            "",
+			status("302 Found", "Location: /loop\r\n"):                                             "HTTP Error 302: The HTTP server returned a redirect error that would lead to an infinite loop. The last 30x error message was: Found",
+			"HTTP/1.1 404 Gone\r\nContent-Type: text/plain\r\n\r\nThe body has " + repeated + "\n": "HTTP Error 404: Gone",
+			repeated + "\r\n\r\n":                                            "",
+			"HTTP/1.1 " + repeated + "\r\n\r\n":                              "",
+			"HTTP/1.1 200 OK\r\n" + repeated + "\r\n\r\n":                    "",
+			"HTTP/1.1 200 OK\r\nContent-Length: " + repeated + "\r\n\r\n":    "",
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + repeated + "\r\n\r\n": "",
+		} {
+			u := serve(t, raw(answer)) + "/?token=" + token
+			got := ensure(t, c, noSum, filecache.Source{URL: &u, Username: user, Password: password})
+			if info != "" && got.Info != failed+info || strings.ContainsAny(got.Info, "\r\n") || len(got.Info) > 400 {
+				t.Errorf("%q: the answer is %q", answer, got.Info)
+			}
+			if text := got.Info + log.String(); strings.Contains(text, repeated) || strings.Contains(text, password) || strings.Contains(text, "The body") {
+				t.Errorf("%q: the answer is %q, the log\n%s", answer, got.Info, log.String())
+			}
+			log.Reset()
+		}
+	}
+}
+
+// What a certificate says is the server's, too.
+func TestReasonsOfSecureConnections(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	defer server.Close()
+	plain := serve(t, func(http.ResponseWriter, *http.Request) {})
+	c := open(t, t.TempDir(), filecache.Options{})
+	for _, tc := range []struct{ url, password, info string }{
+		{server.URL, "", "<urlopen error tls: failed to verify certificate: x509: certificate signed by unknown authority>"},
+		{server.URL, "certificate", "<urlopen error no secure connection>"},
+		{strings.Replace(plain, "http:", "https:", 1), "", "http: server gave HTTP response to HTTPS client"},
+	} {
+		got := ensure(t, c, noSum, filecache.Source{URL: &tc.url, Password: tc.password})
+		want(t, got, false, failed+tc.info)
 	}
 }
 
@@ -361,12 +435,5 @@ func raw(text string) http.HandlerFunc {
 	}
 }
 
-func unusedAddress(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
+// unusedAddress is one that nobody listens on, nor is about to.
+const unusedAddress = "127.0.0.1:1"

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/disk"
 )
 
 // statBlock is the unit of st_blocks, whatever the file system.
@@ -32,22 +34,22 @@ func (c *Cache) SetInUse(names []string, since time.Time) {
 // does not stop it; freed is the sum of the sizes of what it removed. What is
 // in use, and what an Ensure works on, stays even if limits stay exceeded.
 func (c *Cache) Evict(ctx context.Context) (freed int64, err error) {
-	return c.evict(ctx, 0)
+	return c.evict(ctx, disk.Room{})
 }
 
 // excess is by how much a cache breaks its limits.
 type excess struct {
 	bytes int64     // above MaxBytes
-	short int64     // missing free space
+	short disk.Room // missing free space
 	old   time.Time // what was used before is too old
 }
 
 func (x excess) demands(e Entry) bool {
-	return x.bytes > 0 || x.short > 0 || e.Used.Before(x.old)
+	return x.bytes > 0 || x.short.Positive() || e.Used.Before(x.old)
 }
 
-// evict also tries to make the file system have room for need bytes more.
-func (c *Cache) evict(ctx context.Context, need int64) (freed int64, err error) {
+// evict also tries to make the file system have that much room more.
+func (c *Cache) evict(ctx context.Context, need disk.Room) (freed int64, err error) {
 	err = c.eachExcessive(ctx, need, func(e Entry) error {
 		if err := c.Remove(e.Name); err != nil {
 			return err
@@ -61,7 +63,7 @@ func (c *Cache) evict(ctx context.Context, need int64) (freed int64, err error) 
 
 // eachExcessive calls remove for the entries that the limits demand to be gone,
 // the least recently used first.
-func (c *Cache) eachExcessive(ctx context.Context, need int64, remove func(Entry) error) error {
+func (c *Cache) eachExcessive(ctx context.Context, need disk.Room, remove func(Entry) error) error {
 	c.evicting.Lock()
 	defer c.evicting.Unlock()
 	entries, err := c.Entries()
@@ -79,7 +81,7 @@ func (c *Cache) eachExcessive(ctx context.Context, need int64, remove func(Entry
 			continue
 		}
 		x.bytes -= e.Size
-		x.short -= e.Disk
+		x.short = x.short.Minus(e.room())
 	}
 	return err
 }
@@ -91,7 +93,7 @@ func (c *Cache) usedSince(e Entry) bool {
 	return err == nil && !c.lastUse(e.Name, info).Equal(e.Used)
 }
 
-func (c *Cache) excess(entries []Entry, need int64) (excess, error) {
+func (c *Cache) excess(entries []Entry, need disk.Room) (excess, error) {
 	var x excess
 	limits := c.limits.Load()
 	if limits.MaxAge > 0 {
@@ -103,25 +105,25 @@ func (c *Cache) excess(entries []Entry, need int64) (excess, error) {
 			x.bytes += e.Size
 		}
 	}
-	if need+limits.MinFree <= 0 {
+	if limits.MinFree <= 0 && !need.Positive() {
 		return x, nil
 	}
-	free, err := c.free(c.dir)
+	space, err := c.space(c.dir)
 	if err != nil {
 		return x, err
 	}
-	x.short = need + limits.MinFree - free
-	if need > 0 && x.short > c.evictable(entries) {
-		x.short = 0 // what needs the room will not have it; nothing else must suffer
+	x.short = need.Plus(space.Reserve(limits.MinFree)).Minus(space.Free)
+	if need.Positive() && x.short.Minus(c.evictable(entries)).Positive() {
+		x.short = disk.Room{} // what needs the room will not have it; nothing else must suffer
 	}
 	return x, nil
 }
 
-// evictable is how many bytes could be freed at most.
-func (c *Cache) evictable(entries []Entry) (total int64) {
+// evictable is how much could be freed at most.
+func (c *Cache) evictable(entries []Entry) (total disk.Room) {
 	for _, e := range entries {
 		if !c.isProtected(e) {
-			total += e.Disk
+			total = total.Plus(e.room())
 		}
 	}
 	return total
@@ -135,6 +137,12 @@ type Entry struct {
 	// Used is when it was written or last used, whichever is later.
 	Used time.Time
 }
+
+// inodesOfEntry are those of the content and of its record.
+const inodesOfEntry = 2
+
+// room is what the removal of the entry frees.
+func (e Entry) room() disk.Room { return disk.Room{Bytes: e.Disk, Inodes: inodesOfEntry} }
 
 // Entries lists the cache, the least recently used first. It reads no content.
 // An error comes with the entries that could be looked at.
@@ -177,26 +185,30 @@ func (c *Cache) pin(name string) (unpin func()) {
 	}
 }
 
-// makeRoom evicts if need bytes more would not leave MinFree bytes, and fails if
-// they still would not.
-func (c *Cache) makeRoom(ctx context.Context, need int64) error {
-	keep := c.limits.Load().MinFree
+// makeRoom evicts if so much more would not leave MinFree bytes, or inodes, and
+// fails if it still would not.
+func (c *Cache) makeRoom(ctx context.Context, need disk.Room) error {
 	reclaimed, evicted := false, false
 	for {
-		free, err := c.free(c.dir)
+		space, err := c.space(c.dir)
 		if err != nil {
 			return err
 		}
-		if free-need >= keep {
+		keep := space.Reserve(c.limits.Load().MinFree)
+		missing := need.Plus(keep).Minus(space.Free)
+		if !missing.Positive() {
 			return nil
 		}
 		if !reclaimed && c.opts.Reclaim != nil {
-			c.opts.Reclaim(ctx, need)
+			c.opts.Reclaim(ctx, need.Bytes)
 			reclaimed = true
 			continue
 		}
+		if evicted && missing.Bytes > 0 {
+			return fmt.Errorf("%d bytes needed, %d to be kept, %d free: %w", need.Bytes, keep.Bytes, space.Free.Bytes, unix.ENOSPC)
+		}
 		if evicted {
-			return fmt.Errorf("%d bytes needed, %d to be kept, %d free: %w", need, keep, free, unix.ENOSPC)
+			return fmt.Errorf("%d inodes needed, %d to be kept, %d free: %w", need.Inodes, keep.Inodes, space.Free.Inodes, unix.ENOSPC)
 		}
 		if _, err := c.evict(ctx, need); err != nil {
 			c.log.Warn("cannot evict files from the cache", "error", err)

@@ -4,21 +4,31 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha1"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"html"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/textproto"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/disk"
 )
 
 func openInternal(t *testing.T, o Options) *Cache {
@@ -184,57 +194,104 @@ func TestAResumedMixtureIsFetchedAgain(t *testing.T) {
 	}
 }
 
+// inMemory is a client of a server in the same synctest bubble, in which only pipes
+// can be waited for.
+func inMemory(t *testing.T, h http.Handler) *http.Client {
+	t.Helper()
+	listener := pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Hour, ErrorLog: log.New(io.Discard, "", 0)}
+	done := make(chan error)
+	go func() { done <- server.Serve(listener) }()
+	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		client, remote := net.Pipe()
+		listener.conns <- remote
+		return client, nil
+	}}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		_ = server.Close()
+		<-done
+	})
+	return &http.Client{Transport: transport}
+}
+
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+// Accept implements net.Listener.
+func (p pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (p pipes) Close() error { close(p.closed); return nil }
+
+// Addr implements net.Listener.
+func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
 func TestSilentServersEnd(t *testing.T) {
 	silent := func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
-	stalling := &flaky{data: make([]byte, 1000), keep: 100, resumes: true, stall: true}
 	for name, handler := range map[string]http.Handler{
 		"before the answer":         http.HandlerFunc(silent),
-		"in the middle of the body": stalling,
+		"in the middle of the body": &flaky{data: make([]byte, 1000), keep: 100, resumes: true, stall: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := httptest.NewServer(handler)
-			defer s.Close()
-			c := openInternal(t, Options{IdleTimeout: 30 * time.Millisecond})
-			p, err := c.Ensure(t.Context(), digest([]byte("x")), Source{URL: &s.URL})
-			if err != nil || p.Present || p.Info != infoFailed+"<urlopen error timed out (no data for 30ms)>" {
-				t.Errorf("got %v, %v", p, err)
+			synctest.Test(t, func(t *testing.T) {
+				c := openInternal(t, Options{IdleTimeout: 30 * time.Second, Client: inMemory(t, handler)})
+				url := "http://server.example/"
+				p, err := c.Ensure(t.Context(), digest([]byte("x")), Source{URL: &url})
+				if err != nil || p.Present || p.Info != infoFailed+"<urlopen error timed out (no data for 30s)>" {
+					t.Errorf("got %v, %v", p, err)
+				}
+			})
+			if stalling, ok := handler.(*flaky); ok && stalling.hits.Load() != 3 {
+				t.Errorf("a stalling server was asked %d times, want 3", stalling.hits.Load())
 			}
 		})
-	}
-	if hits := stalling.hits.Load(); hits != 3 {
-		t.Errorf("a stalling server was asked %d times, want 3", hits)
 	}
 }
 
 func TestASlowServerIsNotIdle(t *testing.T) {
 	data := bytes.Repeat([]byte("slow"), 24)
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		tick := time.NewTicker(50 * time.Millisecond)
-		defer tick.Stop()
-		for i := range len(data) / 4 {
-			<-tick.C
-			_, _ = w.Write(data[4*i : 4*i+4])
-			w.(http.Flusher).Flush()
+	synctest.Test(t, func(t *testing.T) {
+		slow := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			for i := range len(data) / 4 {
+				<-time.After(29 * time.Second)
+				_, _ = w.Write(data[4*i : 4*i+4])
+				w.(http.Flusher).Flush()
+			}
+		})
+		c := openInternal(t, Options{IdleTimeout: 30 * time.Second, Client: inMemory(t, slow)})
+		url := "http://server.example/"
+		p, err := c.Ensure(t.Context(), digest(data), Source{URL: &url})
+		if err != nil || !p.Present {
+			t.Errorf("got %v, %v", p, err)
 		}
-	}))
-	defer s.Close()
-	c := openInternal(t, Options{IdleTimeout: time.Second})
-	p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
-	if err != nil || !p.Present {
-		t.Errorf("got %v, %v", p, err)
+	})
+}
+
+// limit pretends that the file system has so many bytes and inodes.
+func limit(c *Cache, total disk.Room) {
+	c.space = func(string) (disk.Space, error) {
+		s := disk.Space{Free: total, Total: total}
+		entries, err := c.Entries()
+		for _, e := range entries {
+			s.Free = s.Free.Minus(e.room())
+		}
+		return s, err
 	}
 }
 
-// disk pretends that the file system has so many bytes.
-func disk(c *Cache, size int64) {
-	c.free = func(dir string) (int64, error) {
-		left := size
-		entries, err := c.Entries()
-		for _, e := range entries {
-			left -= e.Disk
-		}
-		return left, err
-	}
+// bytesFree is the space of a file system that does not count inodes.
+func bytesFree(n int64) disk.Space {
+	return disk.Space{Free: disk.Room{Bytes: n, Inodes: disk.Uncounted}, Total: disk.Room{Bytes: 1 << 40, Inodes: disk.Uncounted}}
 }
 
 func fill(t *testing.T, c *Cache, content string, size int, age time.Duration) string {
@@ -262,32 +319,44 @@ func TestAFullDisk(t *testing.T) {
 			}
 			_, _ = w.Write(data)
 		}))
-		t.Run("a download evicts, "+name, func(t *testing.T) {
-			c := openInternal(t, Options{MinFree: 8 << 10})
-			disk(c, 3*big)
-			old := fill(t, c, "a", big, time.Hour)
-			kept := fill(t, c, "b", big, 2*time.Hour)
-			c.SetInUse([]string{kept}, time.Time{})
-			p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
-			if err != nil || !p.Present {
-				t.Fatalf("got %v, %v", p, err)
-			}
-			for name, want := range map[string]bool{old: false, kept: true, digest(data): true} {
-				if there, err := c.Present(t.Context(), name); there != want || err != nil {
-					t.Errorf("present: %v, %v, want %v", there, err, want)
+		for scarce, total := range map[string]disk.Room{"bytes": {Bytes: 3 * big, Inodes: 1000}, "inodes": {Bytes: 1 << 30, Inodes: 2 * inodesOfEntry}} {
+			t.Run("a download evicts for "+scarce+", "+name, func(t *testing.T) {
+				c := openInternal(t, Options{MinFree: 8 << 10})
+				limit(c, total)
+				old := fill(t, c, "a", big, time.Hour)
+				kept := fill(t, c, "b", big, 2*time.Hour)
+				c.SetInUse([]string{kept}, time.Time{})
+				p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
+				if err != nil || !p.Present {
+					t.Fatalf("got %v, %v", p, err)
 				}
-			}
-		})
+				for name, want := range map[string]bool{old: false, kept: true, digest(data): true} {
+					if there, err := c.Present(t.Context(), name); there != want || err != nil {
+						t.Errorf("present: %v, %v, want %v", there, err, want)
+					}
+				}
+			})
+		}
 		t.Run("a download that never fits is refused, "+name, func(t *testing.T) {
 			c := openInternal(t, Options{MinFree: 1 << 10})
 			old := fill(t, c, "a", 10, time.Hour)
-			c.free = func(string) (int64, error) { return 1<<10 + 5, nil }
+			c.space = func(string) (disk.Space, error) { return bytesFree(1<<10 + 5), nil }
 			p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
 			if err != nil || p.Present || !strings.HasPrefix(p.Info, infoFailed+"[Errno 28] No space left on device (") {
 				t.Errorf("got %v, %v", p, err)
 			}
 			if there, err := c.Present(t.Context(), old); !there || err != nil {
 				t.Errorf("an entry was evicted in vain: %v, %v", there, err)
+			}
+		})
+		t.Run("a download without an inode is refused, "+name, func(t *testing.T) {
+			c := openInternal(t, Options{MinFree: 1 << 10})
+			c.space = func(string) (disk.Space, error) {
+				return disk.Space{Free: disk.Room{Bytes: 1 << 40, Inodes: 100}, Total: disk.Room{Bytes: 1 << 11, Inodes: 200}}, nil
+			}
+			p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
+			if want := infoFailed + "[Errno 28] No space left on device (1 inodes needed, 100 to be kept, 100 free"; err != nil || p.Present || !strings.HasPrefix(p.Info, want) {
+				t.Errorf("got %v, %v", p, err)
 			}
 		})
 		s.Close()
@@ -310,11 +379,11 @@ func TestOtherThingsGoBeforeEntries(t *testing.T) {
 			}
 		}})
 		old := fill(t, c, "a", 2*big, time.Hour)
-		c.free = func(string) (int64, error) {
+		c.space = func(string) (disk.Space, error) {
 			if entries, err := os.ReadDir(c.dir); err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == old }) {
-				return free, err
+				return bytesFree(free), err
 			}
-			return free + 2*big, nil
+			return bytesFree(free + 2*big), nil
 		}
 		p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
 		if err != nil || !p.Present || len(asked) != 1 || asked[0] < big {
@@ -329,7 +398,7 @@ func TestOtherThingsGoBeforeEntries(t *testing.T) {
 func TestEvictionNeedsNoSpace(t *testing.T) {
 	c := openInternal(t, Options{MinFree: 10 << 10})
 	old := fill(t, c, "a", 64<<10, time.Hour)
-	c.free = func(string) (int64, error) { return 0, nil }
+	c.space = func(string) (disk.Space, error) { return bytesFree(0), nil }
 	freed, err := c.Evict(t.Context())
 	if err != nil || freed != 64<<10 {
 		t.Errorf("freed %d, %v", freed, err)
@@ -395,12 +464,17 @@ func TestReasonsOfSystemErrors(t *testing.T) {
 		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", unix.ECONNRESET)}, "[Errno 104] Connection reset by peer"},
 		{&net.DNSError{IsNotFound: true}, "<urlopen error [Errno -2] Name or service not known>"},
 		{&net.DNSError{IsTemporary: true}, "<urlopen error [Errno -3] Temporary failure in name resolution>"},
-		{errors.New(`bad proxy "http://user:pw@proxy:1/", sorry`), `bad proxy "http://[redacted]@proxy:1/", sorry`},
+		{errors.New(`bad proxy "http://user:pw@proxy:1/", sorry`), `bad proxy "...", sorry`},
+		{errors.New("see http://user:pw@proxy:1/ there"), "see http://[redacted]@proxy:1/ there"},
+		{&net.DNSError{Err: "server misbehaving", Name: "secret"}, "<urlopen error [Errno -3] Temporary failure in name resolution>"},
+		{&net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{Port: 12345}, Err: os.ErrDeadlineExceeded}, "<urlopen error timed out>"},
+		{textproto.ProtocolError("malformed MIME header line: the body"), "malformed MIME header line"},
+		{errors.New("a\u2028b"), "a b"},
 		{errors.New("a\x00b\nc\xff"), "a b cÿ"},
-		{errors.New(strings.Repeat("x", 2000)), strings.Repeat("x", 1000) + "..."},
+		{errors.New(strings.Repeat("x", 2000)), strings.Repeat("x", 200) + "..."},
 	}
 	for _, tc := range cases {
-		if got := reason(tc.err); got != tc.text {
+		if got := reason(tc.err, nil); got != tc.text {
 			t.Errorf("got %q, want %q", got, tc.text)
 		}
 	}
@@ -425,6 +499,43 @@ func FuzzRanges(f *testing.F) {
 		}
 		if again, ok := parseRanges(formatRanges(ranges), size); len(ranges) > 0 && (!ok || fmt.Sprint(again) != fmt.Sprint(ranges)) {
 			t.Fatalf("%q gives %v, and then %v", header, ranges, again)
+		}
+	})
+}
+
+// The law: no reason holds a password, in whatever encoding and between whatever
+// words a server repeats it, unless the words are not the server's.
+func FuzzReasons(f *testing.F) {
+	f.Add("reader", "macaroon/1", "No ", " here", uint8(0))
+	f.Add("", "p%2Fw\"<&>", "", "%", uint8(1))
+	f.Add("u", "ä b+c\\", "&amp;", "\x00", uint8(2))
+	f.Add("u", "Forbidden", "", "", uint8(3))
+	encodings := []func(string) string{
+		func(s string) string { return s }, url.QueryEscape, url.PathEscape, html.EscapeString, strings.ToUpper,
+		func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
+		func(s string) string { return url.PathEscape(url.PathEscape(s)) },
+		func(s string) string { return "http://user:" + url.QueryEscape(s) + "@host/" },
+	}
+	f.Fuzz(func(t *testing.T, user, password, before, after string, how uint8) {
+		if !utf8.ValidString(password) || len(strings.TrimSpace(password)) < 3 {
+			return // XML has no other text
+		}
+		repeated := encodings[int(how)%len(encodings)](password)
+		before, after = before+" ", " "+after // so that they are no part of an encoding
+		var s secrets
+		s.add(user, password)
+		for ours, err := range map[string]error{
+			"HTTP Error 403: Forbidden": &answerError{code: 403, words: before + repeated + after},
+			"HTTP Error 302: Found - Redirection to url '[redacted]' is not allowed": &answerError{code: 302, words: "Found", target: before + repeated + after},
+			"the download failed": errors.New(before + repeated + after),
+		} {
+			got := reason(err, s)
+			if got != ours && (strings.Contains(got, repeated) || strings.Contains(got, password)) && !strings.Contains(ours, password) {
+				t.Errorf("%q: got %q", repeated, got)
+			}
+			if strings.ContainsAny(got, "\r\n") || len([]rune(got)) > 3*maxReason {
+				t.Errorf("%q is no short line", got)
+			}
 		}
 	})
 }

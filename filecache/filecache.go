@@ -31,7 +31,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
-	"golang.org/x/sys/unix"
+
+	"lpbuildd/disk"
 )
 
 // Source says where a file can be fetched from.
@@ -61,7 +62,8 @@ type Options struct {
 	MaxBytes int64
 	// MaxAge is how long an entry stays without being used; 0 is for ever.
 	MaxAge time.Duration
-	// MinFree is how many bytes a download must leave free on the file system.
+	// MinFree is how many bytes a download must leave free on the file system; of
+	// its inodes, the same share.
 	MinFree int64
 	// Reclaim is called when the file system has no room for need bytes more,
 	// before anything is evicted: what else can go there? May be nil.
@@ -113,7 +115,7 @@ type Cache struct {
 	log     *slog.Logger
 	owner   *Owner
 	backoff []time.Duration
-	free    func(dir string) (int64, error)
+	space   func(dir string) (disk.Space, error)
 	limits  atomic.Pointer[Limits]
 
 	downloads, checks singleflight.Group
@@ -144,7 +146,7 @@ func Open(dir string, o Options) (*Cache, error) {
 		return nil, fmt.Errorf("cannot open the file cache %s: %w", dir, err)
 	}
 	c := &Cache{
-		dir: dir, root: root, opts: o, log: o.Log, free: freeBytes,
+		dir: dir, root: root, opts: o, log: o.Log, space: disk.Of,
 		backoff:  []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second},
 		running:  map[*task]struct{}{},
 		verified: map[string]fingerprint{},
@@ -285,12 +287,4 @@ func (c *Cache) begin(ctx context.Context) (context.Context, func()) {
 		c.mu.Unlock()
 		c.work.Done()
 	}
-}
-
-func freeBytes(dir string) (int64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, fmt.Errorf("cannot find the free space of %s: %w", dir, err)
-	}
-	return int64(st.Bavail) * st.Bsize, nil //nolint:gosec // G115: blocks of a real file system fit
 }

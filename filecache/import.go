@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"lpbuildd/disk"
 )
 
 // Import puts a file of this machine, or of an http or https URL, into the cache
@@ -15,7 +17,7 @@ func (c *Cache) Import(ctx context.Context, place string) (Stored, error) {
 	if strings.Contains(place, "://") {
 		s, err := c.importURL(ctx, place)
 		if err != nil {
-			return Stored{}, fmt.Errorf("cannot fetch %s: %s", redactURL(place), reason(err))
+			return Stored{}, fmt.Errorf("cannot fetch %s: %s", redactURL(place), reason(err, c.secretsOf(Source{URL: &place})))
 		}
 		return s, nil
 	}
@@ -39,7 +41,7 @@ func (c *Cache) importFile(ctx context.Context, path string) (Stored, error) {
 	if !info.Mode().IsRegular() {
 		return Stored{}, errors.New("it is not a regular file")
 	}
-	if err := c.makeRoom(ctx, info.Size()); err != nil {
+	if err := c.makeRoom(ctx, disk.Room{Bytes: info.Size(), Inodes: inodesOfEntry}); err != nil {
 		return Stored{}, err
 	}
 	return c.Store(ctx, f)

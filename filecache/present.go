@@ -8,22 +8,25 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // fingerprint is what changes when somebody else replaces an entry or writes to
-// it.
+// it. The time of modification can be set back, that of the last change of the
+// inode cannot; a new mode or name changes it too, which costs one look at the
+// content.
 type fingerprint struct {
-	size, modified int64
-	inode          uint64
+	size, modified, changed int64
+	inode                   uint64
 }
 
 func fingerprintOf(info fs.FileInfo) fingerprint {
 	fp := fingerprint{size: info.Size(), modified: info.ModTime().UnixNano()}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		fp.inode = st.Ino
+		fp.inode, fp.changed = st.Ino, st.Ctim.Nano()
 	}
 	return fp
 }
@@ -146,10 +149,15 @@ func (c *Cache) forget(name string) {
 
 const chunkBytes = 256 << 10
 
+// chunks are buffers that are used again: many files are far smaller.
+var chunks = sync.Pool{New: func() any { return new([chunkBytes]byte) }}
+
 // copyChunks is io.Copy that ends with its context and never needs more memory
 // than one chunk.
 func copyChunks(ctx context.Context, w io.Writer, r io.Reader) error {
-	buf := make([]byte, chunkBytes)
+	chunk := chunks.Get().(*[chunkBytes]byte)
+	defer chunks.Put(chunk)
+	buf := chunk[:]
 	for ctx.Err() == nil {
 		n, err := r.Read(buf)
 		if _, err := w.Write(buf[:n]); err != nil {

@@ -49,7 +49,7 @@ func (c *Cache) serve(w http.ResponseWriter, r *http.Request, segment string) {
 		refuse(w, http.StatusForbidden, "Forbidden")
 		return
 	case err != nil:
-		c.log.Error("cannot serve a cached file", "name", name, "error", err)
+		c.log.ErrorContext(r.Context(), "cannot serve a cached file", "name", name, "error", err)
 		refuse(w, http.StatusInternalServerError, "Internal Server Error")
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"unicode"
 )
@@ -72,13 +73,15 @@ func parseURL(raw string) (*url.URL, error) {
 		return nil, reasonError("unknown url type: " + quote(raw))
 	}
 	if s := strings.ToLower(scheme); s != "http" && s != "https" {
+		if at.MatchString(rest) && !strings.HasPrefix(rest, "//") {
+			s = "[redacted]" // a user's name
+		}
 		return nil, urlopenError("unknown url type: " + printable(s))
 	}
 	if i := strings.IndexFunc(raw, isForbidden); i >= 0 {
 		_, path, _ := strings.Cut(strings.TrimPrefix(rest, "//"), "/")
-		path, _, _ = strings.Cut(path, "?")
 		return nil, reasonError(fmt.Sprintf("URL can't contain control characters. %s (found at least %s)",
-			quote("/"+path), quote(raw[i:i+1])))
+			quote("/"+path), "'"+printable(raw[i:i+1])+"'"))
 	}
 	u, err := url.Parse(raw)
 	switch {
@@ -114,29 +117,37 @@ func redactURL(raw string) string {
 	return u.String()
 }
 
-// quote shows a text as the reference does, without what stands before an "@".
+// quote shows a text as the reference does, without a query and without what
+// stands before an "@", however that is written.
 func quote(s string) string {
-	if at := strings.LastIndexByte(s, '@'); at >= 0 {
-		s = "[redacted]" + s[at:]
+	s, _, _ = strings.Cut(s, "?")
+	if at := at.FindStringIndex(s); at != nil {
+		s = "[redacted]@" + s[at[1]:]
 	}
 	return "'" + printable(s) + "'"
 }
 
-// tooManyRedirects is the text of the reference.
-const tooManyRedirects = "The HTTP server returned a redirect error that would lead to an infinite loop.\n" +
-	"The last 30x error message was:\n"
+// at finds the last "@", percent-encoded as often as anybody likes.
+var at = regexp.MustCompile(`(?i)^.*(@|%(25)*40)`)
+
+// tooManyRedirects is the text of the reference, in one line.
+const tooManyRedirects = "The HTTP server returned a redirect error that would lead to an infinite loop. " +
+	"The last 30x error message was: "
 
 func loopError(resp *http.Response) error {
 	if resp == nil {
 		return errors.New("too many redirects")
 	}
-	return reasonError(fmt.Sprintf("HTTP Error %d: %s%s", resp.StatusCode, tooManyRedirects, phrase(resp)))
+	e := refusal(resp)
+	e.loops = true
+	return e
 }
 
 func forbiddenRedirectError(resp *http.Response, target string) error {
 	if resp == nil {
 		return errors.New("forbidden redirect")
 	}
-	return reasonError(fmt.Sprintf("HTTP Error %d: %s - Redirection to url '%s' is not allowed",
-		resp.StatusCode, phrase(resp), target))
+	e := refusal(resp)
+	e.target = target
+	return e
 }

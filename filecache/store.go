@@ -32,6 +32,10 @@ type Stored struct {
 // is on disk. It never evicts anything and does not respect MinFree: a result
 // may use the last byte.
 func (c *Cache) Store(ctx context.Context, content io.Reader) (Stored, error) {
+	return c.store(ctx, content, true)
+}
+
+func (c *Cache) store(ctx context.Context, content io.Reader, durable bool) (Stored, error) {
 	tmp, err := c.newTemporary()
 	if err != nil {
 		return Stored{}, err
@@ -56,7 +60,7 @@ func (c *Cache) Store(ctx context.Context, content io.Reader) (Stored, error) {
 		}
 	}
 	// An entry that nobody hashed yet may be corrupted; this one is not.
-	return s, tmp.commit(s.SHA1)
+	return s, tmp.makeEntry(s.SHA1, durable)
 }
 
 // Remove deletes the entry; a missing one is fine. Whoever reads it at the
@@ -180,27 +184,34 @@ func (t *temporary) reset() error {
 	return errors.Join(err, t.file.Truncate(0))
 }
 
-// commit makes the file the entry of that name.
-func (t *temporary) commit(name string) error {
+// commit makes the file the entry of that name, on the disk.
+func (t *temporary) commit(name string) error { return t.makeEntry(name, true) }
+
+func (t *temporary) makeEntry(name string, durable bool) error {
 	c := t.cache
 	// The build user, who need not be the owner, reads the entries.
 	err := t.file.Chmod(0o644)
-	if err == nil {
+	if err == nil && durable {
 		err = t.file.Sync()
 	}
-	info, statErr := t.file.Stat()
-	err = errors.Join(err, statErr)
 	if err == nil {
 		err = c.root.Rename(t.path, name)
 	}
-	if err == nil {
+	if err == nil && durable {
 		err = c.syncDir()
 	}
+	// Only now, as the new name has changed the inode.
+	info, statErr := t.file.Stat()
+	err = errors.Join(err, statErr)
 	if err != nil {
 		return fmt.Errorf("cannot store the file %s in the cache: %w", name, err)
 	}
 	c.trust(name, fingerprintOf(info))
-	c.record(name, t.stored())
+	// A record is made with the first use, too; one more file for each of many is
+	// half of the work.
+	if durable {
+		c.record(name, t.stored())
+	}
 	return nil
 }
 

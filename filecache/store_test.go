@@ -142,32 +142,6 @@ func TestPresence(t *testing.T) {
 	present("link", false)
 }
 
-func TestAnEntryIsHashedOnce(t *testing.T) {
-	data := blob(1000)
-	name := sum(data)
-	c := open(t, t.TempDir(), filecache.Options{})
-	put(t, c, name, data)
-	path := filepath.Join(c.Dir(), name)
-	old := time.Now().Add(-time.Hour)
-	if err := os.Chtimes(path, old, old); err != nil {
-		t.Fatal(err)
-	}
-	for _, wanted := range []bool{true, true} {
-		if there, err := c.Present(t.Context(), name); there != wanted || err != nil {
-			t.Fatalf("%v, %v", there, err)
-		}
-		// Same size and time, so that only a hash could tell.
-		put(t, c, name, make([]byte, len(data)))
-		if err := os.Chtimes(path, old, old); err != nil {
-			t.Fatal(err)
-		}
-	}
-	again := open(t, c.Dir(), filecache.Options{})
-	if there, err := again.Present(t.Context(), name); there || err != nil {
-		t.Errorf("after a restart: %v, %v", there, err)
-	}
-}
-
 func TestACorruptedEntryIsFetchedAgain(t *testing.T) {
 	data := blob(1000)
 	s := open(t, t.TempDir(), filecache.Options{})

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -26,8 +25,9 @@ type buffers struct {
 func (s *Server) serveCall(w http.ResponseWriter, r *http.Request) {
 	b := s.buffers.Get().(*buffers)
 	defer s.recycle(b)
-	call, release, err := s.readCall(w, r, &b.body)
-	defer release()
+	c := claim{pool: s.memory}
+	defer c.shrink(0)
+	call, err := s.readCall(w, r, &b.body, &c)
 	var fault *Fault
 	if err != nil {
 		fault = &Fault{Code: codeFailed, String: "Can't deserialize input: " + oneLine(err.Error())}
@@ -55,46 +55,6 @@ func (s *Server) recycle(b *buffers) {
 		b.body.Reset()
 		s.buffers.Put(b)
 	}
-}
-
-// readCall reads and decodes the body. The time for that is limited (see
-// ServeHTTP); the time for what follows is not. A call with a large body keeps one of few slots
-// until release, so that memory is bounded whatever strangers send.
-func (s *Server) readCall(w http.ResponseWriter, r *http.Request, body *bytes.Buffer) (call xmlrpc.Call, release func(), err error) {
-	release = func() {}
-	_, err = body.ReadFrom(io.LimitReader(r.Body, smallBody))
-	if err == nil && body.Len() == smallBody {
-		select {
-		case s.large <- struct{}{}:
-			release = func() { <-s.large }
-		case <-r.Context().Done():
-			return call, release, r.Context().Err()
-		}
-		s.limitReading(w)
-		_, err = body.ReadFrom(io.LimitReader(r.Body, MaxBody+1-smallBody))
-	}
-	switch {
-	case err != nil:
-		// Nobody knows where the next request on this connection starts.
-		w.Header().Set("Connection", "close")
-		return call, release, fmt.Errorf("cannot read the request body: %w", err)
-	case body.Len() > MaxBody:
-		w.Header().Set("Connection", "close")
-		*body = bytes.Buffer{}
-		release()
-		return call, func() {}, refuseRest(r.Body)
-	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // tests' writers have none
-	call, err = xmlrpc.DecodeCall(body.Bytes())
-	return call, release, err
-}
-
-// refuseRest throws away what is left of a body that is too long, because many
-// clients read no reply before they have sent everything.
-func refuseRest(body io.Reader) error {
-	const patience = 1 << 30
-	_, _ = io.CopyN(io.Discard, body, patience)
-	return fmt.Errorf("the request body is larger than %d bytes", MaxBody)
 }
 
 // run carries a call out and appends the reply to b. A non-nil fault is

@@ -11,10 +11,12 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 	"lpbuildd/rpc"
 	"lpbuildd/rpc/xmlrpc"
 )
@@ -51,7 +53,7 @@ func TestClientEcho(t *testing.T) {
 		[]byte{0, 255},
 		xmlrpc.DateTime("20200102T03:04:05"),
 		[]any{},
-		map[string]any{"<k>": nil, "": []any{"x"}},
+		ordered.Struct{{Name: "<k>", Value: nil}, {Name: "", Value: []any{"x"}}},
 	}
 	got, err := client.Echo(t.Context(), params...)
 	if err != nil || !reflect.DeepEqual(got, params) {
@@ -107,14 +109,14 @@ func TestClientBuild(t *testing.T) {
 	b.cache = map[string]bool{"image": true, "s1": true}
 	client := connect(t, handler(b))
 	request := buildd.Request{
-		BuildID: "X-1", Tag: "binarypackage", Image: "image", Files: map[string]string{"a.dsc": "s1"},
+		BuildID: "X-1", Tag: "binarypackage", Image: "image", Files: ordered.Map[string]{{Name: "a.dsc", Value: "s1"}},
 		Args: map[string]any{"series": "bookworm", "keys": []any{"k"}, "n": nil, "big": int64(1) << 40},
 	}
 	if err := client.Build(t.Context(), request); err != nil || !reflect.DeepEqual(b.request, request) {
 		t.Errorf("%v; the builder got %+v", err, b.request)
 	}
 	missing := request
-	missing.Files = map[string]string{"a.dsc": "s1", "b.tar": "s2"}
+	missing.Files = ordered.Map[string]{{Name: "a.dsc", Value: "s1"}, {Name: "b.tar", Value: "s2"}}
 	var badSum *buildd.UnknownSumError
 	if err := client.Build(t.Context(), missing); !errors.As(err, &badSum) || *badSum != (buildd.UnknownSumError{Name: "b.tar", Sum: "s2"}) {
 		t.Errorf("got %v", err)
@@ -271,9 +273,9 @@ func TestFollowLogBearsARestart(t *testing.T) {
 	log := &fileServer{data: []byte("all\n")}
 	b := &builder{status: buildd.Status{State: buildd.Waiting, BuildID: "X-1", Outcome: "OK"}}
 	h := withFiles(b, log)
-	asked := 0
+	var asked atomic.Int32 // each connection has a goroutine of its own
 	flaky := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if asked++; asked < 4 {
+		if asked.Add(1) < 4 {
 			panic(http.ErrAbortHandler)
 		}
 		h.ServeHTTP(w, r)

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 )
 
 // Echo returns its arguments as the builder understood them.
@@ -59,14 +59,14 @@ func (c *Client) Status(ctx context.Context) (buildd.Status, error) {
 	if err != nil {
 		return buildd.Status{}, err
 	}
-	members, ok := value.(map[string]any)
+	members, ok := value.(ordered.Struct)
 	if !ok {
 		return buildd.Status{}, badReply("status", value)
 	}
 	return statusFrom(members)
 }
 
-func statusFrom(members map[string]any) (buildd.Status, error) {
+func statusFrom(members ordered.Struct) (buildd.Status, error) {
 	state, ok := strings.CutPrefix(optional[string](members, keyState), builderPrefix)
 	if !ok {
 		return buildd.Status{}, badReply("status", members)
@@ -79,15 +79,15 @@ func statusFrom(members map[string]any) (buildd.Status, error) {
 		Outcome:      strings.TrimPrefix(optional[string](members, keyOutcome), buildPrefix),
 		Dependencies: optional[string](members, keyDependencies),
 	}
-	if files, ok := members[keyFileMap].(map[string]any); ok {
+	if files, ok := members.Get(keyFileMap).(ordered.Struct); ok {
 		st.FileMap = make(map[string]string, len(files))
-		for name := range files {
-			st.FileMap[name] = optional[string](files, name)
+		for _, m := range files {
+			st.FileMap[m.Name], _ = m.Value.(string)
 		}
 	}
-	maps.DeleteFunc(members, func(key string, _ any) bool { return isStandardKey(key) })
+	members = slices.DeleteFunc(members, func(m ordered.Member[any]) bool { return isStandardKey(m.Name) })
 	if len(members) > 0 {
-		st.Extra = members
+		st.Extra = members.Plain()
 	}
 	return st, nil
 }
@@ -98,15 +98,15 @@ func (c *Client) ProxyInfo(ctx context.Context) (buildd.ProxyInfo, error) {
 	if err != nil {
 		return buildd.ProxyInfo{}, err
 	}
-	members, ok := value.(map[string]any)
+	members, ok := value.(ordered.Struct)
 	if !ok {
 		return buildd.ProxyInfo{}, badReply("proxy_info", value)
 	}
 	var info buildd.ProxyInfo
-	if use, ok := members[keyFetchService].(bool); ok {
+	if use, ok := members.Get(keyFetchService).(bool); ok {
 		info.UseFetchService = &use
 	}
-	if endpoint, ok := members[keyRevocation].(string); ok {
+	if endpoint, ok := members.Get(keyRevocation).(string); ok {
 		info.RevocationEndpoint = &endpoint
 	}
 	return info, nil
@@ -134,15 +134,11 @@ func (c *Client) EnsurePresent(ctx context.Context, sum string, src buildd.Sourc
 // Build starts a build. A *buildd.UnknownTypeError or *buildd.UnknownSumError
 // says that the builder cannot do it now.
 func (c *Client) Build(ctx context.Context, r buildd.Request) error {
-	files := r.Files
-	if files == nil {
-		files = map[string]string{}
-	}
 	args := r.Args
 	if args == nil {
 		args = map[string]any{}
 	}
-	value, err := c.Call(ctx, "build", r.BuildID, r.Tag, r.Image, files, args)
+	value, err := c.Call(ctx, "build", r.BuildID, r.Tag, r.Image, r.Files, args)
 	if err != nil {
 		return err
 	}
@@ -178,9 +174,9 @@ func missingFile(r buildd.Request, info string) error {
 		return &buildd.UnknownSumError{Sum: sum}
 	}
 	sum := strings.TrimPrefix(first, fileLabel)
-	for _, name := range slices.Sorted(maps.Keys(r.Files)) {
-		if r.Files[name] == sum {
-			return &buildd.UnknownSumError{Name: name, Sum: sum}
+	for _, file := range r.Files {
+		if file.Value == sum {
+			return &buildd.UnknownSumError{Name: file.Name, Sum: sum}
 		}
 	}
 	return badReply("build", info)
@@ -199,8 +195,8 @@ func (c *Client) Clean(ctx context.Context) error {
 }
 
 // optional is a member of a type, or that type's zero value.
-func optional[T any](members map[string]any, key string) T {
-	value, _ := members[key].(T)
+func optional[T any](members ordered.Struct, key string) T {
+	value, _ := members.Get(key).(T)
 	return value
 }
 

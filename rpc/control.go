@@ -4,13 +4,19 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 )
 
 // ensurePresent ends with the client's connection: others that wait for the
 // same file go on.
 func (s *Server) ensurePresent(ctx context.Context, params []any) (any, error) {
+	// It may take long, and must not keep the memory of a large call for that time.
+	if size := sizeOf(params); size > smallBody {
+		return nil, fmt.Errorf("sha1, url, username and password: expected at most %d bytes together, got %d", smallBody, size)
+	}
 	sum, err := text("sha1", params[0])
 	if err != nil {
 		return nil, err
@@ -60,12 +66,13 @@ func buildRequest(params []any) (buildd.Request, error) {
 		return r, err
 	}
 	r.BadInputs = readInputs(&r, params[2], params[3])
-	var idErr, argsErr error
-	r.BuildID, idErr = textOrEmpty("build id", params[0])
-	if r.Args, argsErr = structure("args", params[4]); argsErr == nil {
-		_, argsErr = plain("args", r.Args)
+	id, idErr := textOrEmpty("build id", params[0])
+	args, argsErr := structure("args", params[4])
+	if argsErr == nil {
+		_, argsErr = plain("args", args)
+		r.Args = args.Plain()
 	}
-	r.Malformed = cmp.Or(idErr, argsErr)
+	r.BuildID, r.Malformed = id, cmp.Or(idErr, argsErr)
 	return r, nil
 }
 
@@ -77,11 +84,13 @@ func readInputs(r *buildd.Request, image, filemap any) (err error) {
 	if err != nil {
 		return err
 	}
-	r.Files = make(map[string]string, len(files))
-	for name, sum := range files {
-		if r.Files[name], err = text("filemap: "+name, sum); err != nil {
+	r.Files = make(ordered.Map[string], 0, len(files))
+	for _, m := range files {
+		sum, err := text("filemap: "+m.Name, m.Value)
+		if err != nil {
 			return err
 		}
+		r.Files = append(r.Files, ordered.Member[string]{Name: m.Name, Value: sum})
 	}
 	return nil
 }

@@ -39,6 +39,8 @@ func (b *builder) Info() buildd.Info {
 	}}
 }
 
+func (*builder) Told(buildd.Status) {}
+
 func (b *builder) Status() buildd.Status {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -74,9 +76,9 @@ func (b *builder) Build(_ context.Context, r buildd.Request) error {
 	if !b.cache[r.Image] {
 		return &buildd.UnknownSumError{Sum: r.Image}
 	}
-	for name, sum := range r.Files {
-		if !b.cache[sum] {
-			return &buildd.UnknownSumError{Name: name, Sum: sum}
+	for _, file := range r.Files {
+		if !b.cache[file.Value] {
+			return &buildd.UnknownSumError{Name: file.Name, Sum: file.Value}
 		}
 	}
 	if r.Malformed != nil {

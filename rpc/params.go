@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"lpbuildd/ordered"
 	"lpbuildd/rpc/xmlrpc"
 )
 
@@ -42,8 +43,8 @@ func textOrEmpty(name string, param any) (string, error) {
 }
 
 // structure is a parameter that must be a struct.
-func structure(name string, param any) (map[string]any, error) {
-	members, ok := param.(map[string]any)
+func structure(name string, param any) (ordered.Struct, error) {
+	members, ok := param.(ordered.Struct)
 	if !ok {
 		return nil, wrongType(name, "a struct", param)
 	}
@@ -69,9 +70,9 @@ func plain(name string, value any) (any, error) {
 				return nil, err
 			}
 		}
-	case map[string]any:
-		for key := range v {
-			if v[key], err = plain(name+": "+key, v[key]); err != nil {
+	case ordered.Struct:
+		for i := range v {
+			if v[i].Value, err = plain(name+": "+v[i].Name, v[i].Value); err != nil {
 				return nil, err
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 	"lpbuildd/rpc/xmlrpc"
 )
 
@@ -21,7 +22,7 @@ func (s *Server) proxyInfo(context.Context, []any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return xmlrpc.Struct{
+	return ordered.Struct{
 		{Name: keyFetchService, Value: orNil(info.UseFetchService)},
 		{Name: keyRevocation, Value: orNil(info.RevocationEndpoint)},
 	}, nil
@@ -34,8 +35,17 @@ func orNil[T any](p *T) any {
 	return *p
 }
 
-func (s *Server) status(context.Context, []any) (any, error) {
+// unheard marks the context of questions whose answers no manager gets.
+type unheard struct{}
+
+// Unheard is for a question that the daemon asks its own handler.
+func Unheard(ctx context.Context) context.Context { return context.WithValue(ctx, unheard{}, true) }
+
+func (s *Server) status(ctx context.Context, _ []any) (any, error) {
 	st := s.reporter.Status()
+	if ctx.Value(unheard{}) == nil {
+		s.reporter.Told(st)
+	}
 	if st.Drained != "" {
 		// To a manager every idle builder is one to give builds to. One whose
 		// status it cannot have gets none, and nothing but the builder is blamed.
@@ -45,9 +55,9 @@ func (s *Server) status(context.Context, []any) (any, error) {
 }
 
 // statusMembers picks the keys of the state (spec: protocol.md section 6).
-func statusMembers(st buildd.Status) xmlrpc.Struct {
-	members := make(xmlrpc.Struct, 0, 6+len(st.Extra))
-	add := func(name string, value any) { members = append(members, xmlrpc.Member{Name: name, Value: value}) }
+func statusMembers(st buildd.Status) ordered.Struct {
+	members := make(ordered.Struct, 0, 6+len(st.Extra))
+	add := func(name string, value any) { members = append(members, ordered.Member[any]{Name: name, Value: value}) }
 	add(keyState, wireState(st.State))
 	if st.Version != "" {
 		add(keyVersion, st.Version)
@@ -78,7 +88,7 @@ func hasFiles(outcome string) bool {
 
 // appendExtra adds the build type's own keys. One that cannot be sent is left
 // out, so that it does not take the rest of the status with it.
-func appendExtra(members xmlrpc.Struct, extra map[string]any) xmlrpc.Struct {
+func appendExtra(members ordered.Struct, extra map[string]any) ordered.Struct {
 	if len(extra) == 0 {
 		return members
 	}
@@ -88,7 +98,7 @@ func appendExtra(members xmlrpc.Struct, extra map[string]any) xmlrpc.Struct {
 		}
 		// The same depth as in the reply: inside one struct.
 		if _, err := xmlrpc.AppendResponse(nil, []any{extra[key]}); err == nil {
-			members = append(members, xmlrpc.Member{Name: key, Value: extra[key]})
+			members = append(members, ordered.Member[any]{Name: key, Value: extra[key]})
 		}
 	}
 	return members

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 	"lpbuildd/rpc/xmlrpc"
 )
 
@@ -18,7 +19,7 @@ func wireStatus(t *testing.T, st buildd.Status) map[string]any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return value.(map[string]any)
+	return value.(ordered.Struct).Plain()
 }
 
 func TestStatusKeys(t *testing.T) {
@@ -57,7 +58,7 @@ func TestStatusValues(t *testing.T) {
 	})
 	want := map[string]any{
 		"builder_status": "BuilderStatus.WAITING", "builder_version": "254", "build_status": "BuildStatus.OK",
-		"build_id": "SNAPBUILD-4321", "filemap": map[string]any{"hello_1_amd64.snap": "0b0f"}, "dependencies": "",
+		"build_id": "SNAPBUILD-4321", "filemap": ordered.Struct{{Name: "hello_1_amd64.snap", Value: "0b0f"}}, "dependencies": "",
 		"revision_id": "8d5e",
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -79,7 +80,7 @@ func TestStatusCanAlwaysBeRead(t *testing.T) {
 	})
 	want := map[string]any{
 		"builder_status": "BuilderStatus.WAITING", "build_status": "BuildStatus.OK", "build_id": "X\uFFFD",
-		"filemap": map[string]any{"odd\uFFFDname": "s"}, "dependencies": "a\uFFFD[0m\uFFFD", "fine": 1.5,
+		"filemap": ordered.Struct{{Name: "odd\uFFFDname", Value: "s"}}, "dependencies": "a\uFFFD[0m\uFFFD", "fine": 1.5,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)

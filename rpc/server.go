@@ -3,18 +3,24 @@ package rpc
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"lpbuildd/buildd"
+	"lpbuildd/daemonlog"
 )
 
 // Reporter answers questions about the builder. Its methods do not block.
 type Reporter interface {
 	Info() buildd.Info
+	// Status changes nothing: Told is called with what a manager was answered.
 	Status() buildd.Status
+	Told(s buildd.Status)
 	// ProxyInfo fails when there is no build.
 	ProxyInfo() (buildd.ProxyInfo, error)
 }
@@ -38,10 +44,18 @@ const (
 	// MaxBody is the largest request body in bytes. More is read, up to a
 	// point, but not kept.
 	MaxBody = 32 << 20
-	// smallBody is what any number of requests may hold in memory at once.
-	smallBody = 256 << 10
-	// maxLargeBodies is how many requests may hold more than smallBody.
-	maxLargeBodies = 4
+	// smallBody is what each of MaxConnections requests may hold in memory without
+	// asking, so that no small call ever waits for a large one. Nearly all calls
+	// are smaller by far.
+	smallBody = 64 << 10
+	// memoryPerByte is how much memory reading, decoding and answering a call may
+	// need for each byte of its body: the body, the same in UTF-8, its values, which
+	// for many empty elements are the largest part (see TestMemoryOfLargeCalls), and
+	// the reply of echo.
+	memoryPerByte = 6
+	// sharedMemory is what all calls beyond smallBody hold together, by that measure:
+	// one of the largest, or many that are not so large.
+	sharedMemory = memoryPerByte * MaxBody
 	// bodyTime is how long a client may take to send a body, and to take a
 	// reply or the next part of a file.
 	bodyTime = 2 * time.Minute
@@ -56,7 +70,7 @@ type Server struct {
 	methods    []method // in the order of the table
 	byName     map[string]method
 	buffers    sync.Pool
-	large      chan struct{} // a slot for each large body
+	memory     *semaphore.Weighted // sharedMemory, see claim
 	browsers   *http.CrossOriginProtection
 	bodyTime   time.Duration
 }
@@ -72,7 +86,7 @@ func NewServer(r Reporter, c Controller, files http.Handler, log *slog.Logger) *
 		methods:    methodTable(),
 		byName:     map[string]method{},
 		buffers:    sync.Pool{New: func() any { return new(buffers) }},
-		large:      make(chan struct{}, maxLargeBodies),
+		memory:     semaphore.NewWeighted(sharedMemory),
 		browsers:   http.NewCrossOriginProtection(),
 		bodyTime:   bodyTime,
 	}
@@ -85,6 +99,7 @@ func NewServer(r Reporter, c Controller, files http.Handler, log *slog.Logger) *
 // ServeHTTP routes by path (spec: protocol.md section 1). Paths are not
 // cleaned, because a redirect would be a wrong answer for most odd ones.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r = r.WithContext(daemonlog.WithCaller(r.Context(), hostOf(r.RemoteAddr)))
 	if r.ContentLength != 0 {
 		// Also for bodies that nobody reads: net/http looks for their end. Without
 		// a body there must be no deadline, because it would end the context.
@@ -103,6 +118,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		servePage(w, http.StatusNotFound, "<p>There is nothing here. Try <a href=\"/\">/</a>.</p>")
 	}
+}
+
+// hostOf is an address without its port, which is another for each connection.
+func hostOf(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return host
 }
 
 func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 	"lpbuildd/rpc/xmlrpc"
 )
 
@@ -108,7 +109,7 @@ func typeName(value any) string {
 		return "dateTime"
 	case []any:
 		return "array"
-	case map[string]any:
+	case ordered.Struct:
 		return "struct"
 	default:
 		return "unknown type"

@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 	"lpbuildd/rpc/xmlrpc"
 )
 
@@ -117,19 +119,21 @@ func compareDocuments(t *testing.T, got, want any) {
 // blank takes checksums out of a file map and all but the first line out of a
 // log, which our builder does not repeat.
 func blank(value any) any {
-	members, ok := value.(map[string]any)
+	members, ok := value.(ordered.Struct)
 	if !ok {
 		return value
 	}
-	if files, ok := members["filemap"].(map[string]any); ok {
-		for name := range files {
-			files[name] = ""
+	sorted := members.Plain() // their order means nothing in answers
+	if files, ok := sorted["filemap"].(ordered.Struct); ok {
+		for i := range files {
+			files[i].Value = ""
 		}
+		sorted["filemap"] = files.Plain()
 	}
-	if log, ok := members["logtail"].([]byte); ok {
-		members["logtail"] = log[:bytes.IndexByte(log, '\n')+1]
+	if log, ok := sorted["logtail"].([]byte); ok {
+		sorted["logtail"] = log[:bytes.IndexByte(log, '\n')+1]
 	}
-	return value
+	return sorted
 }
 
 // recordedSums are all checksums of a recorded build call.
@@ -140,8 +144,8 @@ func recordedSums(t *testing.T, path string) map[string]bool {
 		t.Fatal(err)
 	}
 	sums := map[string]bool{call.Params[2].(string): true}
-	for _, sum := range call.Params[3].(map[string]any) {
-		sums[sum.(string)] = true
+	for _, file := range call.Params[3].(ordered.Struct) {
+		sums[file.Value.(string)] = true
 	}
 	return sums
 }
@@ -181,11 +185,9 @@ func TestRecordedBuildReachesTheController(t *testing.T) {
 	b := idle()
 	b.cache = recordedSums(t, path)
 	post(t, handler(b), read(t, path+".request.xml"))
-	want := []string{"hello_2.10-3.debian.tar.xz", "hello_2.10-3.dsc", "hello_2.10.orig.tar.gz"}
-	for _, name := range want {
-		if len(b.request.Files[name]) != 40 {
-			t.Errorf("no sum for %s in %v", name, b.request.Files)
-		}
+	want := []string{"hello_2.10-3.debian.tar.xz", "hello_2.10-3.dsc", "hello_2.10.orig.tar.gz", "hello_2.10.orig.tar.gz.asc"}
+	if got := b.request.Files.Names(); !slices.Equal(got, want) {
+		t.Errorf("the files are %q, want %q", got, want)
 	}
 	if b.request.BuildID != "PACKAGEBUILD-90010" || b.request.Tag != "binarypackage" ||
 		b.request.Args["series"] != "bookworm" || b.request.Args["archive_private"] != false {

@@ -258,29 +258,3 @@ func TestUnpackStopsWithItsContext(t *testing.T) {
 		}
 	}
 }
-
-// FuzzNewReader checks that any input ends in data or in an error, and that
-// what is recognised as plain passes through unchanged.
-func FuzzNewReader(f *testing.F) {
-	plain := makeTar(f, 100)
-	for _, format := range []string{archive.Gzip, archive.Zstd, archive.Tar} {
-		f.Add(compress(f, format, plain))
-	}
-	f.Add([]byte("BZh91AY&SY"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if slices.Equal(data[:min(len(data), 6)], []byte("\xfd7zXZ\x00")) {
-			t.Skip("starts a program")
-		}
-		r, format, err := archive.NewReader(t.Context(), bytes.NewReader(data))
-		if err != nil {
-			return
-		}
-		got, err := io.ReadAll(io.LimitReader(r, 1<<20))
-		if format == archive.Tar && (err != nil || !bytes.Equal(got, data)) {
-			t.Errorf("plain data changed: %v", err)
-		}
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-}

@@ -11,18 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
+	"lpbuildd/disk"
 )
 
 // pipeSize is the size of the pipe to tar. It is the most that Linux gives to
 // everyone, and lets decompression run ahead of tar.
 const pipeSize = 1 << 20
-
-// minFree is the free space in bytes, and the number of free inodes, below
-// which a failed tar is blamed on the disk.
-const (
-	minFree   = 1 << 20
-	minInodes = 16
-)
 
 // Unpack unpacks the archive at path into the folder dir, with owners (by
 // number), permissions, extended attributes, ACLs and devices; that takes root.
@@ -111,11 +105,8 @@ func runTar(ctx context.Context, in *os.File, dir string) error {
 // full tells whether the file system of dir has no room left. tar reports that
 // only in words.
 func full(dir string) bool {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return false
-	}
-	return st.Bavail*uint64(st.Bsize) < minFree || st.Files > 0 && st.Ffree < minInodes //nolint:gosec // sizes of blocks are positive
+	space, err := disk.Of(dir)
+	return err == nil && space.Free.Lacks(disk.Room{Bytes: 1 << 20, Inodes: 16}) != ""
 }
 
 // firstBytes keeps the beginning of what is written: the first complaint

@@ -15,7 +15,7 @@ import (
 
 // patience is how long a test waits for what must happen; only failures take
 // that long.
-const patience = 30 * time.Second
+const patience = 5 * time.Minute
 
 // Factory makes a target that was not created yet, of its own folder, and the
 // image to create it from. It must bring a POSIX shell and the core tools (see

@@ -148,7 +148,7 @@ func read(t *testing.T, ns int, address string) string {
 	t.Helper()
 	var said []byte
 	within(t, ns, func() error {
-		conn, err := net.DialTimeout("tcp4", address, 5*time.Second)
+		conn, err := net.DialTimeout("tcp4", address, 2*time.Minute)
 		if err != nil {
 			return err
 		}
@@ -261,7 +261,7 @@ func checkResolves(t *testing.T, ns int, server netip.Addr) {
 			return err
 		}
 		defer func() { _ = conn.Close() }()
-		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 		if _, err := conn.Write(query); err != nil {
 			return err
 		}
@@ -283,7 +283,7 @@ func checkPort(t *testing.T, ns int, address netip.AddrPort) {
 	}
 	defer func() { _ = server.Close() }()
 	within(t, ns, func() error {
-		conn, err := net.DialTimeout("tcp4", address.String(), 5*time.Second)
+		conn, err := net.DialTimeout("tcp4", address.String(), 2*time.Minute)
 		if err != nil {
 			return err
 		}

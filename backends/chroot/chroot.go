@@ -54,6 +54,8 @@ type Config struct {
 	// Notice tells the reader of the build log, by one line without newline,
 	// of something unusual that was worked around. May be nil.
 	Notice func(line string)
+	// Stray is told who held the output of a command open. May be nil.
+	Stray func(backends.Stray)
 }
 
 // Chroot implements backends.Lifecycle.

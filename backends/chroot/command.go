@@ -17,7 +17,11 @@ func (c *Chroot) Run(ctx context.Context, cmd backends.Command) error {
 	if c.personalityErr != nil {
 		return c.personalityErr
 	}
-	err := c.host.Run(ctx, backends.Command{
+	host := c.host
+	if c.cfg.Stray != nil {
+		host.Stray = func(s backends.Stray) { c.cfg.Stray(backends.Stray{Argv: cmd.Argv, Inner: s.Inner, Held: s.Held}) }
+	}
+	err := host.Run(ctx, backends.Command{
 		Argv:  slices.Concat([]string{"/usr/sbin/chroot", c.Root()}, inside(cmd, c.personality)),
 		Stdin: cmd.Stdin, Stdout: cmd.Stdout, Stderr: cmd.Stderr,
 	})

@@ -14,7 +14,11 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/backends/backendtest"
 	"lpbuildd/backends/chroot"
+	"lpbuildd/disk"
 )
+
+// roomy is a disk on which all fits.
+var roomy = disk.Room{Bytes: 1 << 30, Inodes: disk.Uncounted}
 
 // linkedImage has one file under three names, and a folder of the image that can
 // be renamed.
@@ -97,7 +101,7 @@ func TestAKeptChrootKeepsHardLinks(t *testing.T) {
 			check(t, errors.Join(c.Create(t.Context(), image(path, "linked")), c.Start(t.Context())))
 			says(t, c, "echo one >bin/perl; "+linked, "one\none\n3\n")
 			check(t, c.KillProcesses(t.Context()))
-			base, err := c.Keep(t.Context(), dir, nil, 1<<30)
+			base, err := c.Keep(t.Context(), dir, nil, roomy)
 			check(t, err)
 			check(t, errors.Join(c.Stop(t.Context()), c.Remove(t.Context())))
 			for _, text := range []string{"two", "three"} {
@@ -142,16 +146,16 @@ func endVisit(t *testing.T, c *chroot.Chroot, base string) {
 func TestACopiedChrootKeepsHardLinks(t *testing.T) {
 	path := linkedImage(t)
 	p := newPlace(t)
-	disk := filepath.Join(p.dir, "disk")
-	check(t, os.Mkdir(disk, 0o750))
-	check(t, unix.Mount("none", disk, "tmpfs", 0, ""))
-	defer func() { check(t, unix.Unmount(disk, 0)) }()
+	other := filepath.Join(p.dir, "disk")
+	check(t, os.Mkdir(other, 0o750))
+	check(t, unix.Mount("none", other, "tmpfs", 0, ""))
+	defer func() { check(t, unix.Unmount(other, 0)) }()
 	dir := t.TempDir()
-	c := p.chroot(t, func(cfg *chroot.Config) { cfg.BuildDir = filepath.Join(disk, "build") })
+	c := p.chroot(t, func(cfg *chroot.Config) { cfg.BuildDir = filepath.Join(other, "build") })
 	check(t, errors.Join(c.Create(t.Context(), image(path, "linked")), c.Start(t.Context())))
 	says(t, c, "echo one >bin/perl; "+linked, "one\none\n3\n")
 	check(t, c.KillProcesses(t.Context()))
-	base, err := c.Keep(t.Context(), dir, nil, 1<<30)
+	base, err := c.Keep(t.Context(), dir, nil, roomy)
 	check(t, err)
 	check(t, errors.Join(c.Stop(t.Context()), c.Remove(t.Context())))
 	again := p.kept(t, dir)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
+	"lpbuildd/disk"
 )
 
 const (
@@ -36,13 +37,13 @@ func KeptBuildDir(dir string) string { return filepath.Join(dir, keptDir) }
 // Keep makes the chroot outlive its build in a folder, which must exist on the
 // file system of RootsDir and be root's alone. Processes must be gone. The
 // paths in unwanted are deleted in the chroot. What is in memory, or on another
-// file system, is copied if it has at most room bytes. The result names the
+// file system, is copied if there is room for it. The result names the
 // image below the overlay, which stays as long as the folder does; "" without
 // an overlay.
 //
 // After an error Remove can be called as always, and the folder is to be
 // deleted.
-func (c *Chroot) Keep(ctx context.Context, dir string, unwanted []string, room int64) (base string, err error) {
+func (c *Chroot) Keep(ctx context.Context, dir string, unwanted []string, room disk.Room) (base string, err error) {
 	for _, name := range unwanted {
 		if err := c.erase(ctx, name); err != nil {
 			return "", fmt.Errorf("cannot delete %s in the chroot: %w", name, err)
@@ -81,7 +82,7 @@ func (c *Chroot) erase(ctx context.Context, name string) error {
 }
 
 // settle ends all mounts; the upper layer is on disk then.
-func (c *Chroot) settle(ctx context.Context, room int64) error {
+func (c *Chroot) settle(ctx context.Context, room disk.Room) error {
 	if err := c.Stop(ctx); err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ func (r *heldRoot) outlive(link string) (string, error) {
 }
 
 // move moves the build directory.
-func (c *Chroot) move(ctx context.Context, to string, room int64) error {
+func (c *Chroot) move(ctx context.Context, to string, room disk.Room) error {
 	err := os.Rename(c.cfg.BuildDir, to)
 	if errors.Is(err, unix.EXDEV) {
 		err = c.copyTree(ctx, c.cfg.BuildDir, to, room)
@@ -134,9 +135,10 @@ func (c *Chroot) move(ctx context.Context, to string, room int64) error {
 }
 
 // copyTree copies a folder with everything that an overlay keeps in it.
-func (c *Chroot) copyTree(ctx context.Context, from, to string, room int64) error {
-	if size := diskUsage(from); size > room {
-		return fmt.Errorf("%d MiB would have to be copied, and there is room for %d MiB", size>>20, max(room, 0)>>20)
+func (c *Chroot) copyTree(ctx context.Context, from, to string, room disk.Room) error {
+	used := diskUsage(from)
+	if left := room.Lacks(used); left != "" {
+		return fmt.Errorf("%d MiB in %d files would have to be copied, and there is room for %s", used.Bytes>>20, used.Inodes, left)
 	}
 	var said bytes.Buffer
 	err := c.host.Run(ctx, backends.Command{Argv: []string{"cp", "-a", "--one-file-system", "-T", "--", from, to}, Stderr: &said})

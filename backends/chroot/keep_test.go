@@ -12,6 +12,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/backends/backendtest"
 	"lpbuildd/backends/chroot"
+	"lpbuildd/disk"
 )
 
 // used is a chroot in which something was done.
@@ -42,7 +43,7 @@ func TestKeepAndResume(t *testing.T) {
 			p := newPlace(t)
 			dir := t.TempDir()
 			c := p.used(t, change, path, "1234")
-			base, err := c.Keep(t.Context(), dir, []string{"/secret", "/link/secret", "/nothing/at/all", "/etc/hosts/no"}, 1<<30)
+			base, err := c.Keep(t.Context(), dir, []string{"/secret", "/link/secret", "/nothing/at/all", "/etc/hosts/no"}, disk.Room{Bytes: 1 << 30, Inodes: 1000})
 			check(t, err)
 			// As at the end of a build.
 			check(t, errors.Join(c.Stop(t.Context()), c.Remove(t.Context())))
@@ -59,7 +60,7 @@ func TestKeepAndResume(t *testing.T) {
 				terminal, err := again.OpenTerminal()
 				check(t, err)
 				check(t, errors.Join(terminal.Close(), again.KillProcesses(t.Context()), again.Stop(t.Context())))
-				_, err = again.Keep(t.Context(), dir+".none", nil, 0)
+				_, err = again.Keep(t.Context(), dir+".none", nil, disk.Room{})
 				if err == nil {
 					t.Error("it was kept in a folder that there is not")
 				}
@@ -76,7 +77,7 @@ func TestAKeptChrootHoldsItsImage(t *testing.T) {
 	p := newPlace(t)
 	none := func(cfg *chroot.Config) { cfg.KeepRoots = 0 }
 	dir := t.TempDir()
-	base, err := p.used(t, none, path, "held").Keep(t.Context(), dir, nil, 0)
+	base, err := p.used(t, none, path, "held").Keep(t.Context(), dir, nil, disk.Room{})
 	check(t, err)
 	other := func() bool {
 		takeAway(t, p.used(t, none, path, "other"))
@@ -99,7 +100,7 @@ func TestWhatIsTooLargeToBeCopiedIsNotKept(t *testing.T) {
 	path := backendtest.MiniImage(t, backendtest.Entry{Name: "etc/gone", Data: "x"})
 	p := newPlace(t)
 	c := p.used(t, func(cfg *chroot.Config) { cfg.TmpfsBytes = 64 << 20 }, path, "1")
-	if _, err := c.Keep(t.Context(), t.TempDir(), nil, 1); err == nil || !strings.Contains(err.Error(), "room for 0 MiB") {
+	if _, err := c.Keep(t.Context(), t.TempDir(), nil, disk.Room{Bytes: 1, Inodes: 1000}); err == nil || !strings.Contains(err.Error(), "room for 0 MiB") {
 		t.Errorf("got %v", err)
 	}
 	check(t, errors.Join(c.Stop(t.Context()), c.Remove(t.Context())))

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/disk"
 )
 
 // Store is where unpacked images and the trash are, see roots.go and trash.go.
@@ -78,7 +80,7 @@ func (s Store) root(name string) (StockRoot, bool) {
 	if err != nil && rootErr != nil {
 		return StockRoot{}, false
 	}
-	kept := StockRoot{SHA1: name, Bytes: diskUsage(r.dir), InUse: isLocked(lock), Torn: !r.complete()}
+	kept := StockRoot{SHA1: name, Bytes: diskUsage(r.dir).Bytes, InUse: isLocked(lock), Torn: !r.complete()}
 	switch {
 	case err == nil:
 		kept.Used = st.ModTime()
@@ -145,15 +147,15 @@ func (s Store) Trash() int64 {
 	var total int64
 	entries, _ := os.ReadDir(s.TrashDir) // a missing one is empty
 	for _, e := range entries {
-		total += diskUsage(filepath.Join(s.TrashDir, e.Name()))
+		total += diskUsage(filepath.Join(s.TrashDir, e.Name())).Bytes
 	}
 	return total
 }
 
 // diskUsage is what a folder takes on the disk, files with several names counted
 // once. What vanishes meanwhile, or cannot be read, does not count.
-func diskUsage(path string) int64 {
-	var total int64
+func diskUsage(path string) disk.Room {
+	var total disk.Room
 	seen := map[uint64]bool{}
 	_ = filepath.WalkDir(path, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
@@ -168,7 +170,7 @@ func diskUsage(path string) int64 {
 			return nil
 		}
 		seen[st.Ino] = true
-		total += st.Blocks * statBlock
+		total = total.Plus(disk.Room{Bytes: st.Blocks * statBlock, Inodes: 1})
 		return nil
 	})
 	return total

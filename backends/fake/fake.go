@@ -3,8 +3,8 @@
 // as a transcript to compare with a golden file.
 //
 // It knows the commands of the questions of package backends (test -e, -d, -h
-// and find) and answers them from its files; every other command without a
-// scripted answer succeeds and prints nothing.
+// and find) and ls -Ap, and answers them from its files; every other command
+// without a scripted answer succeeds and prints nothing.
 package fake
 
 import (

@@ -77,6 +77,8 @@ func (t *Target) builtin(argv []string) Answer {
 		return t.test(argv[1], path.Clean(argv[2]))
 	case len(argv) > 3 && argv[0] == "find" && argv[2] == "-mindepth":
 		return t.find(argv[1], argv[4:])
+	case len(argv) == 3 && argv[0] == "ls" && argv[1] == "-Ap":
+		return t.list(argv[2])
 	}
 	return Answer{}
 }
@@ -129,6 +131,22 @@ func (t *Target) find(dir string, args []string) Answer {
 		}
 	}
 	return Answer{Stdout: strings.Join(found, "\x00")}
+}
+
+// list is ls -Ap.
+func (t *Target) list(dir string) Answer {
+	var out strings.Builder
+	files := t.below(dir)
+	for _, name := range withFolders(files) {
+		switch {
+		case strings.Contains(name, "/"):
+		case slices.Contains(files, name):
+			fmt.Fprintln(&out, name)
+		default:
+			fmt.Fprintln(&out, name+"/")
+		}
+	}
+	return Answer{Stdout: out.String()}
 }
 
 // withFolders adds the folders that files are in.

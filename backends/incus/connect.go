@@ -136,7 +136,7 @@ func introduce(ctx context.Context, cfg Config, address string, conn client.Inst
 	t.lxd = kind == LXD
 	s := &server{
 		engine: "Incus", major: lxcMajor(info.Environment.Driver, info.Environment.DriverVersion),
-		call: callTime, poll: pollTime,
+		call: cmp.Or(cfg.AnswerTime, callTime), poll: pollTime,
 	}
 	if t.lxd {
 		s.engine = "LXD"

@@ -19,7 +19,8 @@ import (
 )
 
 const (
-	// callTime is how long the engine may take to answer one request.
+	// callTime is how long the engine may take to answer one request, unless the
+	// configuration says something else.
 	callTime = 60 * time.Second
 	// pollTime is how long one question for the end of an operation stays open.
 	// An engine that hangs is noticed after this and callTime.
@@ -98,6 +99,7 @@ type networks interface {
 
 type profiles interface {
 	GetStoragePool(name string) (*api.StoragePool, string, error)
+	GetProfiles() ([]api.Profile, error)
 	CreateProfile(profile api.ProfilesPost) error
 	DeleteProfile(name string) error
 }
@@ -108,7 +110,7 @@ type server struct {
 	engine string
 	// major is the first number of the version of LXC.
 	major int
-	// call and poll are callTime and pollTime.
+	// call is callTime, or what the configuration says; poll is pollTime.
 	call, poll time.Duration
 	// hung says that the last question was not answered in time.
 	hung atomic.Bool

@@ -309,6 +309,15 @@ func (r *remoteFile) fill(p []byte) (n int, err error) {
 	return n, err
 }
 
+// Stat looks at the file that is open.
+func (r *remoteFile) Stat() (info fs.FileInfo, err error) {
+	err = r.s.timed(func() error {
+		info, err = r.f.Stat()
+		return err
+	})
+	return info, err
+}
+
 // Close ends the transfer.
 func (r *remoteFile) Close() error {
 	r.s.close()

@@ -62,6 +62,9 @@ type Config struct {
 	// what the container may use; 0 is no limit.
 	CPUs   float64
 	Memory int64
+	// Processes is how many processes the container may have at once; 0 is no
+	// limit.
+	Processes int64
 	// Constraints are those of the builder; "gpu-nvidia" has a meaning here.
 	Constraints []string
 	// Bridge is the network bridge of the container's eth0, HostAddress and
@@ -75,6 +78,9 @@ type Config struct {
 	// kept.
 	KeepImages    int
 	KeepImagesAge time.Duration
+	// AnswerTime is how long the engine may take to answer one request; 0 is a
+	// minute.
+	AnswerTime time.Duration
 	// Record is called before a thing is made that outlives this process, and
 	// Done when it is gone; see Clean. May be nil.
 	Record, Done func(kind, name string) error

@@ -4,6 +4,8 @@ package incus_test
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -63,12 +65,18 @@ func newPrivate(t *testing.T, engine string) *private {
 	return p
 }
 
+// freeAddress has a port that nobody uses, and that the kernel gives to nobody who
+// just connects.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	check(t, l.Close())
-	return l.Addr().String()
+	for {
+		address := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			check(t, l.Close())
+			return address
+		}
+	}
 }
 
 // administer runs the engine's own program.
@@ -84,7 +92,7 @@ func (p *private) start(t *testing.T, program string) {
 	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	check(t, p.cmd.Start())
-	check(t, p.administer(t, "waitready", "--timeout", "60"))
+	check(t, p.administer(t, "waitready", "--timeout", "600"))
 }
 
 // kill kills the daemon, and nothing that it started.

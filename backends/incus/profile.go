@@ -75,7 +75,7 @@ func profile(cfg Config, name string, major int, extra []string) api.ProfilesPos
 	return api.ProfilesPost{
 		Name: name,
 		ProfilePut: api.ProfilePut{
-			Description: "a build of lpbuildd",
+			Description: profileText,
 			Config:      config,
 			Devices:     devices,
 		},
@@ -83,7 +83,7 @@ func profile(cfg Config, name string, major int, extra []string) api.ProfilesPos
 }
 
 // limits are the settings for what a container may use: a share of the time of
-// all processors, and memory, which it must not evade into swap space.
+// all processors, memory, which it must not evade into swap space, and processes.
 func limits(cfg Config) map[string]string {
 	out := map[string]string{}
 	const period = 100 // milliseconds
@@ -94,6 +94,9 @@ func limits(cfg Config) map[string]string {
 	if cfg.Memory > 0 {
 		out["limits.memory"] = strconv.FormatInt(cfg.Memory, 10)
 		out["limits.memory.swap"] = "false"
+	}
+	if cfg.Processes > 0 {
+		out["limits.processes"] = strconv.FormatInt(cfg.Processes, 10)
 	}
 	return out
 }

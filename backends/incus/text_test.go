@@ -94,6 +94,7 @@ func TestProfileLimits(t *testing.T) {
 		{Config{}, map[string]string{}},
 		{Config{CPUs: 1.5}, map[string]string{"limits.cpu.allowance": "150ms/100ms"}},
 		{Config{CPUs: 0.001}, map[string]string{"limits.cpu.allowance": "1ms/100ms"}},
+		{Config{Processes: 500}, map[string]string{"limits.processes": "500"}},
 		{Config{Memory: 4 << 30}, map[string]string{"limits.memory": "4294967296", "limits.memory.swap": "false"}},
 	} {
 		got := profile(tt.cfg, "p", 5, nil).Config

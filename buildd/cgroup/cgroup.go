@@ -25,10 +25,13 @@ type Limits struct {
 	CPUs float64
 	// Memory is in bytes.
 	Memory int64
+	// Processes is a number of processes and threads. It is kept where that is
+	// possible.
+	Processes int64
 }
 
 // none says that nothing is limited.
-func (l Limits) none() bool { return l.CPUs <= 0 && l.Memory <= 0 }
+func (l Limits) none() bool { return l.CPUs <= 0 && l.Memory <= 0 && l.Processes <= 0 }
 
 // Config describes the group of a build.
 type Config struct {
@@ -45,6 +48,10 @@ const prefix = "lpbuildd-"
 
 // Group is a group with processes in it.
 type Group struct {
+	// Unkept is why the number of processes is not limited as it should be; nil
+	// if it is.
+	Unkept error
+
 	pids  []int
 	dirs  []string // of the group, none for a scope
 	homes []string // where the processes were before, for each of dirs
@@ -72,7 +79,7 @@ func managed() bool {
 func Check(l Limits) error {
 	var errs []error
 	for _, c := range controllers() {
-		if !c.wanted(l) {
+		if !c.wanted(l) || c.soft {
 			continue
 		}
 		if _, err := find(c.name); err != nil {
@@ -107,6 +114,31 @@ func MemoryIn(read func(path string) ([]byte, error)) (Memory, error) {
 		m, err = hierarchy{dir: "/sys/fs/cgroup/memory"}.memory(read)
 	}
 	return m, err
+}
+
+// OwnRefusals is how many processes the kernel has refused to the group of this
+// process, because there were as many as may be. It is 0 if this process is in no
+// group that this package made.
+func OwnRefusals() (int, error) {
+	h, err := find("pids")
+	if err != nil || !h.ours() {
+		return 0, nil //nolint:nilerr // without the controller there is no such group
+	}
+	return refusals(h.dir, os.ReadFile)
+}
+
+// RefusalsIn tells about the group of a container; read reads a file in it.
+func RefusalsIn(read func(path string) ([]byte, error)) (int, error) {
+	n, err := refusals("/sys/fs/cgroup", read)
+	if err != nil {
+		n, err = refusals("/sys/fs/cgroup/pids", read)
+	}
+	return n, err
+}
+
+func refusals(dir string, read func(path string) ([]byte, error)) (int, error) {
+	events, err := read(dir + "/pids.events")
+	return counter(events, "max"), err
 }
 
 func (h hierarchy) memory(read func(path string) ([]byte, error)) (Memory, error) {

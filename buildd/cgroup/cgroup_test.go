@@ -103,6 +103,27 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+func TestRefusals(t *testing.T) {
+	for name, tt := range map[string]struct {
+		path, text string
+		want       int
+	}{
+		"version 2": {"/sys/fs/cgroup/pids.events", "max 3\n", 3},
+		"version 1": {"/sys/fs/cgroup/pids/pids.events", "max 1\n", 1},
+		"none":      {"/sys/fs/cgroup/pids.events", "max 0\n", 0},
+	} {
+		got, err := RefusalsIn(func(path string) ([]byte, error) {
+			if path == tt.path {
+				return []byte(tt.text), nil
+			}
+			return nil, fs.ErrNotExist
+		})
+		if err != nil || got != tt.want {
+			t.Errorf("%s: got %d, %v", name, got, err)
+		}
+	}
+}
+
 func TestFilesOfControllers(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -110,11 +131,12 @@ func TestFilesOfControllers(t *testing.T) {
 		unified bool
 		want    string
 	}{
-		{"version 2", Limits{CPUs: 1.5, Memory: 4096}, true, "cpu.max=150000 100000 memory.max=4096 memory.swap.max=0?"},
-		{"version 2, no limits", Limits{}, true, "cpu.max=max memory.max=max memory.swap.max=max?"},
-		{"version 1", Limits{CPUs: 0.25, Memory: 4096}, false, "cpu.cfs_period_us=100000 cpu.cfs_quota_us=25000 memory.limit_in_bytes=4096 memory.memsw.limit_in_bytes=4096?"},
-		{"version 1, no limits", Limits{}, false, "cpu.cfs_period_us=100000 cpu.cfs_quota_us=-1 memory.memsw.limit_in_bytes=-1? memory.limit_in_bytes=-1"},
-		{"less than the kernel takes", Limits{CPUs: 0.0001}, true, "cpu.max=1000 100000 memory.max=max memory.swap.max=max?"},
+		{"version 2", Limits{CPUs: 1.5, Memory: 4096}, true, "cpu.max=150000 100000 memory.max=4096 memory.swap.max=0? pids.max=max"},
+		{"version 2, processes", Limits{Processes: 7}, true, "cpu.max=max memory.max=max memory.swap.max=max? pids.max=7"},
+		{"version 2, no limits", Limits{}, true, "cpu.max=max memory.max=max memory.swap.max=max? pids.max=max"},
+		{"version 1", Limits{CPUs: 0.25, Memory: 4096}, false, "cpu.cfs_period_us=100000 cpu.cfs_quota_us=25000 memory.limit_in_bytes=4096 memory.memsw.limit_in_bytes=4096? pids.max=max"},
+		{"version 1, no limits", Limits{}, false, "cpu.cfs_period_us=100000 cpu.cfs_quota_us=-1 memory.memsw.limit_in_bytes=-1? memory.limit_in_bytes=-1 pids.max=max"},
+		{"less than the kernel takes", Limits{CPUs: 0.0001}, true, "cpu.max=1000 100000 memory.max=max memory.swap.max=max? pids.max=max"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -139,10 +161,10 @@ func TestScope(t *testing.T) {
 		}
 		return strings.Join(out, " ")
 	}
-	got := list(scope(Config{Name: "default-0a1b2c3d", Build: Limits{CPUs: 1.5, Memory: 4 << 30}}, []int{7, 8}))
+	got := list(scope(Config{Name: "default-0a1b2c3d", Build: Limits{CPUs: 1.5, Memory: 4 << 30, Processes: 500}}, []int{7, 8}))
 	for _, want := range []string{
 		`Slice="lpbuildd.slice"`, `PIDs=@au [7, 8]`, `CollectMode="inactive-or-failed"`, `Delegate=true`,
-		`CPUQuotaPerSecUSec=@t 1500000`, `MemoryMax=@t 4294967296`, `MemorySwapMax=@t 0`, `KillSignal=9`, `Before=["lpbuildd-builds.target"]`,
+		`CPUQuotaPerSecUSec=@t 1500000`, `MemoryMax=@t 4294967296`, `MemorySwapMax=@t 0`, `TasksMax=@t 500`, `KillSignal=9`, `Before=["lpbuildd-builds.target"]`,
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %s in %s", want, got)

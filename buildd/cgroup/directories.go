@@ -30,6 +30,8 @@ type controller struct {
 	wanted func(Limits) bool
 	// files are what limits a group, in the order in which they are written.
 	files func(l Limits, unified bool) []file
+	// soft says that builds do without what the machine does not have.
+	soft bool
 }
 
 // file is a file of a group. An optional one may be missing.
@@ -40,8 +42,9 @@ type file struct {
 
 func controllers() []controller {
 	return []controller{
-		{"cpu", func(l Limits) bool { return l.CPUs > 0 }, cpuFiles},
-		{"memory", func(l Limits) bool { return l.Memory > 0 }, memoryFiles},
+		{name: "cpu", wanted: func(l Limits) bool { return l.CPUs > 0 }, files: cpuFiles},
+		{name: "memory", wanted: func(l Limits) bool { return l.Memory > 0 }, files: memoryFiles},
+		{name: "pids", wanted: func(l Limits) bool { return l.Processes > 0 }, files: pidsFiles, soft: true},
 	}
 }
 
@@ -77,6 +80,13 @@ func memoryFiles(l Limits, unified bool) []file {
 	return []file{{name: "memory.memsw.limit_in_bytes", value: "-1", optional: true}, {name: "memory.limit_in_bytes", value: "-1"}}
 }
 
+func pidsFiles(l Limits, _ bool) []file {
+	if l.Processes <= 0 {
+		return []file{{name: "pids.max", value: "max"}}
+	}
+	return []file{{name: "pids.max", value: strconv.FormatInt(l.Processes, 10)}}
+}
+
 // enterDirectories is Enter without systemd.
 func enterDirectories(cfg Config, pids []int) (*Group, error) {
 	Sweep()
@@ -88,6 +98,10 @@ func enterDirectories(cfg Config, pids []int) (*Group, error) {
 		h, err := find(c.name)
 		if err == nil {
 			err = g.enter(h, c, cfg)
+		}
+		if err != nil && c.soft {
+			g.Unkept = err
+			continue
 		}
 		if err != nil {
 			return g, errors.Join(fmt.Errorf("cannot limit what the build uses: %w", err), g.Leave())

@@ -15,9 +15,6 @@ import (
 // slice holds the scopes of all builds on this machine.
 const slice = "lpbuildd.slice"
 
-// maxTasks ends what multiplies without end; no build needs as many.
-const maxTasks = 16384
-
 // startWait is how long systemd may take to make a scope.
 const startWait = 20 * time.Second
 
@@ -56,6 +53,10 @@ func enterScope(ctx context.Context, cfg Config, pids []int) error {
 
 // scope are the properties of the scope of a build.
 func scope(cfg Config, pids []int) []dbus.Property {
+	tasks := infinity
+	if cfg.Build.Processes > 0 {
+		tasks = uint64(cfg.Build.Processes)
+	}
 	processes := make([]uint32, 0, len(pids))
 	for _, pid := range pids {
 		processes = append(processes, uint32(pid)) //nolint:gosec // process ids are small and positive
@@ -68,7 +69,7 @@ func scope(cfg Config, pids []int) []dbus.Property {
 		property("CollectMode", "inactive-or-failed"),
 		property("CPUAccounting", true),
 		property("MemoryAccounting", true),
-		property("TasksMax", uint64(maxTasks)),
+		property("TasksMax", tasks),
 		// What stops a scope ends its build at once. Asked to end, the processes of
 		// the package would do so first, and the build would look like one that failed.
 		property("KillSignal", int32(unix.SIGKILL)),

@@ -12,14 +12,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/ordered"
 )
 
 // Names of the files in the directory of a running build (Dir).
@@ -33,7 +37,32 @@ const (
 	// ReserveName is room on the disk that WriteFile uses up when there is none
 	// left.
 	ReserveName = "reserve"
+	// AcceptedName is the journal of the build as it was accepted, until clean():
+	// what is known of the build if the journal is damaged.
+	AcceptedName = "accepted.json"
+	// BuilderName holds the Builder.
+	BuilderName = "builder.json"
 )
+
+// Builder is what a clean-up knows of the builder, to find what builds have left
+// when the ledger does not tell. The daemon writes it before each clean-up.
+type Builder struct {
+	Home      string    `json:"home"`
+	Container Container `json:"container"`
+}
+
+// WriteBuilder writes the part of the settings that a clean-up needs to the
+// folder of the build.
+func WriteBuilder(dir string, s Settings) error {
+	return WriteFile(filepath.Join(dir, BuilderName), Builder{Home: s.Home, Container: s.Container})
+}
+
+// ReadBuilder reads what WriteBuilder wrote.
+func ReadBuilder(dir string) (Builder, error) {
+	var b Builder
+	err := ReadFile(filepath.Join(dir, BuilderName), &b)
+	return b, err
+}
 
 // Settings are the parts of the daemon's configuration that a supervisor
 // needs.
@@ -76,6 +105,9 @@ type Settings struct {
 	WallLimit    time.Duration `json:"wall_limit,omitempty"`
 	SilenceLimit time.Duration `json:"silence_limit,omitempty"`
 	LogLimit     int64         `json:"log_limit,omitempty"`
+	// ResultLimit is how many bytes the results of a build may have together; 0 is
+	// no limit.
+	ResultLimit int64 `json:"result_limit,omitempty"`
 	// Limits are how much of the machine builds may use.
 	Limits Limits `json:"limits"`
 	// AbortLimit is how long the processes of an aborted build may take to die
@@ -92,8 +124,8 @@ type Keep struct {
 	For time.Duration `json:"for,omitempty"`
 	// Builds is how many are kept at most.
 	Builds int `json:"builds,omitempty"`
-	// MinFree is how many bytes must be free on the disk of the file cache, or
-	// what is kept goes.
+	// MinFree is how many bytes must be free on the disk of the file cache, and the
+	// same share of its inodes, or what is kept goes.
 	MinFree int64 `json:"min_free,omitempty"`
 }
 
@@ -128,15 +160,29 @@ type Container struct {
 type Request struct {
 	// These are checked: a build id that is one path component, a type, the SHA-1 of
 	// the base image and, by name, of the files, and the arguments of the type.
-	BuildID string            `json:"build_id"`
-	Tag     string            `json:"tag"`
-	Image   string            `json:"image"`
-	Files   map[string]string `json:"files"`
-	Args    map[string]any    `json:"args"`
+	BuildID string              `json:"build_id"`
+	Tag     string              `json:"tag"`
+	Image   string              `json:"image"`
+	Files   ordered.Map[string] `json:"files"`
+	Args    Args                `json:"args"`
 	// Arch is the default architecture tag of this builder.
 	Arch string `json:"arch"`
 	// Settings are those of the daemon when the build was accepted.
 	Settings Settings `json:"settings"`
+}
+
+// Args are the arguments of a build. Their own order means nothing; structs in
+// them are ordered.Struct, numbers that came as JSON json.Number.
+type Args map[string]any
+
+// UnmarshalJSON keeps the order of the structs.
+func (a *Args) UnmarshalJSON(text []byte) error {
+	var members ordered.Struct
+	if err := members.UnmarshalJSON(text); err != nil {
+		return err
+	}
+	*a = members.Plain()
+	return nil
 }
 
 // Message goes from the daemon to the supervisor. Exactly one field is set.
@@ -182,6 +228,19 @@ type Outcome struct {
 	LeftForReset bool `json:"left_for_reset,omitempty"`
 }
 
+// statuses are those that a build can end with.
+func statuses() []string {
+	return []string{"OK", "DEPFAIL", "GIVENBACK", "PACKAGEFAIL", "CHROOTFAIL", "BUILDERFAIL", "ABORTED"}
+}
+
+// Check refuses what no supervisor has written.
+func (o Outcome) Check() error {
+	if !slices.Contains(statuses(), o.Status) || o.BuildID == "" {
+		return fmt.Errorf("the outcome of the build %q is %q", o.BuildID, o.Status)
+	}
+	return nil
+}
+
 // WriteOutcome makes the outcome durable in the directory of the build.
 func WriteOutcome(dir string, o Outcome) error {
 	return WriteFile(filepath.Join(dir, OutcomeName), o)
@@ -191,7 +250,14 @@ func WriteOutcome(dir string, o Outcome) error {
 // is none.
 func ReadOutcome(dir string) (Outcome, error) {
 	var o Outcome
-	err := ReadFile(filepath.Join(dir, OutcomeName), &o)
+	path := filepath.Join(dir, OutcomeName)
+	err := ReadFile(path, &o)
+	if err == nil {
+		err = o.Check()
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("cannot read how the build ended: %s: %w", path, err)
+	}
 	return o, err
 }
 
@@ -251,6 +317,19 @@ func MakeReserve(dir string) error {
 	return nil
 }
 
+// TryToWrite says whether files can be made in a folder. Folders that are full can
+// be written to again, as a rule soon; that is no error.
+func TryToWrite(dir string) error {
+	f, err := os.CreateTemp(dir, temporary)
+	if err == nil {
+		err = errors.Join(f.Close(), os.Remove(f.Name()))
+	}
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return nil
+	}
+	return err
+}
+
 // replace writes a temporary file and renames it.
 func replace(path string, data []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), temporary)
@@ -273,9 +352,13 @@ func replace(path string, data []byte) (err error) {
 	return SyncDir(filepath.Dir(path))
 }
 
-// ReadFile reads a file that WriteFile wrote.
+// mostBytes is more than any file of WriteFile has.
+const mostBytes = 256 << 20
+
+// ReadFile reads a file that WriteFile wrote. What is there instead, a folder or
+// a pipe, is an error and not waited for.
 func ReadFile(path string, v any) error {
-	data, err := os.ReadFile(path) //nolint:gosec // the path is the daemon's own
+	data, err := readRegular(path)
 	if err != nil {
 		return err
 	}
@@ -283,6 +366,24 @@ func ReadFile(path string, v any) error {
 		return fmt.Errorf("cannot read %s: %w", path, err)
 	}
 	return nil
+}
+
+func readRegular(path string) (data []byte, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) //nolint:gosec // the path is the daemon's own
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("cannot read %s: it is no file", path)
+	case info.Size() > mostBytes:
+		return nil, fmt.Errorf("cannot read %s: it has %d bytes", path, info.Size())
+	}
+	return io.ReadAll(io.LimitReader(f, mostBytes))
 }
 
 // SyncDir makes the names in a folder durable.

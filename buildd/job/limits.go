@@ -28,6 +28,8 @@ type Limits struct {
 	Memory      int64   `json:"memory,omitempty"`
 	TotalCPUs   float64 `json:"total_cpus,omitempty"`
 	TotalMemory int64   `json:"total_memory,omitempty"`
+	// Processes is how many processes and threads this build may have at once.
+	Processes int64 `json:"processes,omitempty"`
 }
 
 // MaxJobs is how many processors, of those that are there, are of use to the
@@ -48,6 +50,8 @@ func (l Limits) check() error {
 		return fmt.Errorf("instance: expected letters, digits and dashes, got %.80q", l.Instance)
 	case !(l.CPUs >= 0 && l.CPUs <= most && l.TotalCPUs >= 0 && l.TotalCPUs <= most):
 		return fmt.Errorf("cpus: expected 0 to a million, got %v of %v", l.CPUs, l.TotalCPUs)
+	case l.Processes < 0:
+		return fmt.Errorf("processes: expected at least 0, got %d", l.Processes)
 	case l.Memory < 0 || l.TotalMemory < 0:
 		return fmt.Errorf("memory: expected at least 0, got %d of %d", l.Memory, l.TotalMemory)
 	}

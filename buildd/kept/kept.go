@@ -27,9 +27,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/disk"
 )
 
 const (
@@ -38,9 +38,10 @@ const (
 	lockName    = "lock"
 	targetName  = "target"
 	logName     = "kept.log"
-	// unfinished ends the names of folders that are being made.
-	unfinished = ".new"
 )
+
+// Unfinished ends the names of folders that are being made.
+const Unfinished = ".new"
 
 // Record says what is kept.
 type Record struct {
@@ -59,7 +60,8 @@ type Record struct {
 	Failed time.Time `json:"failed"`
 	// Expires is when it is removed.
 	Expires time.Time `json:"expires"`
-	// MinFree is how many bytes must be free on the disk, or it goes before.
+	// MinFree is how many bytes must be free on the disk, and the same share of its
+	// inodes, or it goes before.
 	MinFree int64 `json:"min_free,omitempty"`
 	// Base is the SHA-1 of the base image below the overlay of a chroot, "" if
 	// there is none.
@@ -100,7 +102,7 @@ func (s Store) List() ([]Record, error) {
 	}
 	var all []Record
 	for _, e := range entries {
-		if e.IsDir() && !strings.HasSuffix(e.Name(), unfinished) {
+		if e.IsDir() && !strings.HasSuffix(e.Name(), Unfinished) {
 			all = append(all, s.read(e.Name()))
 		}
 	}
@@ -167,7 +169,7 @@ func (s Store) Begin(path string) error {
 // NewPath is an id and the path at which what gets it is made.
 func (s Store) NewPath() (id, path string) {
 	id, _, _ = strings.Cut(uuid.NewString(), "-")
-	return id, s.Path(id) + unfinished
+	return id, s.Path(id) + Unfinished
 }
 
 // Commit gives what was made at a path its record and its final name, at once.
@@ -190,14 +192,8 @@ func write(path string, v any) error {
 	return os.Chmod(path, 0o644) //nolint:gosec // there are no secrets in it
 }
 
-// Free is how many bytes are free on the disk of the folder.
-func (s Store) Free() (int64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(filepath.Dir(s.dir), &st); err != nil {
-		return 0, fmt.Errorf("cannot tell the free space: %w", err)
-	}
-	return int64(st.Bavail) * st.Bsize, nil //nolint:gosec // fits for every real disk
-}
+// Space is that of the disk of the folder.
+func (s Store) Space() (disk.Space, error) { return disk.Of(filepath.Dir(s.dir)) }
 
 // Victim picks what has to go now, and says why: what is due, or the oldest
 // while there is too little space with need bytes more. There may be none.
@@ -210,9 +206,12 @@ func (s Store) Victim(records []Record, now time.Time, need int64) (victim Recor
 	if len(records) == 0 {
 		return Record{}, ""
 	}
-	free, err := s.Free()
-	if err == nil && free < records[0].MinFree+need {
-		return records[0], fmt.Sprintf("the disk is short: %d MiB are free", free>>20)
+	space, err := s.Space()
+	if err != nil {
+		return Record{}, ""
+	}
+	if left := space.Free.Lacks(space.Reserve(records[0].MinFree).Plus(disk.Room{Bytes: need})); left != "" {
+		return records[0], fmt.Sprintf("the disk is short: %s are free", left)
 	}
 	return Record{}, ""
 }

@@ -7,6 +7,9 @@
 // count. Undoing must be idempotent, since the thing of an open entry may not
 // exist yet or any more.
 //
+// What cannot be read, or names what no build can have made, is set aside; the
+// rest counts. Whoever cleans must look for what may be missing then.
+//
 // A Ledger is safe for concurrent use; only one may be open on a file.
 package ledger
 
@@ -24,6 +27,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/buildd/aside"
 )
 
 // Kind says what an entry names, and so how it is undone.
@@ -44,9 +49,6 @@ const (
 	Profile Kind = "profile"
 	// Network is a network that the engine of another machine made.
 	Network Kind = "container-network"
-	// Result is an entry of the file cache that belongs to a build without an
-	// outcome.
-	Result Kind = "result"
 )
 
 // Entry is one thing that was, or was going to be, made.
@@ -74,32 +76,99 @@ type Ledger struct {
 }
 
 // Open continues the ledger at path, or begins it, with mode 0600. What is left
-// of a line that was cut off is removed; lines that cannot be read stay and do
-// not count.
+// of a line that was cut off is removed; a ledger with what cannot be read is set
+// aside, and one of the rest takes its place, see Damage.
 func Open(path string) (*Ledger, error) {
-	flags := os.O_RDWR | os.O_CREATE | os.O_APPEND | unix.O_NOFOLLOW
-	file, err := os.OpenFile(path, flags, 0o600) //nolint:gosec // the path is the daemon's own
+	l, err := open(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the ledger: %w", err)
-	}
-	l := &Ledger{file: file}
-	if err := errors.Join(l.load(), syncDir(filepath.Dir(path))); err != nil {
-		return nil, fmt.Errorf("cannot open the ledger: %w", errors.Join(err, file.Close()))
 	}
 	return l, nil
 }
 
-func (l *Ledger) load() error {
-	data, err := io.ReadAll(l.file)
+func open(path string) (*Ledger, error) {
+	var damage error
+	if odd, err := aside.MoveOdd(path); odd || err != nil {
+		damage = errors.Join(fmt.Errorf("%s is no file", path), err)
+	}
+	l, err := openFile(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	if l.damage == nil {
+		l.damage = damage
+		return l, syncDir(filepath.Dir(path))
+	}
+	return l.renew(path)
+}
+
+func openFile(path string) (*Ledger, error) {
+	flags := os.O_RDWR | os.O_CREATE | os.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK
+	file, err := os.OpenFile(path, flags, 0o600) //nolint:gosec // the path is the daemon's own
+	if err != nil {
+		return nil, err
+	}
+	l := &Ledger{file: file}
+	data, err := readAll(file)
 	l.open, l.damage = replay(data)
+	l.damage = errors.Join(err, l.damage)
 	l.size = int64(bytes.LastIndexByte(data, '\n') + 1)
-	if l.size < int64(len(data)) {
-		return l.truncate()
+	if l.damage == nil && l.size < int64(len(data)) {
+		if err := l.truncate(); err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
 	}
-	return nil
+	return l, nil
+}
+
+// renew writes what could be read to a new file, which takes the place of the
+// damaged one.
+func (l *Ledger) renew(path string) (*Ledger, error) {
+	fresh := path + ".new"
+	err := errors.Join(l.file.Close(), os.RemoveAll(fresh))
+	if err != nil {
+		return nil, err
+	}
+	renewed, err := openFile(fresh)
+	if err != nil {
+		return nil, err
+	}
+	renewed.damage = l.damage
+	for _, e := range l.open {
+		err = errors.Join(err, renewed.Add(e))
+	}
+	if err == nil {
+		_, err = aside.Copy(path)
+	}
+	if err == nil {
+		err = os.Rename(fresh, path)
+	}
+	if err = errors.Join(err, syncDir(filepath.Dir(path))); err != nil {
+		return nil, errors.Join(l.damage, err, renewed.Close())
+	}
+	return renewed, nil
+}
+
+// Damage is what Open could not read; nil, if it could read all.
+func (l *Ledger) Damage() error { return l.damage }
+
+// Entries lists the open entries, newest first.
+func (l *Ledger) Entries() []Entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return newestFirst(slices.Clone(l.open))
+}
+
+// mostBytes is more than any ledger has.
+const mostBytes = 256 << 20
+
+// readAll reads a ledger to its end, or as far as that is possible.
+func readAll(file *os.File) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(file, mostBytes))
+	if err == nil && len(data) == mostBytes {
+		err = fmt.Errorf("%s has more than %d bytes", file.Name(), mostBytes)
+	}
+	return data, err
 }
 
 func syncDir(dir string) error {
@@ -181,20 +250,28 @@ func (l *Ledger) Close() error {
 // that does not exist has none. An error about lines that cannot be read comes
 // with the entries of the others.
 func Read(path string) ([]Entry, error) {
-	data, err := os.ReadFile(path) //nolint:gosec // the path is the daemon's own
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) //nolint:gosec // the path is the daemon's own
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the ledger: %w", err)
 	}
-	open, err := replay(data)
-	if err != nil {
-		err = fmt.Errorf("cannot read all of the ledger %s: %w", path, err)
+	data, err := readAll(file)
+	open, damage := replay(data)
+	if err := errors.Join(err, damage, file.Close()); err != nil {
+		return newestFirst(open), fmt.Errorf("cannot read all of the ledger %s: %w", path, err)
 	}
-	slices.Reverse(open)
-	return open, err
+	return newestFirst(open), nil
 }
+
+func newestFirst(entries []Entry) []Entry {
+	slices.Reverse(entries)
+	return entries
+}
+
+// mostErrors is how many lines that cannot be read are named.
+const mostErrors = 5
 
 // replay lists the open entries, oldest first. It passes over lines that it
 // cannot read, for the rest has to be cleaned all the same.
@@ -204,11 +281,18 @@ func replay(data []byte) ([]Entry, error) {
 	for number := 1; ; number++ {
 		text, rest, whole := bytes.Cut(data, []byte("\n"))
 		if !whole {
-			return open, errors.Join(errs...)
+			if !begun(text) {
+				errs = append(errs, fmt.Errorf("cannot decode what is after line %d", number-1))
+			}
+			return open, errors.Join(errs[:min(len(errs), mostErrors)]...)
 		}
 		data = rest
 		var v line
-		if err := json.Unmarshal(text, &v); err != nil {
+		err := json.Unmarshal(text, &v)
+		if err == nil && (v.Kind == "" || v.Name == "") {
+			err = errors.New("it names nothing")
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("cannot decode line %d: %w", number, err))
 			continue
 		}
@@ -222,11 +306,26 @@ func replay(data []byte) ([]Entry, error) {
 	}
 }
 
+// begun says whether a text may be the beginning of a line that a crash has cut
+// off.
+func begun(text []byte) bool {
+	const start = `{"kind":"`
+	n := min(len(text), len(start))
+	return string(text[:n]) == start[:n] && !bytes.ContainsRune(text, 0)
+}
+
+// ErrRefused is what an undo function returns for an entry that no build can
+// have made: it is damage, and must not be obeyed.
+var ErrRefused = errors.New("no build has recorded this")
+
 // Clean undoes the open entries of the ledger at path, newest first, each with
 // the function of its kind, and strikes out those that are undone. It goes on
-// after an error and returns all of them; what failed, or has no function, stays
-// open for another Clean. A ledger that does not exist is clean.
-func Clean(path string, undo map[Kind]func(name string) error) error {
+// after an error and returns all of them; what failed stays open for another
+// Clean. A ledger that does not exist is clean.
+//
+// What cannot be read, has no function, or is refused, keeps nobody: it is
+// reported, and the file set aside.
+func Clean(path string, undo map[Kind]func(name string) error, report func(error)) error {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -234,19 +333,40 @@ func Clean(path string, undo map[Kind]func(name string) error) error {
 	if err != nil {
 		return err
 	}
-	errs := []error{l.damage}
-	for _, e := range slices.Backward(slices.Clone(l.open)) {
-		errs = append(errs, l.undo(e, undo[e.Kind]))
+	if l.damage != nil {
+		report(l.damage)
+	}
+	var errs []error
+	for _, e := range l.Entries() {
+		err := l.undo(e, undo[e.Kind])
+		if errors.Is(err, ErrRefused) {
+			report(err)
+			err = l.refuse(path, e)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, l.Close())...)
 }
 
+// refuse strikes out an entry that nobody can undo, and keeps it for people.
+func (l *Ledger) refuse(path string, e Entry) error {
+	if l.damage == nil {
+		l.damage = ErrRefused
+		renewed, err := l.renew(path)
+		if err != nil {
+			return err
+		}
+		l.file, l.size = renewed.file, renewed.size
+	}
+	return l.Done(e)
+}
+
 func (l *Ledger) undo(e Entry, f func(name string) error) error {
 	if f == nil {
-		return fmt.Errorf("cannot undo %s %q: unknown kind", e.Kind, e.Name)
+		return fmt.Errorf("cannot undo %s %.300q: unknown kind: %w", e.Kind, e.Name, ErrRefused)
 	}
 	if err := f(e.Name); err != nil {
-		return fmt.Errorf("cannot undo %s %q: %w", e.Kind, e.Name, err)
+		return fmt.Errorf("cannot undo %s %.300q: %w", e.Kind, e.Name, err)
 	}
 	return l.Done(e)
 }

@@ -90,12 +90,7 @@ func TestUpstreamErrorsArePassedOn(t *testing.T) {
 }
 
 func TestUnreachableUpstreamIs501(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = l.Close()
-	p, log := started(t, "http://"+l.Addr().String())
+	p, log := started(t, "http://127.0.0.1:1") // where nobody listens
 	for _, request := range []string{
 		"GET http://x/ HTTP/1.1\r\nHost: x\r\n\r\n",
 		"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n",

@@ -12,6 +12,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
+	"lpbuildd/ordered"
 	"lpbuildd/rpc"
 )
 
@@ -188,7 +189,7 @@ func (t *tester) buildWith(ctx context.Context, client *rpc.Client) (st buildd.S
 		}
 	}
 	request := buildd.Request{
-		BuildID: fmt.Sprintf("SELFTEST-%d", t.now().Unix()), Tag: "binarypackage", Image: f.image, Files: f.sums,
+		BuildID: fmt.Sprintf("SELFTEST-%d", t.now().Unix()), Tag: "binarypackage", Image: f.image, Files: ordered.Sorted(f.sums),
 		Args: map[string]any{
 			"arch_tag": t.Arch, "archive_private": false, "archive_purpose": "PRIMARY", "archives": []any{"deb [trusted=yes] " + s.url + "/archive/ ./"},
 			"arch_indep": false, "build_debug_symbols": false, "fast_cleanup": false, "image_type": "chroot", "ogrecomponent": "main",

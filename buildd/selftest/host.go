@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
+	"lpbuildd/disk"
 )
 
 // buildUser checks who sbuild runs as.
@@ -140,9 +141,9 @@ func (t *tester) shippedFiles(context.Context) Finding {
 // What a builder should have free: below the first a build will hardly end well,
 // below the second a large one will not.
 const (
-	leastFree  = 2 << 30
-	amplyFree  = 8 << 30
-	leastInode = 100_000
+	leastFree   = 2 << 30
+	amplyFree   = 8 << 30
+	leastInodes = 100_000
 )
 
 // disk checks the space for the cache and for builds.
@@ -153,14 +154,15 @@ func (t *tester) disk(context.Context) Finding {
 		what, path string
 		reserve    int64
 	}{{"cache", t.Settings.FileCache, t.MinFree}, {"home", t.Settings.Home, 0}} {
-		var st unix.Statfs_t
-		if err := unix.Statfs(place.path, &st); err != nil {
-			return failed(fmt.Sprintf("%s: %v", place.path, err), "Check the disk.")
+		space, err := disk.Of(place.path)
+		if err != nil {
+			return failed(err.Error(), "Check the disk.")
 		}
-		free := int64(st.Bavail)*st.Bsize - place.reserve //nolint:gosec // G115: blocks of a real file system fit
+		left := space.Free.Minus(space.Reserve(place.reserve))
+		free := left.Bytes
 		details = append(details, fmt.Sprintf("%s: %.1f GiB free on %s", place.what, float64(free)/(1<<30), place.path))
 		advice := fmt.Sprintf("Free space on the disk of %s, or enlarge it; 'lpbuildd gc' removes what is not needed.", place.path)
-		scarce := st.Files > 0 && st.Ffree < leastInode
+		scarce := left.Inodes < leastInodes
 		switch {
 		case free < leastFree || scarce:
 			worst = failed("", advice)
@@ -168,7 +170,7 @@ func (t *tester) disk(context.Context) Finding {
 			worst = warning("", advice)
 		}
 		if scarce {
-			details = append(details, fmt.Sprintf("only %d files more on %s", st.Ffree, place.path))
+			details = append(details, fmt.Sprintf("only %d files more on %s", left.Inodes, place.path))
 		}
 	}
 	worst.Detail = strings.Join(details, "; ")

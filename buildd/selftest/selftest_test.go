@@ -147,7 +147,9 @@ func touch(t *testing.T, path string) {
 // reporter is a builder that says nothing but its status.
 type reporter struct{ status buildd.Status }
 
-func (r reporter) Info() buildd.Info                           { return buildd.Info{} }
+func (r reporter) Info() buildd.Info { return buildd.Info{} }
+func (reporter) Told(buildd.Status)  {}
+
 func (r reporter) Status() buildd.Status                       { return r.status }
 func (r reporter) ProxyInfo() (buildd.ProxyInfo, error)        { return buildd.ProxyInfo{}, nil }
 func (r reporter) Abort(context.Context) error                 { return nil }

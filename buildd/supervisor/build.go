@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"lpbuildd/backends"
@@ -45,6 +42,8 @@ type parts struct {
 	killAll func(ctx context.Context) error
 	// memory tells what happened to the memory of the build.
 	memory func(context.Context, *build) (cgroup.Memory, error)
+	// refusals tells how many processes the kernel has refused to the build.
+	refusals func(context.Context, *build) (int, error)
 	// noGroup is why the limits of the build are not kept, "" if they are.
 	noGroup string
 	// stages are the table of the same name.
@@ -54,7 +53,7 @@ type parts struct {
 func machine() parts {
 	return parts{
 		find: builders.Find, newTarget: newTarget, runners: runners, killAll: killAll,
-		memory: memoryOf, noGroup: os.Getenv(groupVariable), stages: stages(),
+		memory: memoryOf, refusals: refusalsOf, noGroup: os.Getenv(groupVariable), stages: stages(),
 	}
 }
 
@@ -84,9 +83,14 @@ type build struct {
 	account     account
 	cache       *filecache.Cache
 	ledger      *ledger.Ledger
-	log         *lineLog
-	target      target
-	env         builders.Env
+	// resultList names what batch has brought into the cache.
+	resultList *os.File
+	batch      *filecache.Batch
+	// stored is how many results there are, and how large they are together.
+	stored struct{ count, bytes int64 }
+	log    *lineLog
+	target target
+	env    builders.Env
 
 	timings []timing
 	started time.Time
@@ -105,8 +109,8 @@ type build struct {
 	// kept is what is kept of the build, nil if nothing is.
 	kept *kept.Record
 
-	logFull   chan struct{} // gets one value when the log has reached its limit
-	leastFree atomic.Int64  // bytes, the least free space seen
+	logFull chan struct{} // gets one value when the log has reached its limit
+	least   *lowWater     // of the disks that the build uses
 
 	mu      sync.Mutex // guards what follows
 	current stage
@@ -114,7 +118,8 @@ type build struct {
 	results map[string]string
 	added   []string
 	extra   map[string]any
-	owed    bool // the token is still to be revoked
+	owed    bool     // the token is still to be revoked
+	strays  []string // what the summary says of processes that were left behind
 }
 
 // timing is how long a stage took.
@@ -129,12 +134,12 @@ func newBuild(dir string, r job.Request, p parts, tell func(func(*job.Event)), d
 	b := &build{
 		parts: p, request: r, dir: dir, tell: tell, secrets: secrets, redact: redact,
 		daemon:  slog.New(redactingHandler{daemon.Handler(), redact}).With("build_id", r.BuildID),
-		home:    filepath.Join(r.Settings.Home, "build-"+r.BuildID),
+		home:    filepath.Join(r.Settings.Home, homePrefix+r.BuildID),
 		results: map[string]string{},
 		started: time.Now(),
 		logFull: make(chan struct{}, 1),
+		least:   newLowWater(),
 	}
-	b.leastFree.Store(math.MaxInt64)
 	return b
 }
 
@@ -166,7 +171,7 @@ func (b *build) run(ctx context.Context) job.Outcome {
 // makeRoom deletes what the build threw away before its end is written down,
 // if it has filled the disk; otherwise that can wait.
 func (b *build) makeRoom(ctx context.Context) {
-	if b.leastFree.Load() >= fullBytes && (b.log == nil || b.log.Err() == nil) {
+	if b.least.room().Lacks(fullRoom()) == "" && (b.log == nil || b.log.Err() == nil) {
 		return
 	}
 	if err := chroot.EmptyTrash(ctx, trashDir(b.dir)); err != nil {
@@ -197,7 +202,13 @@ func (b *build) parse() error {
 	if b.common.BuildURL != "" {
 		b.say("%s", b.common.BuildURL)
 	}
-	files := slices.Sorted(maps.Keys(b.request.Files))
+	if b.common.Variant != "" {
+		b.say("Building for %s, a variant of %s.", b.common.Variant, b.common.ABI)
+	}
+	if names := b.typ.Unknown(args); names != "" {
+		b.say("Ignoring arguments that this builder does not know: %s", names)
+	}
+	files := b.request.Files.Names()
 	if err = builders.CheckFiles(files); err != nil {
 		return err
 	}
@@ -220,7 +231,7 @@ func (b *build) openAccount() (err error) {
 func (b *build) openCache() (err error) {
 	b.cache, err = filecache.Open(b.request.Settings.FileCache, filecache.Options{
 		Log:       b.daemon,
-		BeforeNew: func(name string) error { return b.ledger.Add(ledger.Entry{Kind: ledger.Result, Name: name}) },
+		BeforeNew: b.noteResult,
 	})
 	return err
 }
@@ -228,16 +239,26 @@ func (b *build) openCache() (err error) {
 // openLedger cleans what an earlier build left (fast clean-up leaves its build
 // directory) and opens the ledger of this one.
 func (b *build) openLedger(ctx context.Context) (err error) {
-	path := filepath.Join(b.dir, job.LedgerName)
-	undo := undo(ctx, b.dir, b.daemon)
-	// That build had an outcome, or they were removed long ago: what has such a
-	// name now may be an input of this one.
-	undo[ledger.Result] = func(string) error { return nil }
-	if err := ledger.Clean(path, undo); err != nil {
+	c := &cleaner{
+		dir: b.dir, log: b.daemon, report: b.reportDamage,
+		builder: job.Builder{Home: b.request.Settings.Home, Container: b.request.Settings.Container},
+		// That build had an outcome, or they were removed long ago: what has such a
+		// name now may be an input of this one.
+		keepResults: true,
+	}
+	if err := c.clean(ctx); err != nil {
 		return fmt.Errorf("cannot clean up after the last build: %w", err)
 	}
-	b.ledger, err = ledger.Open(path)
-	return err
+	if b.ledger, err = ledger.Open(filepath.Join(b.dir, job.LedgerName)); err != nil {
+		return err
+	}
+	return b.openResults()
+}
+
+// reportDamage tells people of what an earlier build has left, and how.
+func (b *build) reportDamage(err error) {
+	b.say("The builder's record of what builds leave was damaged; it cleans up after earlier ones by what it finds: %v", err)
+	b.daemon.Error(damaged, "error", err)
 }
 
 func (b *build) openTarget() (err error) {
@@ -245,22 +266,15 @@ func (b *build) openTarget() (err error) {
 	return err
 }
 
-// closeLedger closes the ledger and removes it when nothing stands in it. With
-// an outcome, the results are the daemon's.
+// closeLedger closes the ledger, and removes it when nothing stands in it.
 func (b *build) closeLedger() {
 	path := filepath.Join(b.dir, job.LedgerName)
-	var err error
-	for _, sum := range b.added {
-		if b.unwritten == nil {
-			err = errors.Join(err, b.ledger.Done(ledger.Entry{Kind: ledger.Result, Name: sum}))
-		}
-	}
-	err = errors.Join(err, b.ledger.Close())
-	open, readErr := ledger.Read(path)
-	if err == nil && readErr == nil && len(open) == 0 {
+	open := b.ledger.Entries()
+	err := errors.Join(b.closeResults(), b.ledger.Close())
+	if err == nil && len(open) == 0 {
 		err = errors.Join(os.Remove(path), removeFile(filepath.Join(b.dir, containerName)))
 	}
-	if err := errors.Join(err, readErr); err != nil {
+	if err != nil {
 		b.daemon.Error("Cannot close the ledger", "error", err)
 	}
 }
@@ -280,6 +294,10 @@ func (b *build) addResult(name string, stored filecache.Stored) {
 
 // setExtra publishes a key of the extra status (spec: protocol.md section 13).
 func (b *build) setExtra(key string, value any) {
+	// It may tell of results. What is not on the disk ends the stage soon.
+	if err := b.settle(); err != nil {
+		b.daemon.Error("Results did not reach the disk", "error", err)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	extra := maps.Clone(b.extra)

@@ -14,6 +14,8 @@ import (
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/builders"
+	"lpbuildd/disk"
+	"lpbuildd/ordered"
 )
 
 func TestWhatFailsBeforeTheFirstStageHasALogToo(t *testing.T) {
@@ -23,22 +25,12 @@ func TestWhatFailsBeforeTheFirstStageHasALogToo(t *testing.T) {
 	}{
 		{"an unknown type", "unknown build type", func(r *rig) { r.request.Tag = "nosuch" }},
 		{"a missing argument", "series is required", func(r *rig) { delete(r.request.Args, "series") }},
-		{"a path as file name", "single path component", func(r *rig) { r.request.Files = map[string]string{"../evil": r.request.Image} }},
+		{"a path as file name", "single path component", func(r *rig) { r.request.Files = ordered.Map[string]{{Name: "../evil", Value: r.request.Image}} }},
 		{"an unknown user", `cannot use the build user "no such user"`, func(r *rig) { r.request.Settings.User = "no such user" }},
 		{"no backend", "there is no backend", func(r *rig) {
 			r.parts.newTarget = func(*build) (target, error) { return nil, errors.New("there is no backend") }
 		}},
-		{"a broken ledger", "cannot clean up after the last build", func(r *rig) {
-			if err := os.Mkdir(filepath.Join(r.dir, job.LedgerName), 0o700); err != nil {
-				r.Fatal(err)
-			}
-		}},
-		{"a ledger that cannot be undone", "unknown kind", func(r *rig) {
-			l, err := ledger.Open(filepath.Join(r.dir, job.LedgerName))
-			if err := errors.Join(err, l.Add(ledger.Entry{Kind: "moon", Name: "Luna"}), l.Close()); err != nil {
-				r.Fatal(err)
-			}
-		}},
+		{"a ledger that cannot be undone", "cannot clean up after the last build", func(r *rig) { r.leavesContainer() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)
@@ -52,6 +44,16 @@ func TestWhatFailsBeforeTheFirstStageHasALogToo(t *testing.T) {
 				t.Errorf("the target was asked to %s", r.calls())
 			}
 		})
+	}
+}
+
+// leavesContainer makes a ledger with what cannot be undone, because nobody knows
+// how.
+func (r *rig) leavesContainer() {
+	r.Helper()
+	l, err := ledger.Open(filepath.Join(r.dir, job.LedgerName))
+	if err := errors.Join(err, l.Add(ledger.Entry{Kind: ledger.Container, Name: "lp-left"}), l.Close()); err != nil {
+		r.Fatal(err)
 	}
 }
 
@@ -182,11 +184,12 @@ func TestAClockThatCannotBeSetIsOnlyALine(t *testing.T) {
 // TestBlame: a machine that is out of space is to blame for everything but
 // what only a package or a manager can cause.
 func TestBlame(t *testing.T) {
-	const plenty, short, full = int64(1) << 50, int64(100) << 20, int64(1) << 20
+	plenty, short, full := disk.Room{Bytes: 1 << 50, Inodes: disk.Uncounted}, disk.Room{Bytes: 100 << 20, Inodes: disk.Uncounted}, disk.Room{Bytes: 1 << 20, Inodes: disk.Uncounted}
+	few, none := disk.Room{Bytes: 1 << 50, Inodes: 1000}, disk.Room{Bytes: 1 << 50, Inodes: 3}
 	verdictOf := func(o builders.Outcome) error { return &builders.BuildError{Outcome: o} }
 	for _, c := range []struct {
 		name string
-		free int64
+		free disk.Room
 		log  string
 		err  error
 		host bool
@@ -197,6 +200,9 @@ func TestBlame(t *testing.T) {
 		{"no space in the image", full, "", verdictOf(builders.ChrootFail), true},
 		{"little space", short, "", verdictOf(builders.PackageFail), false},
 		{"little space that was even less", short, "tar: x: No space left on device\n", verdictOf(builders.PackageFail), true},
+		{"no inodes", none, "", verdictOf(builders.PackageFail), true},
+		{"few inodes", few, "", verdictOf(builders.PackageFail), false},
+		{"few inodes that were even less", few, "touch: x: No space left on device\n", verdictOf(builders.PackageFail), true},
 		{"no space, but missing dependencies", full, "", verdictOf(builders.DepFail), false},
 		{"no space, but given back", full, "", verdictOf(builders.GivenBack), false},
 		{"a known host fault", plenty, "", &backends.HostFault{Err: errors.New("x")}, true},
@@ -204,7 +210,7 @@ func TestBlame(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)
 			r.replace("build", func(_ context.Context, b *build) error {
-				b.leastFree.Store(c.free)
+				b.least.note(c.free)
 				b.say("%s", c.log)
 				return c.err
 			})
@@ -216,9 +222,9 @@ func TestBlame(t *testing.T) {
 	}
 }
 
-// TestResultsWithoutAnOutcomeStayInTheLedger: nobody else knows of them then, and
+// TestResultsWithoutAnOutcomeStayListed: nobody else knows of them then, and
 // whoever cleans up removes them.
-func TestResultsWithoutAnOutcomeStayInTheLedger(t *testing.T) {
+func TestResultsWithoutAnOutcomeStayListed(t *testing.T) {
 	for _, written := range []bool{true, false} {
 		r := newRig(t)
 		r.stub.gather = func(add func(string, io.ReadCloser) error) error {
@@ -230,8 +236,52 @@ func TestResultsWithoutAnOutcomeStayInTheLedger(t *testing.T) {
 			}
 		}
 		o := r.run()
-		if known := strings.Contains(r.ledger(), o.FileMap["a.deb"]); o.Status != "OK" || known == written {
-			t.Errorf("outcome written %v: the ledger is %s, the outcome %+v", written, r.ledger(), o)
+		list, err := os.ReadFile(filepath.Join(r.dir, resultsName))
+		if known := string(list) == o.FileMap["a.deb"]+"\n"; o.Status != "OK" || known == written || known != (err == nil) {
+			t.Errorf("outcome written %v: the list is %q, %v, the outcome %+v", written, list, err, o)
 		}
+	}
+}
+
+// Whoever reads the log is to know first for what the build is, and what of its
+// arguments has no effect; the rest of the build knows the ABI only.
+func TestTheLogBeginsWithTheVariantAndWhatIsUnknown(t *testing.T) {
+	r := newRig(t)
+	r.request.Args["abi_tag"], r.request.Args["isa_tag"], r.request.Args["arch_tag"] = "riscv64", "riscv64rva23", "riscv64rva23"
+	r.request.Args["of_tomorrow"] = map[string]any{"token": "s3cret"}
+	var common builders.Common
+	r.stub.build = func(_ context.Context, env builders.Env) error {
+		common = env.Common
+		return nil
+	}
+	if o := r.run(); o.Status != "OK" {
+		t.Errorf("the outcome is %+v", o)
+	}
+	const want = "https://x.test/+b/7\nBuilding for riscv64rva23, a variant of riscv64.\nIgnoring arguments that this builder does not know: of_tomorrow\n"
+	if log := r.log(); !strings.HasPrefix(log, want) || strings.Contains(log, "s3cret") || strings.Count(log, ", a variant of ") != 1 {
+		t.Errorf("the log is\n%s", log)
+	}
+	if common.ABI != "riscv64" || common.Variant != "riscv64rva23" {
+		t.Errorf("the build is for %+v", common)
+	}
+}
+
+// No machine knows the word size of a variant.
+func TestTargetsAreThoseOfTheABI(t *testing.T) {
+	r := newRig(t)
+	r.request.Args["abi_tag"], r.request.Args["isa_tag"] = "riscv64", "riscv64rva23"
+	var made target
+	r.parts.newTarget = func(b *build) (target, error) {
+		var err error
+		made, err = newTarget(b)
+		return hooked{r.target, r}, err
+	}
+	r.run()
+	if made == nil {
+		t.Fatal("there is no target")
+	}
+	err := made.Run(t.Context(), backends.Command{Argv: []string{"true"}})
+	if err == nil || strings.Contains(err.Error(), "word size") {
+		t.Errorf("in a target that does not exist: %v", err)
 	}
 }

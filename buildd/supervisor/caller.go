@@ -25,7 +25,7 @@ func cacheDir(dir string) string      { return filepath.Dir(filepath.Dir(dir)) }
 func caller() string { return os.Getenv("SUDO_UID") }
 
 // workingFolder is the folder of the build, in which this process was started.
-// It refuses one that a caller could not have made, and things of root's in it
+// It refuses one that a caller could not have made, and things of root's beside it
 // that are not root's.
 func workingFolder() (string, error) {
 	dir, err := os.Getwd()
@@ -35,11 +35,15 @@ func workingFolder() (string, error) {
 	if err := checkOwner(caller(), dir, filepath.Dir(dir)); err != nil {
 		return "", err
 	}
-	root := ""
-	if caller() != "" {
-		root = "0"
+	return dir, checkOwner(roots(), trashDir(dir), rootsDir(dir), keptStore(dir).Dir())
+}
+
+// roots is the owner of what nobody but this program has made, see checkOwner.
+func roots() string {
+	if caller() == "" {
+		return ""
 	}
-	return dir, checkOwner(root, filepath.Join(dir, job.LedgerName), trashDir(dir), rootsDir(dir), keptStore(dir).Dir())
+	return "0"
 }
 
 // checkSettings refuses to work in folders, or as a user, that are not the

@@ -75,21 +75,39 @@ func (b *build) discardOldHome() error {
 	return discard(b.dir, b.home)
 }
 
+// markName is a link in a build directory that tells whose it is: its text is
+// the folder of the build in the state folder of the builder. A link is there as
+// a whole or not at all.
+const markName = ".lpbuildd"
+
+// mark says that a build directory is that of the builder with the folder dir.
+func mark(home, dir string) error { return os.Symlink(dir, filepath.Join(home, markName)) }
+
+// owns says whether a build directory has the mark of the builder with the
+// folder dir.
+func owns(dir, home string) bool {
+	owner, err := os.Readlink(filepath.Join(home, markName))
+	return err == nil && owner == dir
+}
+
 // takenOver says whether another builder works on the build whose ledger is in
-// dir. What has the names in it then is not this builder's any more.
-func takenOver(dir string) bool {
-	entries, _ := ledger.Read(filepath.Join(dir, job.LedgerName))
+// dir. What has the names in it then is not this builder's any more. It is an
+// error if a build of this builder still holds its folder.
+func takenOver(dir string) (bool, error) {
+	entries, _ := ledger.Read(filepath.Join(dir, job.LedgerName)) // what cannot be read names nothing
 	for _, e := range entries {
-		if e.Kind != ledger.Directory {
+		if e.Kind != ledger.Directory || !filepath.IsAbs(e.Name) {
 			continue
 		}
 		f, err := claim(e.Name)
-		if errors.Is(err, errClaimed) {
-			return true
-		}
-		if f != nil {
+		switch {
+		case errors.Is(err, errClaimed) && owns(dir, e.Name):
+			return false, fmt.Errorf("a process of the build that has ended still works in %s", e.Name)
+		case errors.Is(err, errClaimed):
+			return true, nil
+		case f != nil:
 			_ = f.Close()
 		}
 	}
-	return false
+	return false, nil
 }

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -63,10 +64,9 @@ func TestCleanupLeavesWhatAnotherBuilderHasTakenOver(t *testing.T) {
 	for _, taken := range []bool{true, false} {
 		r := newRig(t)
 		file := filepath.Join(t.TempDir(), "schroot")
-		for _, path := range []string{r.home, file} {
-			if err := os.Mkdir(path, 0o755); err != nil {
-				t.Fatal(err)
-			}
+		text := fmt.Sprintf("[build]\ndirectory=%s/chroot-autobuild\n", r.home)
+		if err := errors.Join(os.Mkdir(r.home, 0o755), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
 		}
 		l, err := ledger.Open(filepath.Join(r.dir, job.LedgerName))
 		if err != nil {

@@ -8,18 +8,19 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
+	"regexp"
+	"strings"
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends/chroot"
 	"lpbuildd/backends/incus"
+	"lpbuildd/buildd/aside"
 	"lpbuildd/buildd/cgroup"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/ledger"
-	"lpbuildd/filecache"
 )
 
 // Cleanup kills the supervisor whose folder is the working directory, if it
@@ -30,26 +31,23 @@ func Cleanup(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, job.LedgerName)
-	if err := errors.Join(killSupervisor(ctx), ledger.Clean(path, undo(ctx, dir, log))); err != nil {
+	c := &cleaner{dir: dir, log: log, report: func(err error) { log.Error(damaged, "error", err) }}
+	if c.builder, err = job.ReadBuilder(dir); err != nil {
+		// A daemon from before there was that file.
+		log.Warn("Cannot tell where to look for what the ledger does not name", "error", err)
+	}
+	if err := killChain(ctx, dir, c.report); err != nil {
+		return err // what it holds is not to be touched
+	}
+	if err := c.clean(ctx); err != nil {
 		return err
 	}
 	cgroup.Sweep()
-	return errors.Join(removeFile(path), removeFile(job.SupervisorName), removeFile(containerName))
+	return errors.Join(removeFile(filepath.Join(dir, job.LedgerName)), removeFile(job.SupervisorName), removeFile(containerName))
 }
 
-// killSupervisor kills the last supervisor, if it lives.
-func killSupervisor(ctx context.Context) error {
-	var p process
-	err := job.ReadFile(job.SupervisorName, &p)
-	switch {
-	case err == nil:
-		return p.kill(ctx)
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	}
-	return err
-}
+// damaged is what the log says of a state that was read in part.
+const damaged = "What cannot be read is set aside, and the clean-up goes on with what it finds"
 
 // EmptyTrash deletes what builds have left behind for later, for the build
 // folder that is the working directory: what was kept of failed builds and is
@@ -66,41 +64,136 @@ func EmptyTrash(ctx context.Context, need int64, log *slog.Logger) error {
 	return errors.Join(keptErr, cleanErr, chroot.EmptyTrash(ctx, trashDir(dir)))
 }
 
-// undo says, by kind, how an entry of the ledger is undone.
-func undo(ctx context.Context, dir string, log *slog.Logger) map[ledger.Kind]func(string) error {
-	discarded := func(path string) error { return discard(dir, path) }
-	removed := removeFile
-	if takenOver(dir) {
-		discarded = func(string) error { return nil }
-		removed = discarded
-	}
-	// After one thing in the engine that stays the others stay too: that one uses
-	// them, or the engine hangs, and nobody should have to wait for each.
-	var stays error
-	inEngine := func(kind string) func(string) error {
-		return func(name string) error {
-			if stays == nil {
-				stays = undoContainer(ctx, dir, kind, name)
-			}
-			return stays
+// cleaner undoes what dead builds have left.
+type cleaner struct {
+	dir     string // of the build
+	builder job.Builder
+	log     *slog.Logger
+	// report is told of everything that cannot be read.
+	report func(error)
+	// keepResults leaves results in the file cache.
+	keepResults bool
+
+	damaged bool // report was called
+	// stays is why something in the engine does. The others stay then too: that one
+	// uses them, or the engine hangs, and nobody should have to wait for each.
+	stays error
+}
+
+// clean undoes the ledger, once no process of that build lives, and then what it
+// does not name.
+func (c *cleaner) clean(ctx context.Context) error {
+	path := filepath.Join(c.dir, job.LedgerName)
+	if err := checkOwner(roots(), path); err != nil {
+		// Somebody else has written it, and it is not to be believed.
+		c.note(err)
+		if _, err := aside.Move(path); err != nil {
+			return err
 		}
+	}
+	return errors.Join(ledger.Clean(path, c.undo(ctx), c.note), c.removeResults(), c.leftovers(ctx))
+}
+
+func (c *cleaner) note(err error) {
+	c.damaged = true
+	c.report(err)
+}
+
+// undo says, by kind, how an entry of the ledger is undone.
+func (c *cleaner) undo(ctx context.Context) map[ledger.Kind]func(string) error {
+	discarded, removed := c.discardFolder, c.removeSchrootFile
+	if taken, err := takenOver(c.dir); taken || err != nil {
+		discarded = func(string) error { return err }
+		removed = discarded
 	}
 	return map[ledger.Kind]func(string) error{
 		ledger.Directory: discarded,
 		ledger.File:      removed,
-		ledger.Token:     func(id string) error { undoToken(ctx, id, log); return nil }, //nolint:unparam // all kinds are undone in this way
-		ledger.Bridge:    func(name string) error { return undoBridge(ctx, name) },
+		ledger.Token:     func(id string) error { undoToken(ctx, id, c.log); return nil }, //nolint:unparam // all kinds are undone in this way
+		ledger.Bridge: func(name string) error {
+			if !bridgeName.MatchString(name) {
+				return refuse("no build gives such a name")
+			}
+			return undoBridge(ctx, name)
+		},
 		ledger.Container: func(name string) error {
-			given, err := isKept(dir, name)
+			given, err := isKept(c.dir, name)
 			if given || err != nil {
 				return err
 			}
-			return inEngine(incus.KindContainer)(name)
+			return c.removeInEngine(ctx, incus.KindContainer, name)
 		},
-		ledger.Profile: inEngine(incus.KindProfile),
-		ledger.Network: inEngine(incus.KindNetwork),
-		ledger.Result:  func(sum string) error { return undoResult(dir, sum) },
+		ledger.Profile: func(name string) error { return c.removeInEngine(ctx, incus.KindProfile, name) },
+		ledger.Network: func(name string) error { return c.removeInEngine(ctx, incus.KindNetwork, name) },
 	}
+}
+
+// refuse is an entry that no build can have made.
+func refuse(why string) error { return fmt.Errorf("%w: %s", ledger.ErrRefused, why) }
+
+// discardFolder moves a build directory out of the way, or what was about to be
+// kept.
+func (c *cleaner) discardFolder(path string) error {
+	parent, name := filepath.Split(path)
+	parent = filepath.Clean(parent)
+	isBuild := strings.HasPrefix(name, homePrefix) && (c.builder.Home == "" || parent == c.builder.Home || owns(c.dir, path))
+	isKept := parent == keptStore(c.dir).Dir() && strings.HasSuffix(name, kept.Unfinished)
+	if path != filepath.Clean(path) || !filepath.IsAbs(path) || strings.ContainsRune(path, 0) || !isBuild && !isKept {
+		return refuse("it is no folder of a build")
+	}
+	return discard(c.dir, path)
+}
+
+// removeSchrootFile removes the file that tells schroot of a build.
+func (c *cleaner) removeSchrootFile(path string) error {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if path != filepath.Clean(path) || filepath.Dir(path) != schrootFolder && rootOf(path) == "" {
+		return refuse("it is no file of a build")
+	}
+	return removeFile(path)
+}
+
+// removeInEngine removes something of the container engine.
+func (c *cleaner) removeInEngine(ctx context.Context, kind, name string) error {
+	if !engineName.MatchString(name) {
+		return refuse("no build gives such a name")
+	}
+	if c.stays != nil {
+		return c.stays
+	}
+	s, err := c.engine()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, undoLimit)
+	defer cancel()
+	c.stays = incus.Clean(ctx, engine(s), kind, name)
+	return c.stays
+}
+
+// engineName is what builds call their containers, profiles and networks, also
+// those that are kept.
+var engineName = regexp.MustCompile(`^lp[a-zA-Z0-9-]{1,61}$`)
+
+// bridgeName is what package bridge calls bridges.
+var bridgeName = regexp.MustCompile(`^lpbuildd[a-z0-9]{1,7}$`)
+
+// engine is how the engine of the last build is reached, or else that of the next.
+func (c *cleaner) engine() (job.Container, error) {
+	var s job.Container
+	err := job.ReadFile(filepath.Join(c.dir, containerName), &s)
+	if err == nil {
+		return s, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		c.note(err)
+	}
+	if c.builder.Container == (job.Container{}) {
+		return s, fmt.Errorf("cannot tell which container engine was used: %w", err)
+	}
+	return c.builder.Container, nil
 }
 
 // isKept says whether a container is that of a kept build: whoever died between
@@ -108,20 +201,7 @@ func undo(ctx context.Context, dir string, log *slog.Logger) map[ledger.Kind]fun
 // away.
 func isKept(dir, container string) (bool, error) {
 	all, err := keptStore(dir).List()
-	return slices.ContainsFunc(all, func(r kept.Record) bool { return r.Container == container }), err
-}
-
-// undoResult removes a result from the file cache, unless the outcome of its
-// build was written: from then on the daemon decides. Its record in the cache
-// goes with the next cleaning of the cache.
-func undoResult(dir, sum string) error {
-	if _, err := os.Lstat(filepath.Join(dir, job.OutcomeName)); err == nil {
-		return nil
-	}
-	if err := filecache.CheckName(sum); err != nil {
-		return err
-	}
-	return removeFile(filepath.Join(cacheDir(dir), sum))
+	return keeps(all, container), err
 }
 
 // discard moves a folder out of the way, to be deleted later; one on another

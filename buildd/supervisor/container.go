@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"lpbuildd/backends/incus"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/disk"
 )
 
 // container is the target of build types that run in containers, together with
@@ -33,8 +35,9 @@ func newContainer(b *build) (target, error) {
 	c := &container{network: network(b), remote: b.request.Settings.Container.Remote != ""}
 	cfg := engine(b.request.Settings.Container)
 	cfg.BuildID, cfg.BuildDir = b.request.BuildID, b.home
-	cfg.Series, cfg.Arch, cfg.Constraints = b.common.Series, b.common.ArchTag, b.common.Constraints
+	cfg.Series, cfg.Arch, cfg.Constraints = b.common.Series, b.common.ABI, b.common.Constraints
 	cfg.CPUs, cfg.Memory = b.request.Settings.Limits.CPUs, b.request.Settings.Limits.Memory
+	cfg.Processes = b.request.Settings.Limits.Processes
 	cfg.Bridge, cfg.HostAddress, cfg.Address = c.network.Name, c.network.HostAddress(), c.network.ContainerAddress()
 	cfg.Record, cfg.Done = b.record, b.done
 	cfg.Notice = func(line string) { b.say("%s", line) }
@@ -71,6 +74,24 @@ func network(b *build) bridge.Config {
 // that of the one for its private archives.
 func proxyPort(s job.Settings) uint16    { return uint16(s.ProxyPort) } //nolint:gosec // checked by the configuration
 func archivesPort(s job.Settings) uint16 { return proxyPort(s) + 1 }
+
+// room is what the container's own disk has. A command fails when it has none.
+func (c *container) room(ctx context.Context) (disk.Room, error) {
+	out, err := backends.Output(ctx, c, backends.Command{Argv: []string{"stat", "-f", "-c", "%a %S %c %d", "/"}})
+	if err != nil {
+		return disk.Room{}, err
+	}
+	var blocks, size, total int64
+	r := disk.Room{}
+	if _, err := fmt.Sscan(string(out), &blocks, &size, &total, &r.Inodes); err != nil {
+		return disk.Room{}, fmt.Errorf("cannot read what stat says: %w", err)
+	}
+	r.Bytes = blocks * size
+	if total == 0 {
+		r.Inodes = disk.Uncounted
+	}
+	return r, nil
+}
 
 // Root is empty: a container has no root directory on the host.
 func (c *container) Root() string { return "" }
@@ -110,17 +131,6 @@ const containerName = "container.json"
 
 // undoLimit is how long the clean-up of one entry of the ledger may take.
 const undoLimit = 25 * time.Second
-
-// undoContainer undoes an entry of a kind of package incus.
-func undoContainer(ctx context.Context, dir, kind, name string) error {
-	var s job.Container
-	if err := job.ReadFile(filepath.Join(dir, containerName), &s); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, undoLimit)
-	defer cancel()
-	return incus.Clean(ctx, engine(s), kind, name)
-}
 
 // undoBridge undoes an entry of package bridge.
 func undoBridge(ctx context.Context, name string) error {

@@ -60,7 +60,7 @@ func TestTheTokenOfADeadBuild(t *testing.T) {
 			// Twice: a clean-up may be interrupted and begin again.
 			ctx, interrupt := context.WithCancelCause(t.Context())
 			interrupt(nil)
-			revoke := undo(ctx, t.TempDir(), slog.New(slog.NewTextHandler(&log, nil)))[ledger.Token]
+			revoke := (&cleaner{dir: t.TempDir(), log: slog.New(slog.NewTextHandler(&log, nil))}).undo(ctx)[ledger.Token]
 			for range 2 {
 				if err := revoke(id); err != nil {
 					t.Error(err)
@@ -91,13 +91,21 @@ func TestFastCleanupIsForWhatIsOnThisMachine(t *testing.T) {
 func TestResultsOfADeadBuild(t *testing.T) {
 	for _, presented := range []bool{false, true} {
 		r := newRig(t)
-		name := r.store("a result")
+		name, other := r.store("a result"), r.store("something else")
 		if presented {
 			if err := job.WriteOutcome(r.dir, job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := undo(t.Context(), r.dir, slog.New(slog.DiscardHandler))[ledger.Result](name); err != nil {
+		// What was cut off, or was never a result, names nothing.
+		list := name + "\n../../../etc/passwd\n" + other[:20] + "\n" + other
+		if err := os.WriteFile(filepath.Join(r.dir, resultsName), []byte(list), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := (&cleaner{dir: r.dir}).removeResults(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(filepath.Join(r.request.Settings.FileCache, other)); err != nil {
 			t.Error(err)
 		}
 		if _, err := os.Lstat(filepath.Join(r.request.Settings.FileCache, name)); (err == nil) != presented {
@@ -118,13 +126,13 @@ func TestNobodyWaitsForAnEngineTwice(t *testing.T) {
 	if err := job.WriteFile(filepath.Join(dir, containerName), job.Container{Socket: socket}); err != nil {
 		t.Fatal(err)
 	}
-	undo := undo(t.Context(), dir, slog.New(slog.DiscardHandler))
-	if err := undo[ledger.Container]("c"); err == nil || calls.Load() == 0 {
+	undo := (&cleaner{dir: dir, report: func(err error) { t.Error(err) }}).undo(t.Context())
+	if err := undo[ledger.Container]("lp-c"); err == nil || calls.Load() == 0 {
 		t.Fatalf("the container: %v, after %d calls", err, calls.Load())
 	}
 	asked := calls.Load()
 	for _, kind := range []ledger.Kind{ledger.Profile, ledger.Network} {
-		if err := undo[kind]("x"); err == nil || calls.Load() != asked {
+		if err := undo[kind]("lp-x"); err == nil || calls.Load() != asked {
 			t.Errorf("%s: %v, after %d more calls", kind, err, calls.Load()-asked)
 		}
 	}
@@ -142,7 +150,7 @@ func TestACrashAfterAContainerWasKeptLeavesItKept(t *testing.T) {
 	if err := errors.Join(store.Begin(path), store.Commit(path, kept.Record{ID: id, Container: "lp-kept-1"})); err != nil {
 		t.Fatal(err)
 	}
-	undo := undo(t.Context(), dir, slog.New(slog.DiscardHandler))
+	undo := (&cleaner{dir: dir, report: func(err error) { t.Error(err) }}).undo(t.Context())
 	if err := undo[ledger.Container]("lp-kept-1"); err != nil {
 		t.Errorf("the kept container: %v", err)
 	}

@@ -38,12 +38,15 @@ func enterGroup(ctx context.Context, dir string) (*cgroup.Group, error) {
 	}
 	group, err := cgroup.Enter(ctx, cgroup.Config{
 		Name:  limits.Instance + "-" + uuid.NewString()[:8],
-		Build: cgroup.Limits{CPUs: limits.CPUs, Memory: limits.Memory},
+		Build: cgroup.Limits{CPUs: limits.CPUs, Memory: limits.Memory, Processes: limits.Processes},
 		Total: cgroup.Limits{CPUs: limits.TotalCPUs, Memory: limits.TotalMemory},
 	}, append(sudo(os.Getppid()), os.Getpid()))
 	if err != nil && limits.CPUs == 0 && limits.Memory == 0 {
 		fmt.Fprintln(os.Stderr, "lpbuildd: the build gets no control group of its own:", err)
 		err = nil
+	}
+	if group.Unkept != nil {
+		fmt.Fprintln(os.Stderr, "lpbuildd: the number of processes of the build is not limited ([limits] processes):", group.Unkept)
 	}
 	return group, err
 }
@@ -110,6 +113,37 @@ func (b *build) outOfMemory(ctx context.Context, err error) error {
 		Err:    fmt.Errorf("the machine had no memory left, and the kernel killed %d processes of the build: %w", memory.Kills, err),
 		Advice: "Give the builder more memory, or let builds promise less of it: [limits] memory, memory_overcommit, reserved_memory.",
 	}
+}
+
+// outOfProcesses is why a build failed if it wanted more processes than it may
+// have, nil otherwise. It would on every builder like this one.
+func (b *build) outOfProcesses(ctx context.Context) error {
+	limit := b.request.Settings.Limits.Processes
+	if limit <= 0 {
+		return nil
+	}
+	refused, err := b.refusals(ctx, b)
+	if err != nil {
+		b.daemon.Warn("Cannot find out whether the build had processes enough", "error", err)
+	}
+	if refused == 0 {
+		return nil
+	}
+	return &limitError{
+		what: "it started more processes than it may, and the kernel refused it more",
+		key:  fmt.Sprintf("[limits] processes = %d", limit),
+	}
+}
+
+// refusalsOf tells how many processes the kernel has refused to a build.
+func refusalsOf(ctx context.Context, b *build) (int, error) {
+	c, ok := b.target.(*container)
+	if !ok {
+		return cgroup.OwnRefusals()
+	}
+	return cgroup.RefusalsIn(func(path string) ([]byte, error) {
+		return backends.ReadFile(ctx, c.Container, path, 4096)
+	})
 }
 
 // memoryOf tells what happened to the memory of a build.

@@ -13,6 +13,33 @@ import (
 	"lpbuildd/builders"
 )
 
+func TestWhatABuildOutOfProcessesEndsAs(t *testing.T) {
+	fork := &builders.BuildError{Outcome: builders.PackageFail, Err: errors.New("fork: Resource temporarily unavailable")}
+	fault := &backends.HostFault{Err: errors.New("no network")}
+	for name, tt := range map[string]struct {
+		limit   int64
+		refused int
+		err     error
+		status  string
+		cause   string
+	}{
+		"it had enough":                        {500, 0, fork, "PACKAGEFAIL", "fork: Resource"},
+		"it wanted more":                       {500, 9, fork, "PACKAGEFAIL", "it started more processes than it may, and the kernel refused it more (limit [limits] processes = 500)"},
+		"there is no limit":                    {0, 9, fork, "PACKAGEFAIL", "fork: Resource"},
+		"it wanted more, and succeeded":        {500, 9, nil, "OK", ""},
+		"the builder's fault is the builder's": {500, 9, fault, "BUILDERFAIL", "no network"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.request.Settings.Limits.Processes, r.refused = tt.limit, tt.refused
+			r.stub.build = func(context.Context, builders.Env) error { return tt.err }
+			if o := r.run(); o.Status != tt.status || !strings.Contains(o.Cause, tt.cause) || tt.cause == "" && o.Cause != "" {
+				t.Errorf("got %s, %s", o.Status, o.Cause)
+			}
+		})
+	}
+}
+
 func TestWhatABuildOutOfMemoryEndsAs(t *testing.T) {
 	const limit = 4 << 30
 	failed := func(o builders.Outcome) error {

@@ -72,7 +72,9 @@ func owner(path string) (uid, gid int, err error) {
 // runners run commands on the host: as the build user in the build directory,
 // and as root.
 func runners(b *build) (user, root backends.Runner) {
-	return b.account.runner(b.home), backends.Host{Dir: b.home}
+	host := b.account.runner(b.home)
+	host.Stray = b.stray
+	return host, backends.Host{Dir: b.home, Stray: b.stray}
 }
 
 // newTarget makes the target of the build's backend, without touching anything
@@ -87,11 +89,12 @@ func newTarget(b *build) (target, error) {
 		return nil, fmt.Errorf("there is no backend %q", b.typ.Backend)
 	}
 	c, err := chroot.New(chroot.Config{
-		BuildDir: b.home, Series: b.common.Series, Arch: b.common.ArchTag,
+		BuildDir: b.home, Series: b.common.Series, Arch: b.common.ABI,
 		RootsDir: rootsDir(b.dir), TrashDir: trashDir(b.dir),
 		Overlay: s.Overlay != "never", TmpfsBytes: s.TmpfsBytes, KeepRoots: s.KeepRoots,
 		Log:    b.daemon,
 		Notice: func(line string) { b.say("%s", line) },
+		Stray:  b.stray,
 	})
 	return chrootTarget{c}, err
 }

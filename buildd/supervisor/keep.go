@@ -69,7 +69,7 @@ func (b *build) keepTarget(ctx context.Context, k keeper, failure error) error {
 	id, path := store.NewPath()
 	o := b.outcomeOf(failure)
 	r := kept.Record{
-		ID: id, BuildID: b.request.BuildID, Tag: b.request.Tag, Backend: b.typ.Backend, Series: b.common.Series, Arch: b.common.ArchTag,
+		ID: id, BuildID: b.request.BuildID, Tag: b.request.Tag, Backend: b.typ.Backend, Series: b.common.Series, Arch: b.common.ABI,
 		Status: o.Status, Stage: o.Stage, Cause: o.Cause, Failed: time.Now(), Expires: time.Now().Add(b.request.Settings.Keep.For),
 		MinFree: b.request.Settings.Keep.MinFree,
 	}
@@ -96,13 +96,13 @@ func (b *build) keepTarget(ctx context.Context, k keeper, failure error) error {
 // makeRoomForOneMore removes the oldest targets that are kept, if there are too
 // many. Those that somebody is in stay.
 func (b *build) makeRoomForOneMore(ctx context.Context, store kept.Store) error {
-	free, err := store.Free()
+	space, err := store.Space()
 	if err != nil {
 		return err
 	}
 	s := b.request.Settings.Keep
-	if free < s.MinFree {
-		return fmt.Errorf("the disk is short: %d MiB are free", free>>20)
+	if left := space.Free.Lacks(space.Reserve(s.MinFree)); left != "" {
+		return fmt.Errorf("the disk is short: %s are free", left)
 	}
 	all, err := store.List()
 	if err != nil {
@@ -140,7 +140,7 @@ func (b *build) unkeep(ctx context.Context) {
 type chrootTarget struct{ *chroot.Chroot }
 
 func (c chrootTarget) keep(ctx context.Context, b *build, path string, r *kept.Record) (err error) {
-	free, err := keptStore(b.dir).Free()
+	space, err := keptStore(b.dir).Space()
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (c chrootTarget) keep(ctx context.Context, b *build, path string, r *kept.R
 			return err
 		}
 	}
-	r.Base, err = c.Keep(ctx, target, b.secretPaths, free-b.request.Settings.Keep.MinFree)
+	r.Base, err = c.Keep(ctx, target, b.secretPaths, space.Free.Minus(space.Reserve(b.request.Settings.Keep.MinFree)))
 	return err
 }
 

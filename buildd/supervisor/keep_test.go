@@ -252,7 +252,7 @@ func (r *rig) visit(record kept.Record, store kept.Store) process {
 	r.Helper()
 	// flock(1) holds the lock for as long as its command lives.
 	path := filepath.Join(store.Path(record.ID), "lock")
-	cmd := exec.CommandContext(r.Context(), "flock", "--no-fork", path, "sleep", "60")
+	cmd := exec.CommandContext(r.Context(), "flock", "--no-fork", path, "sleep", "3600")
 	if err := cmd.Start(); err != nil {
 		r.Fatal(err)
 	}
@@ -266,11 +266,10 @@ func (r *rig) visit(record kept.Record, store kept.Store) process {
 	if err := errors.Join(err, os.WriteFile(filepath.Join(store.Path(record.ID), "visitor.json"), text, 0o600)); err != nil {
 		r.Fatal(err)
 	}
-	for range 1000 {
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); <-time.After(2 * time.Millisecond) {
 		if _, inside := store.Visitor(record.ID); inside {
 			return p
 		}
-		<-time.After(2 * time.Millisecond)
 	}
 	r.Fatal("nobody is inside")
 	return p

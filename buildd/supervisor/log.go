@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -75,14 +76,8 @@ func (b *build) announce(argv ...string) {
 // operation is the command line of a target operation, as the log shows it
 // (spec: lifecycle.md section 4.2).
 func (b *build) operation(name string, args ...string) []string {
-	argv := []string{
-		filepath.Join(b.request.Settings.SharePath, "bin", "in-target"), name,
-		"--backend=" + b.typ.Backend, "--series=" + b.common.Series, "--arch=" + b.common.ArchTag,
-	}
-	for _, c := range b.common.Constraints {
-		argv = append(argv, "--constraint="+c)
-	}
-	return append(append(argv, b.request.BuildID), args...)
+	program := filepath.Join(b.request.Settings.SharePath, "bin", "in-target")
+	return slices.Concat([]string{program, name}, b.common.Options(b.typ.Backend), []string{b.request.BuildID}, args)
 }
 
 // conclude ends the log with the summary.

@@ -24,7 +24,7 @@ func (b *build) owe() {
 	if err != nil || !typ.Proxy {
 		return
 	}
-	args, _ := builders.ParseProxy(b.request.Args)
+	args, _ := builders.ParseProxy(builders.Args(b.request.Args))
 	b.token = proxy.Token{UpstreamURL: args.UpstreamURL, Endpoint: args.RevocationEndpoint, FetchService: args.UseFetchService}
 	b.owed = args.RevocationEndpoint != ""
 }

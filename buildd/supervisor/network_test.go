@@ -173,11 +173,7 @@ func TestTheTokenIsRevokedOnceInEveryEnding(t *testing.T) {
 		}},
 		{"no limits", "BUILDERFAIL", func(r *rig) { r.parts.noGroup = "no control groups" }},
 		{"a missing argument", "BUILDERFAIL", func(r *rig) { delete(r.request.Args, "series") }},
-		{"a ledger that cannot be written", "BUILDERFAIL", func(r *rig) {
-			if err := os.Mkdir(filepath.Join(r.dir, job.LedgerName), 0o700); err != nil {
-				r.Fatal(err)
-			}
-		}},
+		{"a ledger that cannot be undone", "BUILDERFAIL", func(r *rig) { r.leavesContainer() }},
 		{"no target", "BUILDERFAIL", func(r *rig) {
 			r.parts.newTarget = func(*build) (target, error) { return nil, &backends.HostFault{Err: broken} }
 		}},

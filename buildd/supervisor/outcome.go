@@ -108,6 +108,9 @@ func (b *build) summary(o job.Outcome, err error) string {
 		line("Wait for", o.Dependencies)
 		line("What to do", v.Advice)
 	}
+	b.mu.Lock()
+	line("Left over", strings.Join(b.strays, "\n"))
+	b.mu.Unlock()
 	if b.kept != nil {
 		line("Kept", fmt.Sprintf("until %s; to look into it, on the builder: lpbuildd enter %s",
 			b.kept.Expires.Format(time.RFC3339), backends.Quote(b.kept.BuildID)))

@@ -53,7 +53,7 @@ func TestAWholeBuild(t *testing.T) {
 		t.Errorf("added %v: clean would not delete %s alone", o.Added, result)
 	}
 	const in = "RUN: /share/bin/in-target "
-	const common = " --backend=chroot --series=noble --arch=amd64 --constraint=gpu '--constraint=big mem' B-1"
+	const common = " --backend=chroot --series=noble --abi-tag=amd64 --isa-tag=amd64 --constraint=gpu '--constraint=big mem' B-1"
 	lines := []string{
 		"https://x.test/+b/7",
 		"RUN: /share/bin/builder-prep ",
@@ -90,7 +90,8 @@ func TestAWholeBuild(t *testing.T) {
 			t.Fatalf("line %d of the log is not as wanted:\n%s\nwanted are lines that begin with\n%s", i+1, r.log(), strings.Join(lines, "\n"))
 		}
 	}
-	if calls := r.calls(); calls != "create start kill stop remove" {
+	// Once before gathering.
+	if calls := r.calls(); calls != "create start kill kill stop remove" {
 		t.Errorf("the target was asked to %s", calls)
 	}
 	if want := []string{"prep", "unpack", "start", "sources", "keys", "update", "build", "gather"}; !slices.Equal(r.stages, want) {

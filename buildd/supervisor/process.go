@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -23,15 +22,12 @@ type process struct {
 	Boot  string `json:"boot"`
 }
 
-// identify describes a running process. One that is dead and waits for its
-// parent to notice does not run.
+// identify describes a process. Of one that is dead and waits for its parent to
+// notice, only the first thread may be.
 func identify(pid int) (process, error) {
 	fields, err := stat(pid)
 	if err != nil {
 		return process{}, err
-	}
-	if dead(fields) {
-		return process{}, fmt.Errorf("process %d is dead", pid)
 	}
 	boot, err := job.BootID()
 	if err != nil {
@@ -40,42 +36,78 @@ func identify(pid int) (process, error) {
 	return process{PID: pid, Start: fields[startField], Boot: boot}, nil
 }
 
-// alive says whether the process still is the one it was.
-func (p process) alive() bool {
-	now, err := identify(p.PID)
-	return err == nil && now == p
-}
-
 // deathWait is how long a killed supervisor may take to die. Its namespaces,
 // with all that is in them, go first.
-const deathWait = 10 * time.Second
+const deathWait = 20 * time.Second
 
-// kill kills the process if it still is the one it was, and waits for its end.
-func (p process) kill(ctx context.Context) error {
-	if !p.alive() {
-		return nil
+// handle is a file descriptor that stands for the process whatever becomes of
+// its number, -1 if the process is gone. The caller closes it.
+func (p process) handle() (int, error) {
+	boot, err := job.BootID()
+	if p.PID <= 0 || err == nil && boot != p.Boot {
+		return -1, nil
 	}
-	if err := unix.Kill(p.PID, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("cannot kill the supervisor, process %d: %w", p.PID, err)
+	fd, err := unix.PidfdOpen(p.PID, 0)
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
+		return -1, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, deathWait)
-	defer cancel()
-	for p.alive() {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the supervisor, process %d, does not die", p.PID)
-		case <-time.After(2 * time.Millisecond):
-		}
+	if err != nil {
+		return -1, fmt.Errorf("cannot watch process %d: %w", p.PID, err)
+	}
+	// Looked at afterwards: as long as the number is its own, so is the descriptor.
+	if fields, err := stat(p.PID); err != nil || fields[startField] != p.Start {
+		return -1, unix.Close(fd)
+	}
+	return fd, nil
+}
+
+// signal sends a signal to the process if it still is the one it was.
+func (p process) signal(s unix.Signal) error {
+	fd, err := p.handle()
+	if err != nil || fd < 0 {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := unix.PidfdSendSignal(fd, s, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("cannot send a signal to process %d: %w", p.PID, err)
 	}
 	return nil
 }
 
-// ask asks the process to end, if it still is the one it was.
-func (p process) ask() {
-	if p.alive() {
-		_ = unix.Kill(p.PID, unix.SIGTERM) // or it is killed
+// kill kills the process if it still is the one it was, and waits for its end:
+// that of its last thread. The first one may be dead long before, and what the
+// others hold, as the namespace of a process 1, lives as long as they do.
+func (p process) kill(ctx context.Context) error {
+	fd, err := p.handle()
+	if err != nil || fd < 0 {
+		return err
 	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("cannot kill process %d: %w", p.PID, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, deathWait)
+	defer cancel()
+	if err := ended(ctx, fd); err != nil {
+		return fmt.Errorf("process %d, which belongs to a build, does not die: %w", p.PID, err)
+	}
+	return nil
 }
+
+// ended waits until the process of a handle has ended.
+func ended(ctx context.Context, fd int) error {
+	const glance = 100 // milliseconds; in between, ctx is looked at
+	for ctx.Err() == nil {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, glance) //nolint:gosec // descriptors are small
+		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// ask asks the process to end, if it still is the one it was.
+func (p process) ask() { _ = p.signal(unix.SIGTERM) } // or it is killed
 
 // Fields of /proc/<pid>/stat after the name, see proc(5).
 const (
@@ -142,14 +174,13 @@ func insideNamespace() error {
 
 // survivors describes the other processes of this namespace that are not dead.
 func survivors() ([]string, error) {
-	entries, err := os.ReadDir("/proc")
+	pids, err := processes()
 	if err != nil {
 		return nil, err
 	}
 	var alive []string
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid == 1 || pid == os.Getpid() {
+	for _, pid := range pids {
+		if pid == 1 || pid == os.Getpid() {
 			continue
 		}
 		fields, err := stat(pid)

@@ -19,7 +19,7 @@ import (
 func secretsOf(r job.Request) []string {
 	s := r.Settings
 	site := builders.Args{"site": []string{s.AptProxy, s.SnapStore, s.ClamAVDatabase}}
-	return slices.Concat(builders.Secrets(r.Args), builders.Secrets(site))
+	return slices.Concat(builders.Secrets(builders.Args(r.Args)), builders.Secrets(site))
 }
 
 // redactor returns a function that removes the secrets of a build, and

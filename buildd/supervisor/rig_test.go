@@ -24,6 +24,7 @@ import (
 	"lpbuildd/buildd/job"
 	"lpbuildd/builders"
 	"lpbuildd/filecache"
+	"lpbuildd/ordered"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,6 +43,8 @@ type rig struct {
 	hooks  map[string]func(ctx context.Context) error
 	stub   stub
 	memory cgroup.Memory
+	// refused is how many processes the kernel has refused to the build.
+	refused int
 	// kill is what kills all processes; nil is a success.
 	kill  func(ctx context.Context) error
 	abort context.CancelCauseFunc
@@ -130,7 +133,7 @@ func newRig(t *testing.T) *rig {
 	}
 	r.target.Script("host: gpg", fake.Answer{Stdout: "a keyring"}, fake.Answer{Stdout: "Key fingerprint = 5F07\n"})
 	r.request = job.Request{
-		BuildID: "B-1", Tag: "stub", Image: "image", Files: map[string]string{"hello.dsc": "source"}, Arch: "amd64",
+		BuildID: "B-1", Tag: "stub", Image: "image", Files: ordered.Map[string]{{Name: "hello.dsc", Value: "source"}}, Arch: "amd64",
 		Args: map[string]any{
 			"series": "noble", "build_url": "https://x.test/+b/7", "trusted_keys": []any{"b25l"},
 			"archives": []any{"deb http://a.test/x noble main"},
@@ -155,8 +158,9 @@ func newRig(t *testing.T) *rig {
 			}
 			return r.kill(ctx)
 		},
-		memory: func(context.Context, *build) (cgroup.Memory, error) { return r.memory, nil },
-		stages: stages(),
+		memory:   func(context.Context, *build) (cgroup.Memory, error) { return r.memory, nil },
+		refusals: func(context.Context, *build) (int, error) { return r.refused, nil },
+		stages:   stages(),
 	}
 	ctx, abort := context.WithCancelCause(t.Context())
 	r.ctx, r.abort = func() context.Context { return ctx }, abort

@@ -8,11 +8,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/ordered"
 )
 
 // served is a server with its socket.
@@ -123,6 +125,18 @@ func TestNumbersInARequestKeepTheirDigits(t *testing.T) {
 	r, err := s.request(s.ctx, time.Minute)
 	if n, ok := r.Args["n"].(json.Number); !ok || n != "4611686018427387905" || err != nil {
 		t.Errorf("got %v, %v", r.Args["n"], err)
+	}
+}
+
+func TestStructsInARequestKeepTheirOrder(t *testing.T) {
+	s := serve(t)
+	p := s.dial()
+	args := ordered.Struct{{Name: "z", Value: "1"}, {Name: "a", Value: []any{ordered.Struct{{Name: "y", Value: "2"}, {Name: "b", Value: "3"}}}}}
+	files := ordered.Map[string]{{Name: "z.dsc", Value: "1"}, {Name: "a.dsc", Value: "2"}}
+	p.say(job.Message{Request: &job.Request{Files: files, Args: map[string]any{"struct": args}}})
+	r, err := s.request(s.ctx, time.Minute)
+	if err != nil || !reflect.DeepEqual(r.Files, files) || !reflect.DeepEqual(r.Args["struct"], args) {
+		t.Errorf("got %v with %v, %v", r.Files, r.Args, err)
 	}
 }
 

@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 
 	"lpbuildd/backends"
 	"lpbuildd/buildd/ledger"
@@ -132,8 +130,9 @@ func start(ctx context.Context, b *build) error { return b.target.Start(ctx) }
 func compile(ctx context.Context, b *build) error {
 	err := b.withProxy(ctx, func(env builders.Env) error { return b.builder.Build(ctx, env) })
 	b.revoke(ctx)
-	for _, name := range slices.Sorted(maps.Keys(b.request.Files)) {
-		err = blameVanished(ctx, err, "input file "+name, b.cached(b.request.Files[name]))
+	err = b.settled(err)
+	for _, file := range b.request.Files {
+		err = blameVanished(ctx, err, "input file "+file.Name, b.cached(file.Value))
 	}
 	return err
 }
@@ -154,29 +153,6 @@ func blameVanished(ctx context.Context, err error, what, path string) error {
 	}
 }
 
-// gather stores every result in the file cache.
-func gather(ctx context.Context, b *build) error {
-	err := b.builder.Gather(ctx, b.env, func(name string, content io.ReadCloser) error {
-		_, err := b.store(ctx, name, content)
-		return err
-	})
-	if err != nil && ctx.Err() == nil {
-		b.say("Failed to gather results: %v", err)
-	}
-	return err
-}
-
-// store keeps one result in the file cache.
-func (b *build) store(ctx context.Context, name string, content io.ReadCloser) (string, error) {
-	defer func() { _ = content.Close() }()
-	stored, err := b.cache.Store(ctx, content)
-	if err != nil {
-		return "", backends.MarkHostFault(fmt.Errorf("cannot store %s: %w", name, err))
-	}
-	b.addResult(name, stored)
-	return stored.SHA1, nil
-}
-
 // imagePath is where the base image is in the cache.
 func (b *build) imagePath() string { return b.cached(b.request.Image) }
 
@@ -188,7 +164,7 @@ func (b *build) cached(name string) string {
 // inputPaths maps the names of the input files to the links to them.
 func (b *build) inputPaths() map[string]string {
 	paths := map[string]string{}
-	for name := range b.request.Files {
+	for _, name := range b.request.Files.Names() {
 		paths[name] = filepath.Join(b.home, name)
 	}
 	return paths
@@ -214,11 +190,14 @@ func (b *build) makeHome(ctx context.Context) error {
 	if b.claimed, err = claim(b.home); err != nil {
 		return err
 	}
+	if err := mark(b.home, b.dir); err != nil {
+		return err
+	}
 	// Links are checked names in a folder that nobody else can write to yet.
-	for _, name := range slices.Sorted(maps.Keys(b.request.Files)) {
-		source, err := b.cache.Path(b.request.Files[name])
+	for _, file := range b.request.Files {
+		source, err := b.cache.Path(file.Value)
 		if err == nil {
-			err = os.Symlink(source, filepath.Join(b.home, name))
+			err = os.Symlink(source, filepath.Join(b.home, file.Name))
 		}
 		if err != nil {
 			return err

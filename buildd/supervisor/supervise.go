@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"syscall"
 
@@ -43,11 +46,20 @@ func Supervise(ctx context.Context) error {
 	}
 	surviveBrokenPipes()
 	protectFromOOMKiller()
+	if err := endLast(ctx, dir); err != nil {
+		return err
+	}
 	group, groupErr := enterGroup(ctx, dir)
 	// The parent-death signal is tied to the thread that forks.
 	runtime.LockOSThread()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", RoleInit)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	// Nothing begins before it stands on the disk who does it.
+	gate, open, err := os.Pipe()
+	if err != nil {
+		return errors.Join(err, group.Leave())
+	}
+	cmd.ExtraFiles = []*os.File{gate}
 	if groupErr != nil {
 		cmd.Env = append(os.Environ(), groupVariable+"="+groupErr.Error())
 	}
@@ -59,7 +71,7 @@ func Supervise(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("cannot make the namespaces of the build (needs root): %w", err), group.Leave())
 	}
 	// The socket's other end must see the death of those inside, not ours.
-	_ = os.Stdin.Close()
+	_, _ = os.Stdin.Close(), gate.Close()
 	p, err := identify(cmd.Process.Pid)
 	if err == nil {
 		err = job.WriteFile(job.SupervisorName, p)
@@ -67,11 +79,32 @@ func Supervise(ctx context.Context) error {
 	if err != nil {
 		err = errors.Join(err, cmd.Process.Kill())
 	}
+	_ = open.Close()
 	return errors.Join(err, cmd.Wait(), group.Leave())
 }
 
+// endLast ends what still lives of the last build in dir if it has left anything
+// to undo; from then on, what others hold is theirs. One that only deletes things
+// goes on, unless it is stopped.
+func endLast(ctx context.Context, dir string) error {
+	kill := func(ctx context.Context, dir string) error {
+		return killChain(ctx, dir, func(err error) { fmt.Fprintln(os.Stderr, "lpbuildd:", err) })
+	}
+	if _, err := os.Lstat(filepath.Join(dir, job.LedgerName)); errors.Is(err, fs.ErrNotExist) {
+		kill = killStopped
+	}
+	if err := kill(ctx, dir); err != nil {
+		return fmt.Errorf("cannot end the last build: %w", err)
+	}
+	return nil
+}
+
+// gateFile is what Supervise closes when Init may go on.
+const gateFile = 3
+
 // Init is process 1 of the build's namespaces: it makes their mounts private,
-// starts the role that is the worker, and reaps every process until that ends.
+// starts the role that is the worker, once it is told to by the end of the file
+// with descriptor 3, and reaps every process until that ends.
 func Init(worker string, args ...string) (exitCode int, err error) {
 	if os.Getpid() != 1 {
 		return 1, errors.New("cannot be process 1: not in a PID namespace of its own")
@@ -81,6 +114,9 @@ func Init(worker string, args ...string) (exitCode int, err error) {
 	}
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return 1, fmt.Errorf("cannot mount /proc: %w", err)
+	}
+	if err := awaitGate(); err != nil {
+		return 1, err
 	}
 	argv := append([]string{"lpbuildd", worker}, args...)
 	child, err := os.StartProcess("/proc/self/exe", argv, &os.ProcAttr{
@@ -106,6 +142,16 @@ func Init(worker string, args ...string) (exitCode int, err error) {
 			return exitCodeOf(status), nil
 		}
 	}
+}
+
+// awaitGate waits until Supervise has written down who this process is.
+func awaitGate() error {
+	gate := os.NewFile(gateFile, "gate")
+	_, err := io.Copy(io.Discard, gate)
+	if err = errors.Join(err, gate.Close()); err != nil {
+		return fmt.Errorf("cannot wait for the supervisor: %w", err)
+	}
+	return nil
 }
 
 // exitCodeOf is the exit code, or 128 plus the number of the signal.

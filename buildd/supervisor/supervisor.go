@@ -20,6 +20,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,6 +42,7 @@ func Run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	surviveBrokenPipes()
+	makeThreads()
 	unix.Umask(0o022)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -62,6 +65,29 @@ func Run(ctx context.Context, log *slog.Logger) error {
 	}
 	s.update(func(e *job.Event) { e.Done = true })
 	return chroot.EmptyTrash(context.WithoutCancel(ctx), trashDir(dir))
+}
+
+// spareThreads are more than this process uses at once.
+const spareThreads = 32
+
+// makeThreads makes threads, which the runtime keeps. When a package has started as
+// many processes as may be, this process gets no more, and would die for want of
+// one.
+func makeThreads() {
+	release := make(chan struct{})
+	var made, over sync.WaitGroup
+	made.Add(spareThreads)
+	for range spareThreads {
+		over.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			made.Done()
+			<-release
+		})
+	}
+	made.Wait()
+	close(release)
+	over.Wait()
 }
 
 // surviveBrokenPipes makes a write to standard error fail, instead of killing

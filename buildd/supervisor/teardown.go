@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
-	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
 )
 
@@ -86,9 +84,8 @@ func (b *build) position(name string) int {
 // undoFiles removes the files that the build type made outside the build
 // directory.
 func (b *build) undoFiles() error {
-	entries, err := ledger.Read(filepath.Join(b.dir, job.LedgerName))
-	errs := []error{err}
-	for _, e := range entries {
+	var errs []error
+	for _, e := range b.ledger.Entries() {
 		if e.Kind != ledger.File {
 			continue
 		}

@@ -32,7 +32,11 @@ func TestAFailedCleanUpCountsOnlyWhenNothingFailedBefore(t *testing.T) {
 			if o.Status != c.status || o.Stage != c.stage {
 				t.Errorf("the outcome is %+v", o)
 			}
-			if calls := r.calls(); calls != "create start kill stop remove" {
+			want := "create start kill stop remove"
+			if c.buildErr == nil {
+				want = "create start kill kill stop remove" // once before gathering
+			}
+			if calls := r.calls(); calls != want {
 				t.Errorf("the target was asked to %s", calls)
 			}
 			if c.buildErr != nil {
@@ -77,7 +81,7 @@ func TestFastCleanup(t *testing.T) {
 	if o := r.run(); o.Status != "OK" || !o.LeftForReset {
 		t.Errorf("the outcome is %+v", o)
 	}
-	if calls := r.calls(); calls != "create start kill" {
+	if calls := r.calls(); calls != "create start kill kill" {
 		t.Errorf("the target was asked to %s", calls)
 	}
 	if !strings.HasSuffix(r.steps(), "scan-for-processes") {

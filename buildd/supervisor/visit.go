@@ -115,6 +115,12 @@ func (v visit) inNamespaces(ctx context.Context, here func(process, error) error
 	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", RoleVisitInit, string(data)) //nolint:gosec // this program
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	gate, open, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer func() { _, _ = gate.Close(), open.Close() }()
+	cmd.ExtraFiles = []*os.File{gate}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC,
 		Pdeathsig:  syscall.SIGKILL,
@@ -125,6 +131,7 @@ func (v visit) inNamespaces(ctx context.Context, here func(process, error) error
 	if err := here(identify(cmd.Process.Pid)); err != nil {
 		return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
 	}
+	_ = open.Close() // and it goes on
 	err = cmd.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() >= 0 {

@@ -1,6 +1,7 @@
 package depwait
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +11,10 @@ import (
 // whether something provides it without a version. The zero value offers
 // nothing. It is not safe for concurrent use while Read runs.
 type Available struct {
+	// Arch leaves out packages of other architectures, which an index of an
+	// image with several has too, unless they are made to serve all. "" takes
+	// them all.
+	Arch     string
 	packages map[string]*offer
 }
 
@@ -20,15 +25,20 @@ type offer struct {
 	bare     bool // provided without a version
 }
 
-// Read adds one uncompressed Packages index. Entries of Provides with
+// Read adds one uncompressed Packages index, or dpkg's own list of packages, of
+// which only those count that are installed. Entries of Provides with
 // alternatives or with an operator other than "=" do not count. What was read
 // before an error stays.
 func (a *Available) Read(packages io.Reader) error {
 	if a.packages == nil {
 		a.packages = map[string]*offer{}
 	}
-	err := readStanzas(packages, []string{"Package", "Version", "Provides"}, func(v [][]byte) error {
+	fields := []string{"Package", "Version", "Provides", "Architecture", "Multi-Arch", "Status"}
+	err := readStanzas(packages, fields, func(v [][]byte) error {
 		name, version, provides := v[0], v[1], v[2]
+		if !a.serves(string(v[3]), string(v[4])) || !installed(v[5]) {
+			return nil
+		}
 		if len(name) > 0 && len(version) > 0 {
 			o := a.offer(name)
 			o.versions = append(o.versions, string(version))
@@ -42,6 +52,16 @@ func (a *Available) Read(packages io.Reader) error {
 		return fmt.Errorf("cannot read a package index: %w", err)
 	}
 	return nil
+}
+
+// serves says whether a package of some architecture can satisfy a dependency.
+func (a *Available) serves(arch, multiArch string) bool {
+	return a.Arch == "" || arch == "" || arch == "all" || arch == a.Arch || multiArch == "foreign"
+}
+
+// installed reads the field Status, which only dpkg's own list has.
+func installed(status []byte) bool {
+	return len(status) == 0 || bytes.HasSuffix(status, []byte(" installed"))
 }
 
 // Versions returns the versions under this name, in the order read, possibly

@@ -2,11 +2,15 @@
 // package wait for a build dependency, and for which one? See spec:
 // builders.md sections 2.6 to 2.9.
 //
-// AnalyseLog looks for apt's explanation in the build log. Where apt says only
-// that a package "is not going to be installed", Unsatisfied compares the build
-// dependencies of the .dsc with the packages that the chroot's indexes offer.
-// Only direct build dependencies count; a problem further down is not one that
-// a dependency wait can describe.
+// The words in which apt explains itself change with its versions, and it calls
+// a package that is there "not installable" when another one conflicts with it.
+// So the words only say that dependencies are what failed (AnalyseLog), and the
+// packages decide: Unsatisfied compares the build dependencies of the .dsc with
+// what the chroot's indexes offer. A wait for something that is there would
+// never end.
+//
+// Only direct build dependencies are compared. A problem further down is one to
+// wait for if apt names a package that no index has.
 //
 // Everything here works on text: nothing runs a program, and nothing is shared
 // between calls, so all functions may be called concurrently. All inputs are
@@ -30,17 +34,21 @@ const (
 	None Kind = iota
 	// GiveBack means that the build is to be tried again as it is.
 	GiveBack
-	// Definite means that apt names a dependency that cannot be had.
+	// Definite means that apt names a dependency that it cannot have. That is
+	// not yet one to wait for: apt also says so about a package that it may not
+	// install because of a conflict.
 	Definite
-	// Maybe means that only the build dependencies can tell; see Unsatisfied.
+	// Maybe means that the build dependencies were not installed, and that only
+	// they can tell why; see Unsatisfied.
 	Maybe
 )
 
 // Finding is the result of AnalyseLog.
 type Finding struct {
 	Kind Kind
-	// Depends is what to wait for, as Strip returns it. It is set, and never
-	// empty, if Kind is Definite.
+	// Depends is what apt names, as Strip returns it. It is set, and never
+	// empty, if Kind is Definite. With Maybe it can be set: then it counts if no
+	// package of that name is known; see Available.Knows.
 	Depends string
 }
 
@@ -63,8 +71,8 @@ const (
 // dependencies were installed: what follows is the package's own output. It
 // holds 512 KiB of the log at a time.
 //
-// The phrases of spec: builders.md section 2.6 decide. Beyond them, a group of
-// alternatives none of which apt could install is a Maybe.
+// The phrases of spec: builders.md section 2.6 decide whether apt names a
+// dependency; every other failure to install dependencies is a Maybe.
 func AnalyseLog(log io.Reader, tail []byte) (Finding, error) {
 	return analyse(log, failedInInstallDeps(tail), chunkSize)
 }
@@ -98,17 +106,25 @@ func analyse(log io.Reader, unmet bool, chunk int) (Finding, error) {
 			}
 		}
 		if ended || w.hasNewLine(toolchainStart) {
-			return Finding{}, nil
+			return unexplained(unmet), nil
 		}
 	}
 }
 
-// usable strips the captured text. An empty one is no finding: nobody could
-// ever satisfy that wait.
+// unexplained is the finding about a log in which apt names no dependency.
+func unexplained(unmet bool) Finding {
+	if unmet {
+		return Finding{Kind: Maybe}
+	}
+	return Finding{}
+}
+
+// usable strips the captured text. An empty one names nothing: nobody could ever
+// satisfy that wait.
 func usable(found Finding) Finding {
 	found.Depends = Strip(found.Depends)
 	if found.Kind == Definite && found.Depends == "" {
-		return Finding{}
+		return unexplained(true)
 	}
 	return found
 }

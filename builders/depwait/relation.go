@@ -23,6 +23,11 @@ func (r relation) String() string {
 	return r.name + " (" + r.op + " " + r.version + ")"
 }
 
+// wellFormed is false for a text that does not fit the grammar.
+func (r relation) wellFormed() bool {
+	return r.name != "" && strings.IndexFunc(r.name, func(c rune) bool { return c > 0x7f || !nameByte(byte(c)) }) < 0
+}
+
 // group is a list of alternatives, never empty.
 type group []relation
 

@@ -1,6 +1,9 @@
 package depwait
 
-import "bytes"
+import (
+	"bytes"
+	"regexp"
+)
 
 // How apt introduces the list of what it cannot install, and an entry of it.
 const (
@@ -16,7 +19,7 @@ const (
 //	HEADER\n.* Depends: (?P<p>[^ ]*( \([^)]*\))?) MISSING\n
 //	HEADER\n.* Depends: [^ ]*( \([^)]*\))? (DUBIOUS|MISSING) or\n
 //
-// Depends is the raw text of group p.
+// Depends is the raw text of group p, or for DUBIOUS what choices says.
 func findUnmet(text []byte) Finding {
 	_, after, ok := bytes.Cut(text, []byte(unmetHeader))
 	if !ok {
@@ -35,13 +38,26 @@ func findUnmet(text []byte) Finding {
 		e := list.at(start + len(dependsStart))
 		switch {
 		case e.verdict == dubious:
-			return Finding{Kind: Maybe}
+			return Finding{Kind: Maybe, Depends: choices(after)}
 		case e.verdict == missing && found.Kind != Definite:
 			found = Finding{Kind: Definite, Depends: decode(e.relation)}
 		case e.verdict == alternatives && found.Kind == None:
-			found = Finding{Kind: Maybe}
+			found = Finding{Kind: Maybe, Depends: choices(after)}
 		}
 	}
+}
+
+// noChoices is how apt explains, since version 3.0, that nothing satisfies a
+// dependency. Version 3.1 and later say only here which one of a package further
+// down.
+var noChoices = regexp.MustCompile(` Depends (.+)\n +but none of the choices are installable:\n +\[no choices\]`)
+
+// choices is the dependency for which apt found nothing to choose from, or "".
+func choices(text []byte) string {
+	if found := noChoices.FindSubmatch(text); found != nil {
+		return decode(found[1])
+	}
+	return ""
 }
 
 // verdict is what the end of an entry says about its relation.

@@ -1,6 +1,7 @@
 package depwait
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -39,6 +40,37 @@ func Unsatisfied(dsc io.Reader, avail *Available, arch string, archIndep bool, m
 	return format(open), nil
 }
 
+// Satisfies says whether what is available satisfies a dependency in apt's own
+// words, such as Finding.Depends, in which "<" is what control files call "<<".
+// An error means that nobody can tell.
+func (a *Available) Satisfies(depends string) (bool, error) {
+	s := solver{avail: a}
+	for _, g := range parseGroups(depends) {
+		for i := range g {
+			if op := g[i].op; op == "<" || op == ">" {
+				g[i].op = op + op
+			}
+		}
+		if ok, err := s.anySatisfied(g); !ok || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// Knows says whether any package that a dependency names is available, in whatever
+// version.
+func (a *Available) Knows(depends string) bool {
+	for _, g := range parseGroups(depends) {
+		for _, r := range g {
+			if a.packages[r.name] != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 type solver struct {
 	avail   *Available
 	arch    string
@@ -57,6 +89,9 @@ func (s solver) anySatisfied(g group) (bool, error) {
 func (s solver) satisfied(r relation) (bool, error) {
 	if r.archs != nil && !s.applies(r.archs) || needsProfile(r.profiles) {
 		return true, nil
+	}
+	if !r.wellFormed() { // nothing could end a wait for it
+		return false, errors.New("it is malformed")
 	}
 	versions, unversioned := s.avail.Versions(r.name)
 	if len(versions) == 0 && !unversioned {

@@ -87,6 +87,8 @@ func TestUnsatisfiedFindsTheOpenBuildDependencies(t *testing.T) {
 func TestUnsatisfiedHasNoResult(t *testing.T) {
 	tests := []struct{ name, dsc string }{
 		{"for an unknown operator", "Build-Depends: foo (> 1)\n"},
+		{"for a text that is no dependency", "Build-Depends: foo, ${misc:Depends}\n"},
+		{"for two names", "Build-Depends: foo, a b\n"},
 		{"for a malformed version", "Build-Depends: foo (>= a:1)\n"},
 	}
 	for _, tt := range tests {
@@ -205,6 +207,52 @@ func TestAvailableJoinsIndexes(t *testing.T) {
 				t.Errorf("got %q, %v", versions, unversioned)
 			}
 		})
+	}
+}
+
+func TestAvailableIsWhatCanBeInstalledOrIs(t *testing.T) {
+	a := depwait.Available{Arch: "amd64"}
+	for _, index := range []string{
+		"Package: native\nVersion: 1\nArchitecture: amd64\n\nPackage: all\nVersion: 1\nArchitecture: all\n\n" +
+			"Package: foreign\nVersion: 1\nArchitecture: i386\nProvides: virtual\n\n" +
+			"Package: tool\nVersion: 1\nArchitecture: i386\nMulti-Arch: foreign\n\n" +
+			"Package: lib\nVersion: 1\nArchitecture: i386\nMulti-Arch: same\n",
+		"Package: installed\nStatus: install ok installed\nVersion: 1\nArchitecture: amd64\n\n" +
+			"Package: held\nStatus: hold ok installed\nVersion: 1\nArchitecture: amd64\n\n" +
+			"Package: removed\nStatus: deinstall ok config-files\nVersion: 1\nArchitecture: amd64\n\n" +
+			"Package: broken\nStatus: install ok half-installed\nVersion: 1\nArchitecture: amd64\n",
+	} {
+		if err := a.Read(strings.NewReader(index)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]bool{
+		"native": true, "all": true, "foreign": false, "virtual": false, "tool": true, "lib": false,
+		"installed": true, "held": true, "removed": false, "broken": false,
+	} {
+		if versions, bare := a.Versions(name); (len(versions) > 0 || bare) != want {
+			t.Errorf("%s: %q", name, versions)
+		}
+	}
+}
+
+func TestSatisfiesUnderstandsAptsRelations(t *testing.T) {
+	a := available(t, "foo=1", "foo=3", "bar=1")
+	for depends, want := range map[string]bool{
+		"foo": true, "foo (< 2)": true, "foo (< 1)": false, "foo (> 3)": false, "foo (> 2)": true, "foo (>= 4)": false,
+		"absent": false, "absent | bar": true, "foo, absent": false, "bar:any (= 1)": true,
+	} {
+		if got, err := a.Satisfies(depends); err != nil || got != want {
+			t.Errorf("%s: %v (%v)", depends, got, err)
+		}
+	}
+	if _, err := a.Satisfies("foo (<> 1)"); err == nil {
+		t.Error("an unknown relation is no error")
+	}
+	for depends, want := range map[string]bool{"foo (>= 4)": true, "absent | bar": true, "absent (>= 1)": false} {
+		if got := a.Knows(depends); got != want {
+			t.Errorf("%s is known: %v", depends, got)
+		}
 	}
 }
 

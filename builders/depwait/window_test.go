@@ -9,7 +9,8 @@ import (
 )
 
 // byExpression is the search of the spec with its regular expressions, on one
-// window; own is the addition for alternatives.
+// window; own is the addition for alternatives, and a search without a result is
+// a Maybe.
 type byExpression struct {
 	giveBack, maybe, definite, own, toolchain *regexp.Regexp
 }
@@ -34,16 +35,18 @@ func (x byExpression) search(window []byte) (found Finding, stop bool) {
 	if x.giveBack.Match(window) {
 		return Finding{Kind: GiveBack}, true
 	}
+	_, list, _ := bytes.Cut(window, []byte(unmetHeader))
+	maybe := Finding{Kind: Maybe, Depends: Strip(choices(list))}
 	if x.maybe.Match(window) {
-		return Finding{Kind: Maybe}, true
+		return maybe, true
 	}
 	if m := x.definite.FindSubmatch(window); m != nil {
 		return usable(Finding{Kind: Definite, Depends: decode(m[1])}), true
 	}
 	if x.own.Match(window) {
-		return Finding{Kind: Maybe}, true
+		return maybe, true
 	}
-	return Finding{}, x.toolchain.Match(window)
+	return Finding{Kind: Maybe}, x.toolchain.Match(window)
 }
 
 // FuzzAnalyse compares the search with the expressions of the spec, window by
@@ -57,6 +60,7 @@ func FuzzAnalyse(f *testing.F) {
 		unmetHeader + " Depends: a but it is not installed or\n",
 		unmetHeader + unmetHeader + " Depends: \n but \n is installed\n",
 		"x\n" + forceYesError + "\n",
+		unmetHeader + " x : Depends: a but it is not going to be installed\n 1. a Depends b\n but none of the choices are installable:\n [no choices]\n",
 		toolchainStart + "\n" + unmetHeader + " Depends: a but it is a virtual package\n",
 	}
 	for _, s := range seeds {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 )
 
 func (a *app) buildCommand() *cobra.Command {
@@ -27,14 +28,16 @@ it. "lpbuild watch" follows the build.`,
     --arg series=bookworm --arg suite=bookworm --arg ogrecomponent=main`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, words []string) error {
-			r := buildd.Request{BuildID: id, Tag: words[0], Image: words[1], Files: map[string]string{}}
+			r := buildd.Request{BuildID: id, Tag: words[0], Image: words[1]}
+			var files ordered.Builder[string]
 			for _, word := range words[2:] {
 				name, sum, ok := strings.Cut(word, "=")
 				if !ok || name == "" {
 					return fmt.Errorf("%q is no file: want NAME=SHA1", word)
 				}
-				r.Files[name] = sum
+				files.Set(name, sum)
 			}
+			r.Files = files.Map()
 			var err error
 			if r.Args, err = parseArgs(args); err != nil {
 				return err
@@ -97,8 +100,8 @@ func parseArgs(texts []string) (map[string]any, error) {
 func parseJSON(text string) (any, error) {
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.UseNumber()
-	var v any
-	if err := decoder.Decode(&v); err != nil {
+	v, err := ordered.DecodeJSON(decoder)
+	if err != nil {
 		return nil, err
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
@@ -121,9 +124,9 @@ func withNumbers(v any) (_ any, err error) {
 				return nil, err
 			}
 		}
-	case map[string]any:
-		for key := range v {
-			if v[key], err = withNumbers(v[key]); err != nil {
+	case ordered.Struct:
+		for i := range v {
+			if v[i].Value, err = withNumbers(v[i].Value); err != nil {
 				return nil, err
 			}
 		}

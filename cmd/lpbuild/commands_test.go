@@ -128,7 +128,7 @@ func TestBuildPrintsTheBuildID(t *testing.T) {
 	if code != 0 || stdout != f.request.BuildID+"\n" || !strings.HasPrefix(stdout, "LOCAL-") {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
-	if f.request.Files["a"] != "b=c" || f.request.Args["n"] != int64(1) {
+	if f.request.Files.Get("a") != "b=c" || f.request.Args["n"] != int64(1) {
 		t.Errorf("got %+v", f.request)
 	}
 }

@@ -61,6 +61,8 @@ func (f *fakeBuilder) Info() buildd.Info {
 
 func (f *fakeBuilder) ProxyInfo() (buildd.ProxyInfo, error) { return buildd.ProxyInfo{}, nil }
 
+func (*fakeBuilder) Told(buildd.Status) {}
+
 func (f *fakeBuilder) Status() buildd.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -8,20 +8,20 @@ import (
 	"net/http"
 	"net/http/cgi" //nolint:gosec // the weakness it warns of was mended in Go 1.6.3
 	"os/exec"
+	"strings"
 )
 
 // largestQuestion is the size in bytes of the longest request of a clone. One
 // for a million branches is shorter.
 const largestQuestion = 64 << 20
 
-// handler serves the copy to clones, shallow ones too, as servedName. Nobody
-// can change it.
+// handler serves the copies to clones, shallow ones too. Nobody can change them.
 func (r *repository) handler() (http.Handler, error) {
 	program, err := exec.LookPath("git")
 	if err != nil {
 		return nil, fmt.Errorf("cannot serve the repository: %w", err)
 	}
-	backend := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+	backend := func(w http.ResponseWriter, q *http.Request) {
 		if err := withLength(w, q); err != nil {
 			http.Error(w, "the request is too long", http.StatusRequestEntityTooLarge)
 			return
@@ -35,11 +35,47 @@ func (r *repository) handler() (http.Handler, error) {
 			Logger: log.New(io.Discard, "", 0), Stderr: io.Discard, // the client says what went wrong
 		}
 		h.ServeHTTP(w, q)
-	})
-	mux := http.NewServeMux()
-	mux.Handle("GET /"+servedName+"/info/refs", backend)
-	mux.Handle("POST /"+servedName+"/git-upload-pack", backend)
-	return mux, nil
+	}
+	served := r.served()
+	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		for method, question := range map[string]string{http.MethodGet: "/info/refs", http.MethodPost: "/git-upload-pack"} {
+			at, ok := strings.CutSuffix(q.URL.Path, question)
+			if bare := served[strings.TrimPrefix(at, "/")]; ok && bare != "" && q.Method == method {
+				q.URL.Path = "/" + bare + question
+				backend(w, q)
+				return
+			}
+		}
+		http.NotFound(w, q)
+	}), nil
+}
+
+// served tells which copy is served where, below the secret name: in as few folders
+// as their submodules allow.
+func (r *repository) served() map[string]string {
+	above := mostAbove
+	for at := range r.copies {
+		climbs := 0
+		for strings.HasPrefix(at[climbs*len(upwards):], upwards) {
+			climbs++
+		}
+		above = min(above, climbs)
+	}
+	served := map[string]string{}
+	for at, bare := range r.copies {
+		served[at[above*len(upwards):]] = bare
+	}
+	return served
+}
+
+// place is where the repository itself is served.
+func (r *repository) place() string {
+	for at, bare := range r.served() {
+		if bare == servedName {
+			return at
+		}
+	}
+	return ""
 }
 
 // withLength reads a request that comes in pieces: CGI must be told its length.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 )
 
 func TestTerminalsGetColoursAndAProgressLine(t *testing.T) {
@@ -100,11 +101,11 @@ func FuzzStageWatcher(f *testing.F) {
 
 func TestParseArgs(t *testing.T) {
 	got, err := parseArgs([]string{
-		"text=a=b", "empty=", "yes:=true", "n:=-7", "big:=12345678901", "f:=1.5", "nil:=null", `list:=["a", 1, {"b": [2]}]`, "colon:text=x:=y",
+		"text=a=b", "empty=", "yes:=true", "n:=-7", "big:=12345678901", "f:=1.5", "nil:=null", `list:=["a", 1, {"c": 3, "b": [2]}]`, "colon:text=x:=y",
 	})
 	want := map[string]any{
 		"text": "a=b", "empty": "", "yes": true, "n": int64(-7), "big": int64(12345678901), "f": 1.5, "nil": nil,
-		"list": []any{"a", int64(1), map[string]any{"b": []any{int64(2)}}}, "colon:text": "x:=y",
+		"list": []any{"a", int64(1), ordered.Struct{{Name: "c", Value: int64(3)}, {Name: "b", Value: []any{int64(2)}}}}, "colon:text": "x:=y",
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %#v, %v", got, err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -28,6 +29,11 @@ type repository struct {
 	ref, commit string
 	// changes is the number of files that differ from HEAD or are not in it.
 	changes int
+	// copies are the names, in folder, of the copies of this repository and of its
+	// submodules, by the place that clones look for them.
+	copies map[string]string
+	// warnings are what a build will miss.
+	warnings []string
 }
 
 // openRepository copies the repository of a work tree. Ref is what to build, ""
@@ -53,6 +59,13 @@ func openRepository(ctx context.Context, folder, ref string) (*repository, error
 		r.close()
 		return nil, fmt.Errorf("cannot copy the repository %s: %w", top, err)
 	}
+	at := strings.Repeat(upwards, mostAbove) + servedName
+	r.copies = map[string]string{at: servedName}
+	if err := r.addSubmodules(ctx, original{dir: top, tree: top}, at, r.commit, ""); err != nil {
+		r.close()
+		return nil, fmt.Errorf("cannot copy the submodules of %s: %w", top, err)
+	}
+	r.lookForLFS(ctx, servedName, r.commit, "")
 	return r, nil
 }
 
@@ -75,7 +88,7 @@ func workTree(ctx context.Context, folder string) (string, error) {
 		return "", err
 	}
 	if top != absolute {
-		return "", fmt.Errorf("it is a part of the work tree %s; name that one, and for an image this part with --build-path", top)
+		return "", fmt.Errorf("it is a part of the work tree %s; name that one, and this part with --build-path", top)
 	}
 	return top, nil
 }
@@ -126,10 +139,7 @@ func (r *repository) copy(ctx context.Context) error {
 	if r.folder, err = os.MkdirTemp("", "lpbuild-"); err != nil {
 		return err
 	}
-	_, err = git(ctx, r.folder, "clone", "--quiet", "--bare", "--template=",
-		"-c", "http.receivepack=false", "-c", "uploadpack.allowAnySHA1InWant=true",
-		"--", r.top, servedName)
-	if err != nil {
+	if err := r.clone(ctx, r.top, servedName); err != nil {
 		return err
 	}
 	if r.commit, err = git(ctx, r.bare(), "rev-parse", "--verify", r.ref+"^{commit}"); err != nil {
@@ -141,6 +151,14 @@ func (r *repository) copy(ctx context.Context) error {
 		return err
 	}
 	_, err = git(ctx, r.bare(), "update-ref", "--no-deref", "HEAD", r.commit)
+	return err
+}
+
+// clone makes a bare copy of a repository in the folder.
+func (r *repository) clone(ctx context.Context, from, name string) error {
+	_, err := git(ctx, r.folder, "clone", "--quiet", "--bare", "--template=",
+		"-c", "http.receivepack=false", "-c", "uploadpack.allowAnySHA1InWant=true",
+		"--", from, name)
 	return err
 }
 
@@ -159,11 +177,12 @@ func (r *repository) has(ctx context.Context, path string) bool {
 	return err == nil
 }
 
-// snapName is the name in the first snapcraft.yaml that snapcraft would use.
-func (r *repository) snapName(ctx context.Context) (string, bool) {
+// snapName is the name in the first snapcraft.yaml that snapcraft would use in a
+// folder of the repository.
+func (r *repository) snapName(ctx context.Context, folder string) (string, bool) {
 	line := regexp.MustCompile(`(?m)^name:[ \t]*["']?([a-z0-9][a-z0-9-]*)["']?[ \t]*(#.*)?\r?$`)
-	for _, path := range []string{"snap/snapcraft.yaml", "build-aux/snap/snapcraft.yaml", "snapcraft.yaml", ".snapcraft.yaml"} {
-		text, err := git(ctx, r.bare(), "cat-file", "blob", r.commit+":"+path)
+	for _, file := range []string{"snap/snapcraft.yaml", "build-aux/snap/snapcraft.yaml", "snapcraft.yaml", ".snapcraft.yaml"} {
+		text, err := git(ctx, r.bare(), "cat-file", "blob", r.commit+":"+path.Join(folder, file))
 		if err != nil {
 			continue
 		}
@@ -181,11 +200,16 @@ func short(commit string) string { return commit[:min(len(commit), 12)] }
 // git runs git in a folder and returns what it prints, without the last end of
 // line. Its error has what git says.
 func git(ctx context.Context, folder string, args ...string) (string, error) {
+	return gitWith(ctx, folder, nil, "", args...)
+}
+
+// gitWith is git with more environment and with an input.
+func gitWith(ctx context.Context, folder string, environment []string, input string, args ...string) (string, error) {
 	const grace = 2 * time.Second
 	cmd := exec.CommandContext(ctx, "git", args...) //nolint:gosec // the arguments are checked, or ours
 	var stdout, stderr bytes.Buffer
-	cmd.Dir, cmd.Env, cmd.WaitDelay = folder, gitEnvironment(), grace
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Dir, cmd.Env, cmd.WaitDelay = folder, append(gitEnvironment(), environment...), grace
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &stdout, &stderr
 	err := cmd.Run()
 	switch {
 	case errors.Is(err, exec.ErrNotFound):

@@ -10,8 +10,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	"lpbuildd/ordered"
 )
 
 // runGit runs git in a folder, with no configuration but this.
@@ -204,9 +207,14 @@ func TestRunMakesTheArgumentsOfABuildFromARepository(t *testing.T) {
 			name: "a snap", files: snap,
 			args: []string{"snap", ".", "--channel", "snapcraft=latest/edge", "--target-arch", "armhf", "--source-tarball", "--private", "--image-type", "lxd"},
 			want: map[string]any{
-				"name": "my-snap", "git_path": "main", "git_repository": "ours", "channels": map[string]any{"snapcraft": "latest/edge"}, "image_type": "lxd",
+				"name": "my-snap", "git_path": "main", "git_repository": "ours", "channels": ordered.Struct{{Name: "snapcraft", Value: "latest/edge"}}, "image_type": "lxd",
 				"target_architectures": []any{"armhf"}, "build_source_tarball": true, "private": true, "archive_private": true,
 			},
+		},
+		{
+			name: "a snap in a folder", files: map[string]string{"a/b/snap/snapcraft.yaml": "name: deep\n"},
+			args: []string{"snap", ".", "--build-path", "a/b"},
+			want: map[string]any{"name": "deep", "git_path": "main", "git_repository": "ours", "build_path": "a/b"},
 		},
 		{
 			name: "a fetch service", files: snap,
@@ -214,16 +222,37 @@ func TestRunMakesTheArgumentsOfABuildFromARepository(t *testing.T) {
 			want: map[string]any{
 				"name": "my-snap", "git_path": "main", "git_repository": "ours", "proxy_url": "http://user:secret@environment.example/", "use_fetch_service": true,
 				"revocation_endpoint": "http://host.example/r", "disable_proxy_after_pull": true,
-				"secrets": map[string]any{"fetch_service_mitm_certificate": "bmFtZTogdW51c2VkCg=="},
+				"secrets": ordered.Struct{{Name: "fetch_service_mitm_certificate", Value: "bmFtZTogdW51c2VkCg=="}},
 			},
 		},
 		{
 			name: "an image",
 			args: []string{"oci", ".", "--build-arg", "A=b=c", "--build-file", "Dockerfile.x", "--build-path", "sub", "--archive", "deb http://host.example/ noble main"},
 			want: map[string]any{
-				"name": "hello-world", "git_path": "main", "git_repository": "ours", "build_args": map[string]any{"LAUNCHPAD_BUILD_ARCH": "riscv64", "A": "b=c"},
+				"name": "hello-world", "git_path": "main", "git_repository": "ours", "build_args": ordered.Struct{{Name: "A", Value: "b=c"}, {Name: "LAUNCHPAD_BUILD_ARCH", Value: "riscv64"}},
 				"build_file": "Dockerfile.x", "build_path": "sub", "archives": []any{"deb http://host.example/ noble main"},
 			},
+		},
+		{
+			name: "an image for a variant",
+			args: []string{"oci", ".", "--arch", "amd64", "--variant", "amd64v3"},
+			want: map[string]any{
+				"name": "hello-world", "git_path": "main", "git_repository": "ours", "build_args": ordered.Struct{{Name: "LAUNCHPAD_BUILD_ARCH", Value: "amd64v3"}},
+				"arch_tag": "amd64v3", "abi_tag": "amd64", "isa_tag": "amd64v3",
+			},
+		},
+		{
+			name: "another variant than that of a file", files: snap,
+			args: []string{"snap", ".", "--args", "../variant.json", "--variant", "amd64v4"},
+			want: map[string]any{
+				"name": "my-snap", "git_path": "main", "git_repository": "ours",
+				"arch_tag": "amd64v4", "abi_tag": "amd64", "isa_tag": "amd64v4",
+			},
+		},
+		{
+			name: "another architecture than that of a file", files: snap,
+			args: []string{"snap", ".", "--args", "../variant.json", "--arch", "armhf"},
+			want: map[string]any{"name": "my-snap", "git_path": "main", "git_repository": "ours", "arch_tag": "armhf"},
 		},
 		{
 			name: "a URL",
@@ -234,7 +263,7 @@ func TestRunMakesTheArgumentsOfABuildFromARepository(t *testing.T) {
 			name: "the source of a file",
 			args: []string{"snap", "--args", "../file.json", "--channel", "b=2", "--arg", "name=single"},
 			want: map[string]any{
-				"arch_tag": "file", "name": "single", "channels": map[string]any{"a": "1", "b": "2"}, "build_request_id": int64(7), "image_type": "lxd",
+				"arch_tag": "file", "name": "single", "channels": ordered.Struct{{Name: "a", Value: "1"}, {Name: "b", Value: "2"}}, "build_request_id": int64(7), "image_type": "lxd",
 				"git_repository": "http://host.example/x/Foo_Bar.git", "git_path": "b", "proxy_url": "http://file/",
 			},
 		},
@@ -242,7 +271,7 @@ func TestRunMakesTheArgumentsOfABuildFromARepository(t *testing.T) {
 			name: "a folder instead of the source of a file",
 			args: []string{"snap", ".", "--args", "../file.json", "--git-path", "v1", "--arch", "flag", "--name", "flag", "--proxy-url", "http://flag/"},
 			want: map[string]any{
-				"arch_tag": "flag", "name": "flag", "channels": map[string]any{"a": "1", "b": "1"}, "build_request_id": int64(7), "image_type": "lxd",
+				"arch_tag": "flag", "name": "flag", "channels": ordered.Struct{{Name: "a", Value: "1"}, {Name: "b", Value: "1"}}, "build_request_id": int64(7), "image_type": "lxd",
 				"git_repository": "ours", "git_path": "v1", "proxy_url": "http://flag/",
 			},
 		},
@@ -255,6 +284,7 @@ func TestRunMakesTheArgumentsOfABuildFromARepository(t *testing.T) {
 				t.Setenv("LPBUILD_PROXY_URL", "http://user:secret@environment.example/")
 			}
 			write(t, "../file.json", file)
+			write(t, "../variant.json", `{"arch_tag": "amd64v3", "abi_tag": "amd64", "isa_tag": "amd64v3"}`)
 			f := newFakeBuilder(t, ends("OK", nil))
 			logs("the log\n")(f)
 			code, stdout, stderr := f.run(t, tt.args...)
@@ -401,6 +431,33 @@ func TestNamesAreGoodForFoldersAndImages(t *testing.T) {
 	for place, want := range tests {
 		if got := nameOf(place); got != want {
 			t.Errorf("%s: got %q, want %q", place, got, want)
+		}
+	}
+}
+
+// What a type does not have would be named in the log as unknown.
+func TestRunSendsNothingThatTheTypeDoesNotHave(t *testing.T) {
+	worktree(t, nil)
+	for tag, wanted := range map[string][]string{
+		"livefs": nil, "sourcepackagerecipe": {"suite"}, "snap": {"name"}, "oci": {"name"},
+	} {
+		f := newFakeBuilder(t, ends("OK", nil))
+		words := []string{tag}
+		if (target{tag: tag}).hasRepository() {
+			words = append(words, "https://host.example/some.git")
+		}
+		if code, _, stderr := f.run(t, append(words, "--series", "noble")...); code != 0 {
+			t.Fatalf("%s: exit code %d: %s", tag, code, stderr)
+		}
+		for _, key := range []string{"suite", "name"} {
+			if _, sent := f.request.Args[key]; sent != slices.Contains(wanted, key) {
+				t.Errorf("%s: %s is sent: %v", tag, key, sent)
+			}
+		}
+	}
+	for _, tag := range []string{"ci", "translation-templates"} {
+		if (target{tag: tag}).hasName() {
+			t.Errorf("what %s makes has a name", tag)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 	"lpbuildd/rpc"
 )
 
@@ -33,7 +34,9 @@ TYPE is snap or oci, or what else the builder knows, see "lpbuild info". It
 builds from a git repository: one behind a URL, or that of a folder (default:
 the working folder), which must be the top of a work tree. What is checked out
 is built, but only what is committed. The repository is served, read-only and
-under a name that nobody can guess, until the build has ended. The build itself
+under a name that nobody can guess, until the build has ended; with it submodules
+whose URLs begin with ../ or ./, as far as they are here. What else a build will
+miss, such as files in Git LFS, is said before it begins. The build itself
 fetches it, so that its container, and its proxy if it has one, must be able to
 reach --serve-address; where the builder is on this machine, the default is an
 address that is not of the loopback interface. A sourcepackagerecipe and a livefs
@@ -105,7 +108,7 @@ func (a *app) runBuild(ctx context.Context, c *rpc.Client, o runOptions, t targe
 // prepare checks the builder, reads the source, gives all files to the builder
 // and makes the request. The work must be closed, even after an error.
 func (a *app) prepare(ctx context.Context, c *rpc.Client, o runOptions, t target) (*work, buildd.Request, error) {
-	r := buildd.Request{BuildID: o.id, Tag: t.tag, Files: map[string]string{}}
+	r := buildd.Request{BuildID: o.id, Tag: t.tag}
 	info, err := a.ready(ctx, c, t)
 	if err != nil {
 		return nil, r, err
@@ -128,7 +131,7 @@ func (a *app) prepare(ctx context.Context, c *rpc.Client, o runOptions, t target
 		w.name = filepath.Base(name)
 	}
 	for _, f := range w.files {
-		r.Files[f.name] = f.sha1
+		r.Files = append(r.Files, ordered.Member[string]{Name: f.name, Value: f.sha1})
 	}
 	image, err := a.readImage(ctx, o.image, r)
 	if err != nil {

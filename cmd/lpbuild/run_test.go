@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 )
 
 // source writes a source package and an image into a folder, which becomes the
@@ -66,7 +67,7 @@ func TestRunBuildsAndDownloads(t *testing.T) {
 	}
 	want := buildd.Request{
 		BuildID: "LOCAL-1", Tag: "binarypackage", Image: sha1Of([]byte("the image")),
-		Files: map[string]string{"hello_1.dsc": sha1Of([]byte(read(t, "hello_1.dsc"))), "hello_1.orig.tar.gz": sha1Of([]byte("the original source"))},
+		Files: ordered.Map[string]{{Name: "hello_1.dsc", Value: sha1Of([]byte(read(t, "hello_1.dsc")))}, {Name: "hello_1.orig.tar.gz", Value: sha1Of([]byte("the original source"))}},
 		Args: map[string]any{
 			"series": "noble", "suite": "noble-proposed", "arch_tag": "riscv64", "ogrecomponent": "main", "archive_purpose": "PRIMARY",
 			"archive_private": false, "arch_indep": true, "build_debug_symbols": false, "image_type": "chroot", "extra": "1",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"os"
 	"regexp"
 	"strings"
+
+	"lpbuildd/ordered"
 )
 
 // arguments are those of a build, in the making. What the user said in a file
@@ -36,19 +39,23 @@ func (a arguments) merge(flag, key string, texts []string) error {
 	if len(texts) == 0 {
 		return nil
 	}
-	all := map[string]any{}
-	if old, ok := a.values[key].(map[string]any); ok {
-		maps.Copy(all, old)
-	}
+	all := a.members(key)
 	for _, text := range texts {
 		name, value, ok := strings.Cut(text, "=")
 		if !ok || name == "" {
 			return fmt.Errorf("--%s %q: want NAME=VALUE", flag, text)
 		}
-		all[name] = value
+		all.Set(name, value)
 	}
-	a.values[key] = all
+	a.values[key] = all.Map()
 	return nil
+}
+
+// members are those that a struct has already, if there is one.
+func (a arguments) members(key string) (all ordered.Builder[any]) {
+	old, _ := ordered.AsStruct(a.values[key])
+	all.SetAll(old)
+	return all
 }
 
 // given are the arguments of --args and --arg.
@@ -64,11 +71,11 @@ func (o *runOptions) given() (file, single map[string]any, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot read the JSON in %s: %w", o.argsFile, err)
 	}
-	file, ok := v.(map[string]any)
+	members, ok := v.(ordered.Struct)
 	if !ok {
 		return nil, nil, fmt.Errorf("cannot use the arguments in %s: want a JSON object", o.argsFile)
 	}
-	return file, single, nil
+	return members.Plain(), single, nil
 }
 
 // requestArgs makes the arguments of the build (spec: lifecycle.md section 3,
@@ -76,12 +83,15 @@ func (o *runOptions) given() (file, single map[string]any, err error) {
 func (o *runOptions) requestArgs(w *work, file, single map[string]any) (map[string]any, error) {
 	a := arguments{values: maps.Clone(file), changed: o.changed}
 	a.replaceSource(w)
-	a.set("arch", "arch_tag", o.arch)
+	o.architecture(a)
 	a.set("private", "archive_private", o.private)
 	a.setGiven("image-type", "image_type", o.imageType)
 	a.setGiven("archive", "archives", list(o.archives))
 	if err := o.release(a); err != nil {
 		return nil, err
+	}
+	if _, given := file["suite"]; !given && !w.target.hasSuite() {
+		delete(a.values, "suite")
 	}
 	keys, err := o.trustedKeys()
 	if err != nil {
@@ -101,6 +111,23 @@ func (o *runOptions) requestArgs(w *work, file, single map[string]any) (map[stri
 	}
 	maps.Copy(a.values, single)
 	return a.values, nil
+}
+
+// architecture tells for what to build. As from a manager, the old tag is that of
+// the variant, if there is one.
+func (o *runOptions) architecture(a arguments) {
+	if a.changed("arch") {
+		delete(a.values, "abi_tag")
+		delete(a.values, "isa_tag")
+	}
+	a.set("arch", "arch_tag", o.arch)
+	if !a.changed("variant") {
+		return
+	}
+	if abi, _ := a.values["abi_tag"].(string); abi == "" {
+		a.values["abi_tag"] = a.values["arch_tag"]
+	}
+	a.values["isa_tag"], a.values["arch_tag"] = o.variant, o.variant
 }
 
 // replaceSource replaces the source that the file names by one of the command
@@ -124,11 +151,9 @@ func (o *runOptions) packageArgs(a arguments, w *work) {
 
 // repositoryArgs are those of all types that build from a repository.
 func (o *runOptions) repositoryArgs(a arguments, w *work) error {
-	name := w.name
-	if o.name != "" {
-		name = o.name
+	if w.target.hasName() {
+		a.set("name", "name", cmp.Or(o.name, w.name))
 	}
-	a.set("name", "name", name)
 	delete(a.values, "suite")
 	a.setGiven("private", "private", o.private)
 	a.setGiven("target-arch", "target_architectures", list(o.targetArch))
@@ -148,11 +173,11 @@ func (o *runOptions) repositoryArgs(a arguments, w *work) error {
 // describeArch adds the build argument that managers always give.
 func (a arguments) describeArch() {
 	const key = "LAUNCHPAD_BUILD_ARCH"
-	all := map[string]any{key: a.values["arch_tag"]}
-	if old, ok := a.values["build_args"].(map[string]any); ok {
-		maps.Copy(all, old)
+	all := a.members("build_args")
+	if all.Get(key) == nil {
+		all.Set(key, a.values["arch_tag"])
 	}
-	a.values["build_args"] = all
+	a.values["build_args"] = all.Map()
 }
 
 // proxyArgs are those about the proxy of the build.
@@ -170,12 +195,9 @@ func (o *runOptions) proxyArgs(a arguments) error {
 	if err != nil {
 		return fmt.Errorf("cannot use the certificate: %w", err)
 	}
-	secrets := map[string]any{}
-	if old, ok := a.values["secrets"].(map[string]any); ok {
-		maps.Copy(secrets, old)
-	}
-	secrets["fetch_service_mitm_certificate"] = base64.StdEncoding.EncodeToString(certificate)
-	a.values["secrets"], a.values["use_fetch_service"] = secrets, true
+	secrets := a.members("secrets")
+	secrets.Set("fetch_service_mitm_certificate", base64.StdEncoding.EncodeToString(certificate))
+	a.values["secrets"], a.values["use_fetch_service"] = secrets.Map(), true
 	return nil
 }
 

@@ -6,10 +6,11 @@ import (
 
 // runOptions are the flags of run.
 type runOptions struct {
-	id, image, imageType, address, folder   string
-	series, suite, arch, component, purpose string
-	archives, keys, args                    []string
-	archIndep, debugSymbols, private, keep  bool
+	id, image, imageType, address, folder  string
+	series, suite, component, purpose      string
+	arch, variant                          string
+	archives, keys, args                   []string
+	archIndep, debugSymbols, private, keep bool
 
 	argsFile, name, gitPath         string
 	channels, buildArgs, targetArch []string
@@ -32,6 +33,7 @@ func (o *runOptions) addFlags(cmd *cobra.Command) {
 	flags.StringVar(&o.series, "series", "", "`name` of the series (default: from the suite)")
 	flags.StringVar(&o.suite, "suite", "", "`name` of the suite (default: the series, or the suite of the first --archive)")
 	flags.StringVar(&o.arch, "arch", "", "`architecture` (default: the builder's)")
+	flags.StringVar(&o.variant, "variant", "", "`variant` of the architecture to build for, e.g. amd64v3 (default: none)")
 	flags.StringArrayVar(&o.archives, "archive", nil, "`line` for sources.list; may be repeated (default: those of the image)")
 	flags.StringArrayVar(&o.keys, "key", nil, "`file` with public keys for apt; may be repeated")
 	flags.BoolVar(&o.private, "private", false, "the archive and the source are private: remove credentials from the log")
@@ -66,7 +68,7 @@ func (o *runOptions) addRepositoryFlags(cmd *cobra.Command) {
 	flags.BoolVar(&o.sourceTarball, "source-tarball", false, "snap: also return the source as a tarball")
 	flags.StringArrayVar(&o.buildArgs, "build-arg", nil, "oci: `KEY=VALUE` for the Dockerfile; may be repeated")
 	flags.StringVar(&o.buildFile, "build-file", "", "oci: `path` of the Dockerfile below the build path")
-	flags.StringVar(&o.buildPath, "build-path", "", "not snap: `folder` of the repository to build in")
+	flags.StringVar(&o.buildPath, "build-path", "", "`folder` of the repository to build in")
 	flags.StringVar(&o.proxy, "proxy-url", "", "`URL` of the proxy for a build in a container, with user and password; also by LPBUILD_PROXY_URL")
 	flags.StringVar(&o.revocation, "revocation-endpoint", "", "`URL` that takes the proxy's password back")
 	flags.StringVar(&o.certificate, "fetch-service-certificate", "", "not oci: the proxy is a fetch service, whose certificate is in this `file`")

@@ -58,6 +58,16 @@ func (t target) hasRepository() bool {
 	return !slices.Contains([]string{binaryPackage, "sourcepackagerecipe", "livefs"}, t.tag)
 }
 
+// hasSuite tells whether the type builds for a suite, and not for a series only.
+func (t target) hasSuite() bool {
+	return t.tag == binaryPackage || t.tag == "sourcepackagerecipe"
+}
+
+// hasName tells whether what the type builds has a name of its own.
+func (t target) hasName() bool {
+	return t.hasRepository() && t.tag != "ci" && t.tag != "translation-templates"
+}
+
 // isRepositoryURL tells URLs from folders.
 func isRepositoryURL(place string) bool { return strings.Contains(place, "://") }
 
@@ -69,7 +79,7 @@ func (t target) check(changed func(flag string) bool) error {
 	debian := []string{"component", "archive-purpose", "arch-indep", "debug-symbols"}
 	useless := map[string][]string{
 		binaryPackage: append(source, proxy...),
-		"snap":        append(debian, "build-arg", "build-file", "build-path"),
+		"snap":        append(debian, "build-arg", "build-file"),
 		"oci":         append(debian, "channel", "target-arch", "source-tarball", "fetch-service-certificate", "disable-proxy-after-pull"),
 
 		"sourcepackagerecipe": slices.Concat(source, debian),

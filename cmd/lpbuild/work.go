@@ -86,9 +86,12 @@ func (a *app) openFolder(ctx context.Context, o runOptions, w *work, ref string)
 	if r.changes > 0 && ref == "" {
 		a.out.warn("%d changed or new files of %s are not committed, and will not be built", r.changes, r.top)
 	}
+	for _, text := range r.warnings {
+		a.out.warn("%s", text)
+	}
 	switch w.target.tag {
 	case "snap":
-		if name, ok := r.snapName(ctx); ok {
+		if name, ok := r.snapName(ctx, o.buildPath); ok {
 			w.name = name
 		} else {
 			a.out.warn("commit %s has no snapcraft.yaml with a name", short(r.commit))
@@ -126,7 +129,7 @@ func (a *app) serve(ctx context.Context, w *work, address string, r buildd.Reque
 	if w.offer, err = startOffer(ctx, address, handler); err != nil {
 		return err
 	}
-	r.Args["git_repository"] = w.offer.base + servedName
+	r.Args["git_repository"] = w.offer.base + w.repository.place()
 	return nil
 }
 

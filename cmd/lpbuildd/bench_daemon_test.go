@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 	"lpbuildd/rpc"
 )
 
@@ -144,7 +145,7 @@ func (d *benchDaemon) build(b *testing.B, image string, files map[string]string,
 	}
 	maps.Copy(args, extra)
 	must(b, d.client.Build(b.Context(), buildd.Request{
-		BuildID: "PACKAGEBUILD-1", Tag: "binarypackage", Image: image, Files: files, Args: args,
+		BuildID: "PACKAGEBUILD-1", Tag: "binarypackage", Image: image, Files: ordered.Sorted(files), Args: args,
 	}))
 }
 

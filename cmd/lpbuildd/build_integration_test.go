@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -37,7 +38,7 @@ func TestBuild(t *testing.T) {
 // TestBuildGoesOnWithoutTheDaemon kills the daemon while sbuild runs.
 func TestBuildGoesOnWithoutTheDaemon(t *testing.T) {
 	b := newBuilder(t, options{user: "buildd"})
-	w := b.realPackage(b.baseImage(), "echo here; sleep 3")
+	w := b.realPackage(b.baseImage(), "echo here; "+holding)
 	b.build("orphan", w)
 	b.reaches("\nhere\n")
 	b.kill()
@@ -46,6 +47,11 @@ func TestBuildGoesOnWithoutTheDaemon(t *testing.T) {
 	}
 	if st := b.start(); st.State != buildd.Building || st.BuildID != "orphan" || len(st.LogTail) == 0 {
 		t.Errorf("after the restart: %+v", st)
+	}
+	for _, p := range b.workers() {
+		if strings.Join(p.args, " ") == holder {
+			must(t, syscall.Kill(p.pid, syscall.SIGKILL))
+		}
 	}
 	st := b.finish("OK")
 	must(t, b.verify(w, st))

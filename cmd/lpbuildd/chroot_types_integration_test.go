@@ -197,7 +197,7 @@ func (w *workshop) noTemplates() {
 
 func (w *workshop) noIntltool() {
 	w.start("translation-templates", map[string]any{
-		"git_repository": w.url + "/git/templates.git", "archives": []any{"deb [trusted=yes] " + w.archive() + " ./"},
+		"git_repository": w.url + "/git/templates.git", "archives": w.archive("")["archives"],
 	})
 	w.finish("CHROOTFAIL")
 	checkLog(w.t(), w.log(), "intltool", "Result:     CHROOTFAIL\n")

@@ -75,12 +75,16 @@ type config struct {
 	ContainerImages    int
 	ContainerImagesAge time.Duration
 
-	// WallLimit, SilenceLimit and LogLimit (bytes) end builds; 0 is no limit.
+	// WallLimit, SilenceLimit, LogLimit and ResultLimit (bytes) end builds; 0 is no
+	// limit.
 	WallLimit, SilenceLimit time.Duration
-	LogLimit                int64
+	LogLimit, ResultLimit   int64
 	// CPULimit and MemoryLimit (bytes) are what a build may use; 0 is no limit.
 	CPULimit    float64
 	MemoryLimit int64
+	// ProcessLimit is how many processes and threads a build may have at once; 0
+	// is no limit.
+	ProcessLimit int
 	// CPUOvercommit and MemoryOvercommit are how many times what is not reserved
 	// may be promised to builds; at least 1.
 	CPUOvercommit, MemoryOvercommit float64

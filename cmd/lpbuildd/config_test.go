@@ -65,7 +65,7 @@ sharepath = /opt/share
 		SharePath: "/opt/share", ProxyPort: 8222, User: "buildd", TranslationResultArchive: "translation-templates.tar.gz",
 		CacheMinFree: 1 << 30, CacheRoots: 2, ChrootOverlay: "auto",
 		Instance: "buildd-conf", Container: "auto", ContainerFirewall: "auto", ContainerImages: 4,
-		LogLimit: 4 << 30, AbortLimit: 120 * time.Second, KeepBuilds: 1, CPUOvercommit: 1, MemoryOvercommit: 1, LogLevel: slog.LevelInfo, LogFormat: "text",
+		LogLimit: 4 << 30, ResultLimit: 64 << 30, ProcessLimit: 16384, AbortLimit: 120 * time.Second, KeepBuilds: 1, CPUOvercommit: 1, MemoryOvercommit: 1, LogLevel: slog.LevelInfo, LogFormat: "text",
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -166,6 +166,7 @@ silence = 90m
 log = 1T
 cpus = 1.5
 memory = 4G
+processes = 5000
 cpu_overcommit = 2
 memory_overcommit = 1.25
 reserved_cpus = 0.5
@@ -194,9 +195,9 @@ allow = 10.1.2.3/8, 192.0.2.7
 		ContainerRemote: "https://engine.example:8443", ContainerCert: "/c", ContainerKey: "/k", ContainerServerCert: "/s",
 		ContainerSubnet: netip.MustParsePrefix("10.9.8.0/24"), ContainerFirewall: "nftables",
 		ContainerImages: 7, ContainerImagesAge: 48 * time.Hour,
-		WallLimit: 72 * time.Hour, SilenceLimit: 90 * time.Minute, LogLimit: 1 << 40, AbortLimit: time.Minute,
+		WallLimit: 72 * time.Hour, SilenceLimit: 90 * time.Minute, LogLimit: 1 << 40, ResultLimit: 64 << 30, AbortLimit: time.Minute,
 		KeepFailed: 36 * time.Hour, KeepBuilds: 3,
-		CPULimit: 1.5, MemoryLimit: 4 << 30, CPUOvercommit: 2, MemoryOvercommit: 1.25, ReservedCPUs: 0.5, ReservedMemory: 512 << 20,
+		CPULimit: 1.5, MemoryLimit: 4 << 30, ProcessLimit: 5000, CPUOvercommit: 2, MemoryOvercommit: 1.25, ReservedCPUs: 0.5, ReservedMemory: 512 << 20,
 		LogLevel: slog.LevelDebug, LogFormat: "json",
 		Allow: []netip.Prefix{
 			netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"),

@@ -204,6 +204,17 @@ func abortLimit(c *config, value string) error {
 // by then only takes up space.
 const longestKeep = 7 * 24 * time.Hour
 
+// processLimit stores how many processes a build may have: enough for any, or any
+// number.
+func processLimit(c *config, value string) error {
+	const least, most = 100, 4 << 20 // the latter is what the kernel can count
+	err := number(most, func(c *config) *int { return &c.ProcessLimit })(c, value)
+	if err != nil || c.ProcessLimit > 0 && c.ProcessLimit < least {
+		return errNotWanted
+	}
+	return nil
+}
+
 // keepBuilds stores how many failed builds are kept.
 func keepBuilds(c *config, value string) error {
 	err := number(100, func(c *config) *int { return &c.KeepBuilds })(c, value)

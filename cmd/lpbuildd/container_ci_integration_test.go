@@ -8,6 +8,7 @@ import (
 	"maps"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 )
 
 // jobSecrets are what a pipeline must not tell, in this order: those of its
@@ -74,19 +75,20 @@ func (r *rig) failingJobs() {
 // among the results.
 func (r *rig) checkJobs(st buildd.Status, want map[string]string) {
 	r.t().Helper()
-	jobs, _ := st.Extra["jobs"].(map[string]any)
+	jobs, _ := st.Extra["jobs"].(ordered.Struct)
 	got := map[string]string{}
-	for id, told := range jobs {
-		job, _ := told.(map[string]any)
-		got[id] = fmt.Sprint(job["result"])
-		output, _ := job["output"].(map[string]any)
-		for name, sum := range output {
-			if st.FileMap[id+"/"+name] != sum {
-				r.t().Errorf("the output %s of %s is %v, and not a result", name, id, sum)
+	for _, told := range jobs {
+		id := told.Name
+		job, _ := told.Value.(ordered.Struct)
+		got[id] = fmt.Sprint(job.Get("result"))
+		output, _ := job.Get("output").(ordered.Struct)
+		for _, file := range output {
+			if st.FileMap[id+"/"+file.Name] != file.Value {
+				r.t().Errorf("the output %s of %s is %v, and not a result", file.Name, id, file.Value)
 			}
 		}
 		for _, name := range []string{"log", "properties"} {
-			if sum, told := job[name]; told && st.FileMap[id+"."+name] != sum {
+			if sum, told := job.Lookup(name); told && st.FileMap[id+"."+name] != sum {
 				r.t().Errorf("%s of %s is %v, and not a result", name, id, sum)
 			}
 		}

@@ -32,6 +32,8 @@ func typeParts(engine string) []part {
 			{"a rock through the proxy", (*rig).rock},
 			{"a craft through the proxy, with registries", (*rig).craft},
 			{"a craft that fails", (*rig).failingCraft},
+			{"a craft with malware", (*rig).craftWithMalware},
+			{"a craft without malware", (*rig).craftWithoutMalware},
 			{"a craft that makes nothing", (*rig).emptyCraft},
 			{"an abort of a craft", (*rig).abortCraft},
 		},
@@ -71,15 +73,19 @@ func (r *rig) startLiveFS(id string, more map[string]any) {
 	r.job(id, "livefs", args)
 }
 
+// liveFS builds for a variant, which the tools are told, while the container is one
+// of the ABI.
 func (r *rig) liveFS() {
-	r.startLiveFS("livefs", nil)
+	abi := hostArch(r.t())
+	isa := abi + "v3"
+	r.startLiveFS("livefs", map[string]any{"abi_tag": abi, "isa_tag": isa, "arch_tag": isa})
 	// A root file system takes its time.
 	r.saying("I: Configuring required packages...")
 	r.saying("P: Bootstrap stage completed")
 	st := r.finish("OK")
 	r.checkNames(st, "livecd.fixture.environment", "livecd.fixture.manifest", "livecd.fixture.squashfs")
 	for name, text := range map[string]string{
-		"livecd.fixture.environment": "ARCH=" + hostArch(r.t()) + "\nEXTRA_PPAS=owner/one owner/two\nIMAGEFORMAT=squashfs\n" +
+		"livecd.fixture.environment": "ARCH=" + abi + "\nARCH_VARIANT=" + isa + "\nEXTRA_PPAS=owner/one owner/two\nIMAGEFORMAT=squashfs\n" +
 			"NOW=20260102\nPROJECT=fixture\nPROPOSED=1\nSUITE=bookworm\n",
 		"livecd.fixture.manifest": "base-files\t",
 	} {

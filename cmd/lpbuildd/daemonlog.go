@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+
+	"lpbuildd/daemonlog"
 )
 
 // daemonLog is the daemon's own log: on standard error, for the journal, and in
@@ -24,9 +26,9 @@ type daemonLog struct {
 func newDaemonLog(c config) (*daemonLog, error) {
 	l := &daemonLog{}
 	options := &slog.HandlerOptions{Level: &l.level}
-	l.Logger = slog.New(either{
+	l.Logger = slog.New(daemonlog.New(either{
 		text: slog.NewTextHandler(l, options), json: slog.NewJSONHandler(l, options), asJSON: &l.asJSON,
-	})
+	}))
 	return l, l.use(c)
 }
 

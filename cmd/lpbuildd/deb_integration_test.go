@@ -17,8 +17,13 @@ import (
 	"lpbuildd/buildd"
 )
 
-// hello is the source package that is built.
-const hello = "hello_2.10-3"
+// The source packages that are built: a real one, and two that build at once, of
+// which one waits for the test.
+const (
+	hello = "hello_2.10-3"
+	quick = "quick/lpbuildd-e2e_1.0"
+	held  = "held/lpbuildd-e2e_1.0"
+)
 
 // TestPackage installs the .deb on a Debian machine with systemd, and does there
 // what operators do. The parts stand on each other.
@@ -80,6 +85,12 @@ func (m *machine) bring(first, next string) {
 	for _, file := range files {
 		m.push(file, "/srv/"+filepath.Base(file))
 	}
+	m.run("mkdir /srv/quick /srv/held")
+	for folder, hook := range map[string]string{"quick": "true", "held": holding} {
+		for _, file := range generateSource(m.t, hook, "") {
+			m.push(file, filepath.Join("/srv", folder, filepath.Base(file)))
+		}
+	}
 	mirror, err := exec.CommandContext(m.t.Context(), "../../.ci/mirror", "bookworm").Output()
 	must(m.t, err)
 	uri, components, _ := strings.Cut(strings.TrimSpace(string(mirror)), " ")
@@ -87,16 +98,16 @@ func (m *machine) bring(first, next string) {
 	m.run("apt-get update -qq")
 }
 
-// lpbuild is a build of hello as a developer on the machine would start it.
-func lpbuild(port int, id string) string {
+// lpbuild is a build of a package as a developer on the machine would start it.
+func lpbuild(port int, id, dsc string) string {
 	return fmt.Sprintf("mkdir -p /srv/out-%[2]s && lpbuild run --url http://127.0.0.1:%[1]d --id %[2]s --image /srv/base.tar.gz "+
-		`--series bookworm --archive "$(cat /srv/archive)" --output /srv/out-%[2]s /srv/%[3]s.dsc`, port, id, hello)
+		`--series bookworm --archive "$(cat /srv/archive)" --output /srv/out-%[2]s /srv/%[3]s.dsc`, port, id, dsc)
 }
 
 // built checks and removes the results of such a build.
-func (m *machine) built(id string) {
+func (m *machine) built(id, dsc string) {
 	m.t.Helper()
-	m.expect("ls /srv/out-"+id, hello+"_"+hostArch(m.t)+".deb\n")
+	m.expect("ls /srv/out-"+id, filepath.Base(dsc)+"_"+hostArch(m.t)+".deb\n")
 	m.run("rm -r /srv/out-" + id)
 	m.nothingLeft()
 }
@@ -109,11 +120,10 @@ func (m *machine) nothingLeft() {
 		"grep -h chroot-autobuild /proc/[0-9]*/mountinfo 2>/dev/null; pgrep -af '[l]pbuildd supervise|[s]build |[s]chroot '; " +
 		"systemctl list-units --plain --no-legend 'lpbuildd-*.scope'; true"
 	var found string
-	for range 100 {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-time.After(20 * pollPause) {
 		if found = strings.TrimSpace(m.run(trace)); found == "" {
 			return
 		}
-		<-time.After(20 * pollPause)
 	}
 	m.t.Errorf("a build has left:\n%s", found)
 }
@@ -163,8 +173,8 @@ func (m *machine) selfTest() {
 }
 
 func (m *machine) buildHello() {
-	m.run(lpbuild(8221, "HELLO-1"))
-	m.built("HELLO-1")
+	m.run(lpbuild(8221, "HELLO-1", hello))
+	m.built("HELLO-1", hello)
 }
 
 func (m *machine) reloadAndRestart() {
@@ -185,14 +195,20 @@ func (m *machine) reloadAndRestart() {
 	m.awaitState(m.builder(8221), buildd.Idle)
 }
 
-// inSbuild says that sbuild builds the package now.
+// inSbuild says that sbuild builds the package that waits.
 func inSbuild(st buildd.Status) bool {
-	return st.State == buildd.Building && strings.Contains(string(st.LogTail), "checking for")
+	return st.State == buildd.Building && strings.HasSuffix(strings.TrimSpace(string(st.LogTail)), "real begin.")
+}
+
+// letGo lets all packages that wait go on.
+func (m *machine) letGo() {
+	m.t.Helper()
+	m.run("pkill --full --exact '" + holder + "'")
 }
 
 func (m *machine) upgradeDuringABuild() {
 	client := m.builder(8221)
-	build := m.start(lpbuild(8221, "HELLO-2"))
+	build := m.start(lpbuild(8221, "HELD-1", held))
 	old := m.await(client, "a build in sbuild", inSbuild)
 	m.run("apt-get install -y -qq /srv/next.deb")
 	st := m.await(client, "the new version", func(st buildd.Status) bool { return st.Version != old.Version })
@@ -205,14 +221,15 @@ func (m *machine) upgradeDuringABuild() {
 	if out, err := m.try("systemctl restart 'lpbuildd-helper@*.service'"); err == nil {
 		m.t.Errorf("somebody can restart a build: %s", out)
 	}
+	m.letGo()
 	build.wait()
-	m.built("HELLO-2")
+	m.built("HELD-1", held)
 	m.awaitState(client, buildd.Idle)
 }
 
 func (m *machine) rebootWithResults() {
 	client := m.builder(8221)
-	m.run(lpbuild(8221, "HELLO-3") + " --keep")
+	m.run(lpbuild(8221, "QUICK-1", quick) + " --keep")
 	before := m.awaitState(client, buildd.Waiting)
 	m.reboot()
 	after := m.awaitState(client, buildd.Waiting)
@@ -226,12 +243,12 @@ func (m *machine) rebootWithResults() {
 	}
 	must(m.t, client.Clean(m.t.Context()))
 	m.awaitState(client, buildd.Idle)
-	m.built("HELLO-3")
+	m.built("QUICK-1", quick)
 }
 
 func (m *machine) rebootDuringABuild() {
 	client := m.builder(8221)
-	build := m.start(lpbuild(8221, "HELLO-4"))
+	build := m.start(lpbuild(8221, "HELD-2", held))
 	m.await(client, "a build in sbuild", inSbuild)
 	m.reboot()
 	<-build.done // lpbuild has died with the machine
@@ -245,16 +262,17 @@ func (m *machine) twoBuilders() {
 	first, second := m.builder(8221), m.builder(8231)
 	m.awaitState(first, buildd.Idle)
 	m.awaitState(second, buildd.Idle)
-	one, two := m.start(lpbuild(8221, "HELLO-5")), m.start(lpbuild(8231, "HELLO-6"))
+	one, two := m.start(lpbuild(8221, "HELD-3", held)), m.start(lpbuild(8231, "HELD-4", held))
 	m.await(first, "a build in sbuild", inSbuild)
-	m.await(second, "a build in sbuild, beside the first", func(st buildd.Status) bool {
-		other, err := first.Status(m.t.Context())
-		return inSbuild(st) && err == nil && other.State == buildd.Building
-	})
+	m.await(second, "a build in sbuild, beside the first", inSbuild)
+	if st := m.await(first, "an answer", func(buildd.Status) bool { return true }); !inSbuild(st) {
+		m.t.Errorf("meanwhile the first builder is %+v", st)
+	}
+	m.letGo()
 	one.wait()
 	two.wait()
-	m.built("HELLO-5")
-	m.built("HELLO-6")
+	m.built("HELD-3", held)
+	m.built("HELD-4", held)
 }
 
 // mayStay are traces of any installation and of any running machine: those of

@@ -50,12 +50,15 @@ func TestDrainDuringABuild(t *testing.T) {
 		t.Run("as "+user, func(t *testing.T) {
 			b := newBuilder(t, options{user: "buildd"})
 			b.useStandIn()
-			w := b.steady(b.cheapImage(1 << 20))
+			image := b.cheapImage(1 << 20)
+			w := b.held(image)
 			b.build("last", w)
+			b.reaches("\nheld.\n")
 			if out := b.operates(user, "drain", "--reason", "test"); !strings.Contains(out, `"last" still runs (BUILDING)`) {
 				t.Errorf("drain says %s", out)
 			}
 			b.restart()
+			b.letGo("last")
 			st := b.finish("OK")
 			must(t, b.verify(w, st))
 			b.clean()
@@ -81,7 +84,7 @@ func TestDrainDuringABuild(t *testing.T) {
 				t.Errorf("the file belongs to the uid %d", owner)
 			}
 			b.operates(user, "undrain")
-			b.run("next", w, "OK")
+			b.run("next", b.steady(image), "OK")
 			b.clean()
 		})
 	}

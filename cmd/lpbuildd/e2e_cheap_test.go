@@ -13,6 +13,7 @@ import (
 
 	"lpbuildd/backends/backendtest"
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 )
 
 // work is something to build, and what must come of it.
@@ -31,7 +32,7 @@ type work struct {
 
 // request is a call to do the work.
 func (w work) request(id string) buildd.Request {
-	return buildd.Request{BuildID: id, Tag: "binarypackage", Image: w.image, Files: w.files, Args: w.args}
+	return buildd.Request{BuildID: id, Tag: "binarypackage", Image: w.image, Files: ordered.Sorted(w.files), Args: w.args}
 }
 
 // with is the same work with other arguments.
@@ -54,14 +55,15 @@ func arguments(t *testing.T) map[string]any {
 }
 
 // standInApt runs instead of apt-get in cheap builds. The suite of the archive
-// tells it what to do: "nap0.5" is a pause, "fill" fills the disk and "show"
-// prints the package sources.
+// tells it what to do: "nap0.5" is a pause, "fill" and "litter" fill the
+// disk, and "show" prints the package sources.
 const standInApt = `#!/bin/sh
 suite=$(sed -n 's/^Suites: //p' /etc/apt/sources.list.d/lp-buildd.sources)
 echo "stand-in for apt-get: $suite"
 case "$suite $*" in
 nap*) sleep "${suite#nap}" ;;
 fill*dist-upgrade) dd if=/dev/zero of=/filled bs=64k; exit 100 ;;
+litter*dist-upgrade) i=0; while touch /litter$i; do i=$((i+1)); done; rm -f /litter*; exit 100 ;;
 show*) cat /etc/apt/sources.list.d/lp-buildd.sources; sleep 1 ;;
 esac
 exit 0
@@ -129,6 +131,21 @@ func deliver(t *testing.T, results map[string]string) string {
 	}
 	fmt.Fprintf(&script, "cat >%s <<END\nFormat: 1.8\nFiles:\n%sEND\n", changes(t), list.String())
 	return script.String()
+}
+
+// held is cheap work that goes on, and delivers results, when it is let go.
+func (b *builder) held(image string) work {
+	b.t.Helper()
+	w := b.cheap(image, "echo held.\nwhile [ ! -e go ]; do sleep 0.05; done\n"+deliver(b.t, map[string]string{"cheap_1.deb": "x"}))
+	w.results = map[string]string{changes(b.t): "", "cheap_1.deb": sha1Of([]byte("x"))}
+	w.lines = []string{"\nheld.\n", "\nBuild summary\n", "Result:     OK\n"}
+	return w
+}
+
+// letGo lets held work go on.
+func (b *builder) letGo(id string) {
+	b.t.Helper()
+	must(b.t, os.WriteFile(filepath.Join(b.home, "build-"+id, "go"), nil, 0o644))
 }
 
 // steady is cheap work that takes about a second, says something all the

@@ -153,7 +153,7 @@ func (b *builder) leaks() []string {
 	// The reserve is the daemon's; the others tell of the last build, and go with
 	// the next one.
 	list(filepath.Join(state, "build"), func(name string) bool {
-		return slices.Contains([]string{"reserve", "socket", "outcome.json", "supervisor.json", "limits.json"}, name)
+		return slices.Contains([]string{"reserve", "socket", "outcome.json", "supervisor.json", "limits.json", "builder.json"}, name)
 	})
 	list(filepath.Join(state, "meta"), func(name string) bool { return b.known[strings.TrimSuffix(name, ".json")] })
 	return found

@@ -32,6 +32,8 @@ type served struct {
 	path string
 	// pause is made between any two pieces of data.
 	pause time.Duration
+	// after, if set, is called when the file was served.
+	after func()
 }
 
 func newOrigin(t *testing.T) *origin {
@@ -43,6 +45,15 @@ func newOrigin(t *testing.T) *origin {
 	})
 	o.url = server.URL
 	return o
+}
+
+// then calls a function when a file was served.
+func (o *origin) then(name string, after func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	file := o.files[name]
+	file.after = after
+	o.files[name] = file
 }
 
 // add serves a file and returns its URL.
@@ -66,6 +77,16 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.ServeContent(w, r, "", time.Time{}, &slowly{Reader: bytes.NewReader(file.data), pause: file.pause})
 	}
+	if file.after != nil {
+		file.after()
+	}
+}
+
+// remove serves a file no longer.
+func (o *origin) remove(name string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.files, name)
 }
 
 // slowly makes a pause before each read.

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"lpbuildd/buildd"
+	"lpbuildd/ordered"
 	"lpbuildd/rpc"
 )
 
@@ -60,14 +61,16 @@ func TestFaultsOfEveryType(t *testing.T) {
 				if value == nil {
 					delete(args, key)
 				}
-				b.refuses(buildd.Request{BuildID: "refused", Tag: tag, Image: image, Files: files, Args: args}, key)
+				b.refuses(buildd.Request{BuildID: "refused", Tag: tag, Image: image, Files: ordered.Sorted(files), Args: args}, key)
 			}
 			for _, key := range append(required[tag], "series") {
 				refused(key, nil)
 				refused(key, int64(7))
 				refused(key, map[string]any{"a": "b"})
 			}
-			refused("arch_tag", int64(7))
+			for _, key := range []string{"arch_tag", "abi_tag", "isa_tag"} {
+				refused(key, int64(7))
+			}
 			refused("archives", "deb http://archive.invalid/ bookworm main")
 			refused("trusted_keys", []any{int64(7)})
 			refused("fast_cleanup", "yes")

@@ -44,9 +44,9 @@ func TestGCDuringABuild(t *testing.T) {
 			unused := b.put([]byte("unused"))
 			roots := filepath.Join(b.cache, ".lpbuildd/roots")
 			must(t, os.CopyFS(filepath.Join(roots, "torn.root"), os.DirFS("../../etc")))
-			w := b.cheap(used, "echo here\nwhile ! [ -e stop ]; do sleep 0.1; done\n"+deliver(t, map[string]string{"x.deb": "x"}))
+			w := b.held(used)
 			b.build("running", w)
-			b.reaches("\nhere\n")
+			b.reaches("\nheld.\n")
 			b.unusedSince(time.Hour, old, used, unused, w.files["script"])
 
 			gc := []string{"gc", "--set", "cache.roots=0", "--set", "cache.maxage=30m"}
@@ -72,10 +72,10 @@ func TestGCDuringABuild(t *testing.T) {
 			if _, err := os.Lstat(filepath.Join(roots, "torn.root")); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("the half-unpacked image: %v", err)
 			}
-			must(t, os.WriteFile(filepath.Join(b.home, "build-running", "stop"), nil, 0o644))
+			b.letGo("running")
 			st := b.finish("OK")
 			b.operates(user, append(gc, "--set", "cache.maxsize=1")...)
-			if !b.cached(st.FileMap["x.deb"]) || b.unpacked(used) {
+			if !b.cached(st.FileMap["cheap_1.deb"]) || b.unpacked(used) {
 				t.Error("the results of a build that waits go, or its root stays")
 			}
 			b.clean()

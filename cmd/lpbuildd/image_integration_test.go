@@ -36,16 +36,15 @@ func TestImageCommands(t *testing.T) {
 				t.Errorf("the image belongs to the uid %d", owner)
 			}
 
-			w := b.cheap(image, "echo here\nwhile ! [ -e stop ]; do sleep 0.1; done\n"+deliver(t, map[string]string{"x.deb": "x"}))
-			b.build("uses", w)
-			b.reaches("\nhere\n")
+			b.build("uses", b.held(image))
+			b.reaches("\nheld.\n")
 			if out := b.operates(user, "image", "list"); !strings.Contains(out, image) || !strings.Contains(out, "MiB") || !strings.Contains(out, "in use") {
 				t.Errorf("list says\n%s", out)
 			}
 			if out, err := b.operate(user, "image", "rm", image); err == nil || !strings.Contains(out, `the build "uses" (BUILDING) uses it`) {
 				t.Errorf("rm says %s, %v", out, err)
 			}
-			must(t, os.WriteFile(filepath.Join(b.home, "build-uses", "stop"), nil, 0o644))
+			b.letGo("uses")
 			b.finish("OK")
 			b.clean()
 

@@ -66,7 +66,7 @@ func TestImageList(t *testing.T) {
 	source, sourceSum := tarball(t, "hello-1.0")
 	o.cached(sum, string(image))
 	o.cached(sourceSum, string(source))
-	o.at(map[string]any{"state": "WAITING", "build_id": "B-1", "inputs": []string{sum, sourceSum}})
+	o.at(map[string]any{"state": "WAITING", "build_id": "B-1", "outcome": job.Outcome{BuildID: "B-1", Status: "OK"}, "inputs": []string{sum, sourceSum}})
 	o.says("SHA-1                                     TYPE    SIZE     LAST USE          UNPACKED  IMPORTED  BUILD\n"+
 		sum+"  chroot  1.5 KiB  2026-01-02 03:04  -         -         in use\n", "image", "list")
 	out, err := o.run("image", "list", "--json")

@@ -18,13 +18,13 @@ import (
 // of cheap builds. LPBUILDD_KILLS says how often, LPBUILDD_SEED repeats a run.
 func TestKill(t *testing.T) {
 	b := newBuilder(t, options{config: "[cache]\nroots = 1\n"})
-	b.killCheaply(number(t, "LPBUILDD_KILLS", 200))
+	b.killCheaply(number(t, "LPBUILDD_KILLS", 120))
 }
 
 // TestKillUnprivileged does the same with the daemon as it is installed.
 func TestKillUnprivileged(t *testing.T) {
 	b := newBuilder(t, options{user: "buildd", config: "[cache]\nroots = 1\n"})
-	b.killCheaply((number(t, "LPBUILDD_KILLS", 200) + 5) / 6)
+	b.killCheaply((number(t, "LPBUILDD_KILLS", 120) + 5) / 6)
 }
 
 // killCheaply uses more images than are kept unpacked.
@@ -38,7 +38,7 @@ func (b *builder) killCheaply(times int) {
 // often.
 func TestKillReal(t *testing.T) {
 	b := newBuilder(t, options{})
-	b.killAtRandom(number(t, "LPBUILDD_REAL_KILLS", 12), []work{b.realPackage(b.baseImage(), "true")})
+	b.killAtRandom(number(t, "LPBUILDD_REAL_KILLS", 8), []work{b.realPackage(b.baseImage(), "true")})
 }
 
 // killAtRandom carries out random plans.

@@ -133,7 +133,7 @@ func (d direct) RoundTrip(r *http.Request) (_ *http.Response, err error) {
 		}
 	}()
 	a := &answer{header: http.Header{}, code: http.StatusOK}
-	d.handler.ServeHTTP(a, r)
+	d.handler.ServeHTTP(a, r.WithContext(rpc.Unheard(r.Context())))
 	return &http.Response{
 		StatusCode: a.code, Status: http.StatusText(a.code), Header: a.header,
 		Body: io.NopCloser(&a.body), ContentLength: int64(a.body.Len()), Request: r,

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -37,7 +38,7 @@ func systemd(t *testing.T, interval time.Duration) *net.UnixConn {
 // told waits for the next message that begins so.
 func told(t *testing.T, conn *net.UnixConn, prefix string) string {
 	t.Helper()
-	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	data := make([]byte, 4096)
@@ -132,9 +133,14 @@ func TestNobodyIsNotifiedWithoutSystemd(t *testing.T) {
 }
 
 // reporter is a builder that answers status.
-type reporter struct{ panics bool }
+type reporter struct {
+	panics bool
+	told   *atomic.Int32 // counts what managers hear
+}
 
 func (reporter) Info() buildd.Info { return buildd.Info{} }
+
+func (r reporter) Told(buildd.Status) { r.told.Add(1) }
 
 func (r reporter) Status() buildd.Status {
 	if r.panics {
@@ -145,6 +151,30 @@ func (r reporter) Status() buildd.Status {
 
 func (reporter) ProxyInfo() (buildd.ProxyInfo, error) { return buildd.ProxyInfo{}, nil }
 
+// TestWhatTheDaemonAsksItselfNoManagerHears: only an answer to a manager begins the
+// time in which a drained builder tells of a loss.
+func TestWhatTheDaemonAsksItselfNoManagerHears(t *testing.T) {
+	told := &atomic.Int32{}
+	handler := rpc.NewServer(reporter{told: told}, nil, http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	own, err := ask(handler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := own(t.Context()); err != nil || told.Load() != 0 {
+		t.Errorf("asked by the daemon: %v, told %d times", err, told.Load())
+	}
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	manager, err := rpc.New(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	if _, err := manager.Status(t.Context()); err != nil || told.Load() != 1 {
+		t.Errorf("asked by a manager: %v, told %d times", err, told.Load())
+	}
+}
+
 func TestAskGoesThroughTheHandler(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	tests := []struct {
@@ -152,8 +182,8 @@ func TestAskGoesThroughTheHandler(t *testing.T) {
 		handler http.Handler
 		healthy bool
 	}{
-		{"a builder that works", rpc.NewServer(reporter{}, nil, http.NotFoundHandler(), log), true},
-		{"a builder that panics", rpc.NewServer(reporter{panics: true}, nil, http.NotFoundHandler(), log), false},
+		{"a builder that works", rpc.NewServer(reporter{told: &atomic.Int32{}}, nil, http.NotFoundHandler(), log), true},
+		{"a builder that panics", rpc.NewServer(reporter{panics: true, told: &atomic.Int32{}}, nil, http.NotFoundHandler(), log), false},
 		{"a handler that answers something else", http.NotFoundHandler(), false},
 	}
 	for _, tt := range tests {

@@ -87,7 +87,7 @@ func TestDrainAndUndrain(t *testing.T) {
 	}
 	o.at(map[string]any{"state": "BUILDING", "build_id": "B-1"})
 	o.says("The builder is drained: \"B-1\" still runs (BUILDING).\n", "drain")
-	o.at(map[string]any{"state": "WAITING", "build_id": "B-1"})
+	o.at(map[string]any{"state": "WAITING", "build_id": "B-1", "outcome": job.Outcome{BuildID: "B-1", Status: "OK"}})
 	o.says("The builder is drained: the results of \"B-1\" wait for the manager.\n", "drain")
 	o.says("The builder takes builds again. If the manager has disabled it meanwhile, enable it there.\n", "undrain")
 	if d := buildd.ReadDrain(o.state()); d != nil {
@@ -132,7 +132,7 @@ func TestWaiterFollowsTheBuildToItsEnd(t *testing.T) {
 	o := newOperated(t)
 	// With each line that is printed, the builder goes on.
 	states := []map[string]any{
-		{"state": "BUILDING", "build_id": "B-1"}, {"state": "WAITING", "build_id": "B-1"}, {"state": "IDLE"}, {"state": "IDLE"},
+		{"state": "BUILDING", "build_id": "B-1"}, {"state": "WAITING", "build_id": "B-1", "outcome": job.Outcome{BuildID: "B-1", Status: "OK"}}, {"state": "IDLE"}, {"state": "IDLE"},
 	}
 	o.at(states[0])
 	var out bytes.Buffer

@@ -204,7 +204,7 @@ func byWhom(all []promise, text func(promise) string) string {
 // limitsOf are the limits of the builds of this instance, and of all builds
 // together: what is reserved is reserved whatever was promised.
 func limitsOf(c config, m machine) job.Limits {
-	l := job.Limits{Instance: c.Instance, CPUs: c.CPULimit, Memory: c.MemoryLimit}
+	l := job.Limits{Instance: c.Instance, CPUs: c.CPULimit, Memory: c.MemoryLimit, Processes: int64(c.ProcessLimit)}
 	if c.ReservedCPUs > 0 {
 		l.TotalCPUs = max(leastCPUs, m.cpus-c.ReservedCPUs)
 	}

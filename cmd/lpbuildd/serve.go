@@ -227,7 +227,7 @@ func jobSettings(c config, cacheDir string) (job.Settings, error) {
 		TemplatesArchive: c.TranslationResultArchive, ProxyPort: c.ProxyPort, NTPHost: c.NTPHost,
 		Container: containers(c),
 		Overlay:   c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, KeepRoots: c.CacheRoots,
-		WallLimit: c.WallLimit, SilenceLimit: c.SilenceLimit, LogLimit: c.LogLimit, AbortLimit: c.AbortLimit,
+		WallLimit: c.WallLimit, SilenceLimit: c.SilenceLimit, LogLimit: c.LogLimit, ResultLimit: c.ResultLimit, AbortLimit: c.AbortLimit,
 		Keep:   job.Keep{For: c.KeepFailed, Builds: c.KeepBuilds, MinFree: c.CacheMinFree},
 		Limits: limitsOf(c, thisMachine()),
 	}, nil

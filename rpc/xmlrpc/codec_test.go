@@ -2,6 +2,7 @@ package xmlrpc_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"math"
@@ -10,7 +11,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
+	"lpbuildd/ordered"
 	"lpbuildd/rpc/xmlrpc"
 )
 
@@ -47,12 +50,20 @@ func TestDecodeValue(t *testing.T) {
 		{"a processing instruction in a string", "<string>a<?pi x?>c</string>", "ac"},
 		{"line ends", "<string>a\r\nb\rc\n</string>", "a\nb\nc\n"},
 		{"attributes", `<string a="1" b:c='&lt;' >x</string >`, "x"},
-		{"empty containers", "<array><data><value><struct/></value><value><array><data/></array></value></data></array>", []any{map[string]any{}, []any{}}},
-		{"the last of two equal members", "<struct><member><name>a</name><value>1</value></member><member><name>a</name><value>2</value></member></struct>", map[string]any{"a": "2"}},
-		{"odd member names", "<struct><member><name/><value/></member><member><name> &lt;é</name><value/></member></struct>", map[string]any{"": "", " <é": ""}},
+		{"an empty array element", "<array/>", []any{}},
+		{"an array of nothing", "<array> <!-- --> </array>", []any{}},
+		{"an empty data element", "<array><data/></array>", []any{}},
+		{"an empty struct element", "<struct/>", ordered.Struct{}},
+		{"an empty member", "<struct><member/><member> </member><member><name>a</name><value/></member><member/></struct>", ordered.Struct{{Name: "a", Value: ""}}},
+		{"an empty base64 element", "<base64/>", []byte{}},
+		{"an empty date", "<dateTime.iso8601/>", xmlrpc.DateTime("")},
+		{"empty containers", "<array><data><value><struct/></value><value><array><data/></array></value></data></array>", []any{ordered.Struct{}, []any{}}},
+		{"the last of two equal members", "<struct><member><name>a</name><value>1</value></member><member><name>a</name><value>2</value></member></struct>", ordered.Struct{{Name: "a", Value: "2"}}},
+		{"members in their order, a repeated one at its first place", "<struct><member><name>b</name><value>1</value></member><member><name>a</name><value>2</value></member><member><name>b</name><value>3</value></member></struct>", ordered.Struct{{Name: "b", Value: "3"}, {Name: "a", Value: "2"}}},
+		{"odd member names", "<struct><member><name/><value/></member><member><name> &lt;é</name><value/></member></struct>", ordered.Struct{{Name: "", Value: ""}, {Name: " <é", Value: ""}}},
 		{
 			"nested containers", "<array><data> <value><array><data><value>x</value></data></array></value><value><struct> <member> <name>k</name> <value><array><data/></array></value> </member> </struct></value> </data> </array>",
-			[]any{[]any{"x"}, map[string]any{"k": []any{}}},
+			[]any{[]any{"x"}, ordered.Struct{{Name: "k", Value: []any{}}}},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -75,6 +86,18 @@ func TestDecodeCallDocuments(t *testing.T) {
 		{"a byte order mark", "\ufeff<?xml version='1.0'?>" + body, "echo"},
 		{"comments and instructions around", "<?xml version='1.0'?><!-- a --><?b c?>\n" + body + "<!-- d -->\n", "echo"},
 		{"Latin-1", "<?xml version='1.0' encoding='ISO-8859-1'?><methodCall><methodName>caf\xe9</methodName></methodCall>", "café"},
+		{"ASCII", "<?xml version='1.0' encoding='us-ascii'?>" + body, "echo"},
+		{"UTF-8 by another name", "<?xml version='1.0' encoding='UTF8'?>" + body, "echo"},
+		{"a byte order mark of UTF-8, and another encoding", "\ufeff<?xml version='1.0' encoding='iso-8859-1'?><methodCall><methodName>\u00e9</methodName></methodCall>", "Ã©"},
+		{"UTF-16, low byte first", utf16LE("\ufeff<methodCall><methodName>caf\u00e9 \U0001F600\uFFFD</methodName></methodCall>"), "café \U0001F600\uFFFD"},
+		{"UTF-16, high byte first", utf16BE("\ufeff<?xml version='1.0' encoding='UTF-16'?><methodCall><methodName>café</methodName></methodCall>"), "café"},
+		{"UTF-16 without a mark", utf16LE("<?xml version='1.0' encoding='UTF-16LE'?>" + body), "echo"},
+		{"UTF-16 without a mark, high byte first", utf16BE(body), "echo"},
+		{"windows-1252", "<?xml version=\"1.0\" encoding=\"Windows-1252\"?><methodCall><methodName>\x80</methodName></methodCall>", "€"},
+		{"ISO-8859-15", "<?xml version='1.0' encoding='ISO-8859-15' standalone='yes'?><methodCall><methodName>\xa4</methodName></methodCall>", "€"},
+		{"KOI8-R", "<?xml version='1.0' encoding = 'koi8-r'?><methodCall><methodName>\xc1</methodName></methodCall>", "а"},
+		{"Shift_JIS", "<?xml version='1.0' encoding='Shift_JIS'?><methodCall><methodName>\x83\x65</methodName></methodCall>", "テ"},
+		{"an empty parameter", "<methodCall><methodName>echo</methodName><params><param/> <param> </param></params></methodCall>", "echo"},
 		{"a name with blanks", "<methodCall><methodName> echo </methodName></methodCall>", " echo "},
 		{"an empty name", "<methodCall><methodName></methodName></methodCall>", ""},
 	} {
@@ -84,6 +107,31 @@ func TestDecodeCallDocuments(t *testing.T) {
 				t.Errorf("got %+v, %v", call, err)
 			}
 		})
+	}
+}
+
+func utf16LE(text string) string { return inUTF16(text, binary.LittleEndian) }
+func utf16BE(text string) string { return inUTF16(text, binary.BigEndian) }
+
+func inUTF16(text string, order binary.AppendByteOrder) string {
+	var doc []byte
+	for _, unit := range utf16.Encode([]rune(text)) {
+		doc = order.AppendUint16(doc, unit)
+	}
+	return string(doc)
+}
+
+func TestAConvertedDocumentHasALimit(t *testing.T) {
+	doc := "<?xml version='1.0' encoding='windows-1252'?>" + string(callWith(strings.Repeat("\x80", xmlrpc.MaxConverted/3)))
+	if _, err := xmlrpc.DecodeCall([]byte(doc)); err == nil || !strings.Contains(err.Error(), "larger than 33554432 bytes in UTF-8") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestManyEmptyMembersNeedNoStack(t *testing.T) {
+	call, err := xmlrpc.DecodeCall(callWith("<struct>" + strings.Repeat("<member/>", xmlrpc.MaxElements-10) + "</struct>"))
+	if err != nil || !reflect.DeepEqual(call.Params, []any{ordered.Struct{}}) {
+		t.Error(err)
 	}
 }
 
@@ -105,7 +153,15 @@ func TestDecodeRefuses(t *testing.T) {
 		{"another document", "<foo/>", "expected <methodCall>, got <foo>"},
 		{"a response", "<methodResponse><params/></methodResponse>", "expected <methodCall>, got <methodResponse>"},
 		{"no method name", "<methodCall><params/></methodCall>", "expected <methodName>, got <params>"},
-		{"an unknown encoding", "<?xml version='1.0' encoding='ebcdic'?>" + whole, "unknown encoding"},
+		{"an unknown encoding", "<?xml version='1.0' encoding='ebcdic'?>" + whole, `unknown encoding "ebcdic": use UTF-8`},
+		{"an encoding that no ASCII is in", "<?xml version='1.0' encoding='IBM037'?>" + whole, "is not that of the document"},
+		{"UTF-16 in the declaration only", "<?xml version='1.0' encoding='UTF-16'?>" + whole, "is not that of the document"},
+		{"UTF-16 that claims to be UTF-8", utf16LE("\ufeff<?xml version='1.0' encoding='utf-8'?>" + whole), "is not that of the document"},
+		{"UTF-16 of the other order", utf16LE("\ufeff<?xml version='1.0' encoding='UTF-16BE'?>" + whole), "is not that of the document"},
+		{"half a pair in UTF-16", strings.Replace(utf16LE("\ufeff"+string(callWith("X"))), "X\x00", "\x00\xd8", 1), "invalid UTF-16"},
+		{"half a character of UTF-16", utf16LE("\ufeff"+whole) + "\n", "invalid UTF-16"},
+		{"a byte that ISO-8859-7 has not", "<?xml version='1.0' encoding='ISO-8859-7'?>" + string(callWith("\xff")), "invalid character in iso-8859-7"},
+		{"a byte that ASCII has not", "<?xml version='1.0' encoding='us-ascii'?>" + string(callWith("\xe9")), "invalid character in us-ascii"},
 		{"invalid UTF-8", string(callWith("\xff\xfe")), "invalid character"},
 		{"a control character", string(callWith("\x08")), "invalid character"},
 		{"a control character in CDATA", string(callWith("<![CDATA[\x08]]>")), "invalid character"},
@@ -130,7 +186,10 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a hexadecimal double", string(callWith("<double>0x1p4</double>")), "invalid double"},
 		{"base64 without padding", string(callWith("<base64>AAE</base64>")), "bad padding"},
 		{"text in nil", string(callWith("<nil>x</nil>")), "unexpected text"},
-		{"an array without data", string(callWith("<array></array>")), "expected <data>, got </array>"},
+		{"an array with a value and no data", string(callWith("<array><value/></array>")), "expected <data>, got <value>"},
+		{"an empty integer element", string(callWith("<int/>")), `invalid integer ""`},
+		{"an empty boolean element", string(callWith("<boolean/>")), "invalid boolean"},
+		{"an empty double element", string(callWith("<double/>")), "invalid double"},
 		{"a member without a name", string(callWith("<struct><member><value/></member></struct>")), "expected <name>, got <value>"},
 		{"a member without a value", string(callWith("<struct><member><name>a</name></member></struct>")), "expected <value>, got </member>"},
 		{"nesting beyond the limit", string(callWith(nested(xmlrpc.MaxDepth + 1))), "nested too deeply"},
@@ -191,7 +250,7 @@ func TestEncodeResponse(t *testing.T) {
 		{"no bytes", []byte{}, "<value><base64>\n</base64></value>\n"},
 		{"bytes in lines", make([]byte, 58), "<value><base64>\n" + strings.Repeat("A", 76) + "\nAA==\n</base64></value>\n"},
 		{"strings", []string{"a"}, "<value><array><data>\n<value><string>a</string></value>\n</data></array></value>\n"},
-		{"a struct in its order", xmlrpc.Struct{{"b", true}, {"a", nil}}, "<value><struct>\n<member>\n<name>b</name>\n<value><boolean>1</boolean></value>\n</member>\n<member>\n<name>a</name>\n<value><nil/></value></member>\n</struct></value>\n"},
+		{"a struct in its order", ordered.Struct{{Name: "b", Value: true}, {Name: "a", Value: nil}}, "<value><struct>\n<member>\n<name>b</name>\n<value><boolean>1</boolean></value>\n</member>\n<member>\n<name>a</name>\n<value><nil/></value></member>\n</struct></value>\n"},
 		{"a map sorted, with odd names", map[string]string{"<": "2", "\x01": "1"}, "<value><struct>\n<member>\n<name>\uFFFD</name>\n<value><string>1</string></value>\n</member>\n<member>\n<name>&lt;</name>\n<value><string>2</string></value>\n</member>\n</struct></value>\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -216,6 +275,11 @@ func TestEncodeResponseRefuses(t *testing.T) {
 		{"33 bits", int64(math.MaxInt32) + 1, "int exceeds XML-RPC limits"},
 		{"33 bits below zero", []any{math.MinInt32 - 1}, "int exceeds XML-RPC limits"},
 		{"more than 64 bits", xmlrpc.BigInt("99999999999999999999"), "int exceeds XML-RPC limits"},
+		{"too much text", strings.Repeat("x", xmlrpc.MaxResponse), "the response is longer than 41943040 bytes"},
+		{"text that is too long when it is escaped", strings.Repeat("é>", xmlrpc.MaxResponse/6+1), "the response is longer than 41943040 bytes"},
+		{"a name that is too long when it is escaped", map[string]any{strings.Repeat("&", xmlrpc.MaxResponse/5+1): nil}, "the response is longer than 41943040 bytes"},
+		{"too many bytes", make([]byte, xmlrpc.MaxResponse), "the response is longer than 41943040 bytes"},
+		{"too many values", make([]any, xmlrpc.MaxResponse/len("<value><nil/></value>")+1), "the response is longer than 41943040 bytes"},
 		{"a Go type that XML-RPC has not", []any{struct{}{}}, "cannot marshal struct {}"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -309,7 +373,7 @@ func FuzzString(f *testing.F) {
 			}
 			return r
 		}, text)
-		if !reflect.DeepEqual(value, map[string]any{want: want}) {
+		if !reflect.DeepEqual(value, ordered.Struct{{Name: want, Value: want}}) {
 			t.Errorf("%q became %q", text, value)
 		}
 	})

@@ -2,6 +2,8 @@ package xmlrpc
 
 import (
 	"fmt"
+
+	"lpbuildd/ordered"
 )
 
 // DecodeCall decodes a methodCall document. Errors are *SyntaxError.
@@ -81,18 +83,31 @@ func (d *decoder) params() ([]any, error) {
 		if !d.is(t, startTag, "param") {
 			return nil, d.unexpected(t, "<param>")
 		}
-		if err := d.want(startTag, "value"); err != nil {
-			return nil, err
-		}
-		value, err := d.value()
+		value, empty, err := d.param()
 		if err != nil {
 			return nil, err
 		}
-		if err := d.want(endTag, "param"); err != nil {
-			return nil, err
+		if !empty {
+			params = append(params, value)
 		}
-		params = append(params, value)
 	}
+}
+
+// param reads up to </param>. An empty one does not count.
+func (d *decoder) param() (value any, empty bool, err error) {
+	t, err := d.tag()
+	switch {
+	case err != nil:
+		return nil, false, err
+	case d.is(t, endTag, "param"):
+		return nil, true, nil
+	case !d.is(t, startTag, "value"):
+		return nil, false, d.unexpected(t, "<value>")
+	}
+	if value, err = d.value(); err != nil {
+		return nil, false, err
+	}
+	return value, false, d.want(endTag, "param")
 }
 
 func (d *decoder) response() (value any, fault bool, err error) {
@@ -135,9 +150,9 @@ func (d *decoder) response() (value any, fault bool, err error) {
 
 // asFault makes an error of the struct that describes a fault.
 func asFault(value any) error {
-	members, _ := value.(map[string]any)
-	code, isInt := members["faultCode"].(int64)
-	text, isString := members["faultString"].(string)
+	members, _ := value.(ordered.Struct)
+	code, isInt := members.Get("faultCode").(int64)
+	text, isString := members.Get("faultString").(string)
 	if !isInt || !isString {
 		return &SyntaxError{Reason: "a fault without faultCode and faultString", Line: 1, Column: 1}
 	}

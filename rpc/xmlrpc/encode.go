@@ -4,11 +4,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	"lpbuildd/ordered"
 )
 
 // AppendCall appends a methodCall document to b. Integers may have any size.
@@ -28,9 +30,10 @@ func AppendCall(b []byte, method string, params []any) ([]byte, error) {
 
 // AppendResponse appends a methodResponse document to b. An integer beyond 32
 // bits is an ErrIntRange, as the protocol wants it. Texts that XML cannot
-// express do not fail: their odd characters become U+FFFD.
+// express do not fail: their odd characters become U+FFFD. What would be longer
+// than MaxResponse does.
 func AppendResponse(b []byte, value any) ([]byte, error) {
-	e := encoder{b: b}
+	e := encoder{b: b, limit: MaxResponse}
 	e.raw("<?xml version='1.0'?>\n<methodResponse>\n<params>\n<param>\n")
 	e.value(value)
 	e.raw("</param>\n</params>\n</methodResponse>\n")
@@ -41,7 +44,7 @@ func AppendResponse(b []byte, value any) ([]byte, error) {
 func AppendFault(b []byte, code int32, text string) []byte {
 	e := encoder{b: b}
 	e.raw("<?xml version='1.0'?>\n<methodResponse>\n<fault>\n")
-	e.value(Struct{{"faultCode", int64(code)}, {"faultString", text}})
+	e.value(ordered.Struct{{Name: "faultCode", Value: int64(code)}, {Name: "faultString", Value: text}})
 	e.raw("</fault>\n</methodResponse>\n")
 	return e.b
 }
@@ -51,6 +54,7 @@ func AppendFault(b []byte, code int32, text string) []byte {
 type encoder struct {
 	b     []byte
 	wide  bool // integers beyond 32 bits may be written
+	limit int  // of b, 0 for none
 	depth int
 	err   error
 }
@@ -65,7 +69,18 @@ func (e *encoder) result(original []byte) ([]byte, error) {
 
 func (e *encoder) raw(text string) { e.b = append(e.b, text...) }
 
+// fits says whether so many bytes more are within the limit.
+func (e *encoder) fits(more int) bool {
+	if e.err == nil && e.limit > 0 && len(e.b)+more > e.limit {
+		e.err = fmt.Errorf("the response is longer than %d bytes", e.limit)
+	}
+	return e.err == nil
+}
+
 func (e *encoder) value(value any) {
+	if !e.fits(0) {
+		return
+	}
 	switch v := value.(type) {
 	case nil:
 		e.raw("<value><nil/></value>")
@@ -108,23 +123,13 @@ func (e *encoder) container(value any) {
 	case []string:
 		each(e, v, e.text)
 	case map[string]any:
-		e.raw("<value><struct>\n")
-		for _, name := range slices.Sorted(maps.Keys(v)) {
-			e.member(name, v[name])
-		}
-		e.raw("</struct></value>\n")
+		members(e, ordered.Sorted(v))
 	case map[string]string:
-		e.raw("<value><struct>\n")
-		for _, name := range slices.Sorted(maps.Keys(v)) {
-			e.member(name, v[name])
-		}
-		e.raw("</struct></value>\n")
-	case Struct:
-		e.raw("<value><struct>\n")
-		for _, m := range v {
-			e.member(m.Name, m.Value)
-		}
-		e.raw("</struct></value>\n")
+		members(e, ordered.Sorted(v))
+	case ordered.Struct:
+		members(e, v)
+	case ordered.Map[string]:
+		members(e, v)
 	default:
 		e.err = fmt.Errorf("cannot marshal %T", value)
 	}
@@ -139,18 +144,38 @@ func each[T any](e *encoder, list []T, encode func(T)) {
 	e.raw("</data></array></value>\n")
 }
 
-func (e *encoder) member(name string, value any) {
-	e.raw("<member>\n<name>")
-	e.b = appendEscaped(e.b, name)
-	e.raw("</name>\n")
-	e.value(value)
-	e.raw("</member>\n")
+func members[V any](e *encoder, members ordered.Map[V]) {
+	e.raw("<value><struct>\n")
+	for _, m := range members {
+		e.raw("<member>\n<name>")
+		e.escaped(m.Name)
+		e.raw("</name>\n")
+		e.value(m.Value)
+		e.raw("</member>\n")
+	}
+	e.raw("</struct></value>\n")
 }
 
 func (e *encoder) text(text string) {
 	e.raw("<value><string>")
-	e.b = appendEscaped(e.b, text)
+	e.escaped(text)
 	e.raw("</string></value>\n")
+}
+
+// escaped appends a text in parts, because escaping may make it much longer.
+func (e *encoder) escaped(text string) {
+	const part = 1 << 20
+	for len(text) > part && e.fits(part) {
+		end := part
+		for !utf8.RuneStart(text[end]) && end > part-utf8.UTFMax {
+			end--
+		}
+		e.b = appendEscaped(e.b, text[:end])
+		text = text[end:]
+	}
+	if e.fits(len(text)) {
+		e.b = appendEscaped(e.b, text)
+	}
 }
 
 func (e *encoder) boolean(yes bool) {
@@ -189,6 +214,9 @@ func (e *encoder) bigInt(n BigInt) {
 // bytes writes lines of 76 characters, as MIME does.
 func (e *encoder) bytes(data []byte) {
 	const perLine = 57
+	if !e.fits(base64.StdEncoding.EncodedLen(len(data))) {
+		return
+	}
 	e.raw("<value><base64>\n")
 	e.b = slices.Grow(e.b, base64.StdEncoding.EncodedLen(len(data))+len(data)/perLine+1)
 	for len(data) > 0 {

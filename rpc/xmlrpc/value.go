@@ -7,13 +7,15 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"lpbuildd/ordered"
 )
 
 // frame is an array or a struct that is being read.
 type frame struct {
 	list    []any
-	members map[string]any // nil in an array
-	name    string         // of the member that is being read
+	members *ordered.Builder[any] // nil in an array
+	name    string                // of the member that is being read
 }
 
 // value reads from behind <value> to behind its </value>.
@@ -65,12 +67,9 @@ func (d *decoder) content() (value any, complete bool, err error) {
 	}
 	switch string(d.name) {
 	case "array":
-		if err := d.enter(frame{list: []any{}}); err != nil {
-			return nil, false, err
-		}
-		return nil, false, d.want(startTag, "data")
+		return d.array()
 	case "struct":
-		return nil, false, d.enter(frame{members: map[string]any{}})
+		return nil, false, d.enter(frame{members: new(ordered.Builder[any])})
 	}
 	convert := scalar(d.name)
 	if convert == nil {
@@ -83,6 +82,20 @@ func (d *decoder) content() (value any, complete bool, err error) {
 		return nil, false, err
 	}
 	return value, true, d.want(endTag, "value")
+}
+
+// array enters an array, unless there is nothing in it, not even <data>.
+func (d *decoder) array() (value any, complete bool, err error) {
+	t, err := d.tag()
+	switch {
+	case err != nil:
+		return nil, false, err
+	case d.is(t, endTag, "array"):
+		return []any{}, true, d.want(endTag, "value")
+	case d.is(t, startTag, "data"):
+		return nil, false, d.enter(frame{list: []any{}})
+	}
+	return nil, false, d.unexpected(t, "<data>")
 }
 
 func (d *decoder) enter(f frame) error {
@@ -100,19 +113,24 @@ func (d *decoder) attach(value any) error {
 		top.list = append(top.list, value)
 		return nil
 	}
-	top.members[top.name] = value
+	top.members.Set(top.name, value)
 	return d.want(endTag, "member")
 }
 
 // advance reads up to the next <value> of the innermost container, or, when
 // there are no more, to the </value> behind the container.
 func (d *decoder) advance() (more bool, err error) {
-	t, err := d.tag()
-	if err != nil {
-		return false, err
-	}
 	top := &d.stack[len(d.stack)-1]
+	t, err := d.tag()
+	for err == nil && top.members != nil && d.is(t, startTag, "member") {
+		if more, err = d.member(top); more || err != nil {
+			return more, err
+		}
+		t, err = d.tag()
+	}
 	switch {
+	case err != nil:
+		return false, err
 	case top.members == nil && d.is(t, startTag, "value"):
 		return true, nil
 	case top.members == nil && d.is(t, endTag, "data"):
@@ -122,25 +140,30 @@ func (d *decoder) advance() (more bool, err error) {
 		return false, d.want(endTag, "value")
 	case top.members == nil:
 		return false, d.unexpected(t, "<value>")
-	case d.is(t, startTag, "member"):
-		return true, d.memberName(top)
 	case d.is(t, endTag, "struct"):
 		return false, d.want(endTag, "value")
 	}
 	return false, d.unexpected(t, "<member>")
 }
 
-// memberName reads a member's name and the <value> behind it.
-func (d *decoder) memberName(top *frame) error {
-	if err := d.want(startTag, "name"); err != nil {
-		return err
+// member reads a member's name and the <value> behind it. There is no more of one
+// that is empty, which does not count.
+func (d *decoder) member(top *frame) (more bool, err error) {
+	t, err := d.tag()
+	switch {
+	case err != nil:
+		return false, err
+	case d.is(t, endTag, "member"):
+		return false, nil
+	case !d.is(t, startTag, "name"):
+		return false, d.unexpected(t, "<name>")
 	}
 	name, err := d.text()
 	if err != nil {
-		return err
+		return false, err
 	}
 	top.name = string(name)
-	return d.want(startTag, "value")
+	return true, d.want(startTag, "value")
 }
 
 // leave ends the innermost container and returns it as a value.
@@ -150,7 +173,7 @@ func (d *decoder) leave() any {
 	d.stack[last] = frame{}
 	d.stack = d.stack[:last]
 	if top.members != nil {
-		return top.members
+		return top.members.Map()
 	}
 	return top.list
 }

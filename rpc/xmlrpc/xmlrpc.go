@@ -2,8 +2,9 @@
 // nothing of HTTP, of method names or of builders.
 //
 // The two directions use the same Go types: nil, bool, int64, [BigInt],
-// float64, string, []byte, [DateTime], []any and map[string]any. The encoder
-// also takes int, []string, map[string]string and the ordered [Struct].
+// float64, string, []byte, [DateTime], []any and [ordered.Struct], whose members
+// have the order of the document. The encoder also takes int, []string, and maps
+// of strings or anything, be they ordered or Go's, which it sorts by name.
 //
 // Decoding reads documents of strangers: it uses no recursion, refuses
 // document type declarations and every character that XML 1.0 does not have,
@@ -24,6 +25,9 @@ const (
 	// MaxElements is how many XML elements a document may have. It bounds the
 	// memory that a small document of many empty values can ask for.
 	MaxElements = 1_000_000
+	// MaxResponse is how long a response may be in bytes: enough for a large call
+	// that is echoed, unless it grows by being escaped.
+	MaxResponse = 40 << 20
 )
 
 // DateTime is the text of a dateTime.iso8601 value. It is passed through, not
@@ -33,15 +37,6 @@ type DateTime string
 // BigInt is an integer that does not fit int64: an optional sign and decimal
 // digits. It can be sent in calls but not in responses.
 type BigInt string
-
-// Member is one entry of a Struct.
-type Member struct {
-	Name  string
-	Value any
-}
-
-// Struct is encoded like a map, but in its own order. Decoding never gives one.
-type Struct []Member
 
 // Call is a decoded methodCall.
 type Call struct {

@@ -1,0 +1,60 @@
+package buildd
+
+import (
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"lpbuildd/buildd/job"
+	"lpbuildd/filecache"
+)
+
+// TestAnAbortIsForgottenWithItsBuild: a manager may give the same build again,
+// and what waits for the end of the first one must not end the second.
+func TestAnAbortIsForgottenWithItsBuild(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cache, err := filecache.Open(t.TempDir(), filecache.Options{Log: slog.New(slog.DiscardHandler)})
+		check(t, err)
+		d, err := New(t.Context(), Config{
+			Types: []Type{{Tag: "binarypackage"}}, Settings: job.Settings{AbortLimit: time.Minute},
+			Cache: cache, Log: slog.New(slog.DiscardHandler),
+		})
+		check(t, err)
+		defer d.Close()
+		accept := func() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			check(t, d.transition(Accept, func(j *journal) {
+				*j = journal{BuildID: "B-1", Tag: "binarypackage", Accepted: time.Now()}
+			}))
+		}
+		accept()
+		check(t, d.Abort(t.Context()))
+		<-time.After(time.Second)
+		d.mu.Lock()
+		d.conclude(job.Outcome{BuildID: "B-1", Status: "ABORTED"})
+		d.mu.Unlock()
+		check(t, d.Clean(t.Context()))
+		accept()
+		<-time.After(2 * time.Minute)
+		synctest.Wait()
+		if s := d.Status(); s.State != Building || s.BuildID != "B-1" {
+			t.Errorf("the next build is %+v", s)
+		}
+		// It has a limit of its own.
+		check(t, d.Abort(t.Context()))
+		<-time.After(2 * time.Minute)
+		synctest.Wait()
+		if s := d.Status(); s.State != Waiting || s.Outcome != "BUILDERFAIL" {
+			t.Errorf("the next build, aborted, is %+v", s)
+		}
+	})
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

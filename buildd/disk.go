@@ -1,0 +1,73 @@
+package buildd
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"lpbuildd/buildd/job"
+)
+
+// A disk may turn read-only, or fail, under a builder. It says so, gives no build
+// a beginning, lets the one that runs end, and goes on by itself when the disk can
+// be written again.
+
+// tooLong says whether the end of the build cannot be written down for too long.
+// The caller holds mu.
+func (d *Daemon) tooLong() bool {
+	if d.unwritten.IsZero() {
+		d.unwritten = time.Now()
+	}
+	return time.Since(d.unwritten) >= d.cfg.WriteLimit
+}
+
+// concludeUnwritten shows the end of a build that cannot be written down, as the
+// builder's failure: that is true whatever becomes of this process, and no result
+// can be promised. The caller holds mu.
+func (d *Daemon) concludeUnwritten(o job.Outcome, why error) {
+	d.unwritten = time.Time{}
+	d.checkDisk()
+	o = job.Outcome{
+		BuildID: o.BuildID, Status: "BUILDERFAIL", Added: o.Added, Extra: o.Extra,
+		Cause: fmt.Sprintf("the builder cannot write down how the build ended: %v", why),
+	}
+	d.j.State, d.j.Outcome = Waiting, &o
+	d.publish()
+	d.cfg.Log.Error("Build ended, and its end is not on the disk", "build_id", o.BuildID, "status", o.Status, "cause", o.Cause)
+	d.writeLater(d.j.attempt())
+}
+
+// writeLater writes the journal as soon as that is possible. The caller holds mu.
+func (d *Daemon) writeLater(a attempt) {
+	d.later(d.cfg.RetryDelay, func() {
+		if d.j.State != Waiting || d.j.attempt() != a {
+			return
+		}
+		if err := d.j.write(d.state); err != nil {
+			d.writeLater(a)
+			return
+		}
+		d.cfg.Log.Info("The end of the build is on the disk now", "build_id", a.buildID)
+	})
+}
+
+// checkDisk finds out whether the state can be written, and does so again until it
+// can. Meanwhile an idle builder is none that takes builds. The caller holds mu.
+func (d *Daemon) checkDisk() {
+	again := d.broken.Load() != nil
+	err := errors.Join(job.TryToWrite(d.state), job.TryToWrite(d.dir))
+	switch {
+	case err == nil && again:
+		d.broken.Store(nil)
+		d.cfg.Log.Info("The builder can write its state again")
+		d.cfg.Changed()
+	case err != nil:
+		why := "this builder cannot write its state: " + err.Error()
+		d.broken.Store(&why)
+		d.later(d.cfg.RetryDelay, d.checkDisk)
+		if !again {
+			d.cfg.Log.Error("The builder cannot write its state, and takes no builds until it can", "error", err)
+			d.cfg.Changed()
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package buildd_test
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"lpbuildd/buildd"
+	"lpbuildd/buildd/job"
+)
+
+// TestABuildEndsThoughItsEndCannotBeWritten: on a disk that turned read-only it
+// would be tried for ever. A folder in the place of the journal stands for that.
+func TestABuildEndsThoughItsEndCannotBeWritten(t *testing.T) {
+	for name, script := range map[string]string{"a good build": "succeed when told", "a supervisor that died": "die when told"} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.Close()
+			r.config.RetryDelay, r.config.WriteLimit = 5*time.Millisecond, 50*time.Millisecond
+			r.start()
+			r.build(script)
+			journal := r.inState("journal.json")
+			if err := errors.Join(os.Remove(journal), os.MkdirAll(r.inState("journal.json", "folder"), 0o700)); err != nil {
+				t.Fatal(err)
+			}
+			r.write(r.inState("build", "go"), "")
+			if s := r.awaitEnd(); s.Outcome != "BUILDERFAIL" || s.BuildID != "B-1" || len(s.FileMap) > 0 {
+				t.Errorf("it ended as %+v", s)
+			}
+			if err := r.Clean(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot write the journal") {
+				t.Errorf("clean(): %v", err)
+			}
+			if err := os.RemoveAll(journal); err != nil {
+				t.Fatal(err)
+			}
+			r.await("journal", func(buildd.Status) bool { _, err := os.Stat(journal); return err == nil })
+			r.restart()
+			if s := r.Status(); s.Outcome != "BUILDERFAIL" {
+				t.Errorf("after a restart: %+v", s)
+			}
+			r.works()
+		})
+	}
+}
+
+// TestABuilderThatCannotWriteTakesNoBuilds, says why, and goes on by itself.
+func TestABuilderThatCannotWriteTakesNoBuilds(t *testing.T) {
+	r := newRig(t)
+	r.Close()
+	r.config.RetryDelay = 5 * time.Millisecond
+	r.start()
+	dir, away := r.inState("build"), r.inState("away")
+	if err := os.Rename(dir, away); err != nil {
+		t.Fatal(err)
+	}
+	request := buildd.Request{BuildID: "B-1", Tag: "binarypackage", Image: r.image, Args: map[string]any{"script": "succeed"}}
+	var fault *buildd.Fault
+	if err := r.Build(t.Context(), request); !errors.As(err, &fault) {
+		t.Errorf("build(): %v", err)
+	}
+	if s := r.Status(); s.State != buildd.Idle || !strings.Contains(s.Drained, "cannot write its state") || !strings.Contains(s.Drained, dir) {
+		t.Errorf("it says %+v", s)
+	}
+	if err := os.Rename(away, dir); err != nil {
+		t.Fatal(err)
+	}
+	r.await("builder that goes on", func(s buildd.Status) bool { return s.Drained == "" })
+	r.works()
+}
+
+func TestOnlyAFullDiskIsNoBrokenOne(t *testing.T) {
+	dir := t.TempDir()
+	if err := job.TryToWrite(dir); err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("it leaves %v, %v", entries, err)
+	}
+	// Nothing can be made there, by nobody.
+	if err := job.TryToWrite("/proc/self"); err == nil {
+		t.Error("it can be written")
+	}
+}

@@ -1,0 +1,134 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"lpbuildd/buildd/job"
+)
+
+// The chain of a build is what stands between the daemon and the build: sudo,
+// the supervisor, its process 1 and its worker.
+
+// killChain kills the processes of the last supervisor in dir, and sudo above
+// it, except those that this process descends from. When it returns nil, none
+// of them lives: whatever is held then is held by somebody else.
+//
+// sudo stops itself when its child is stopped, and stays so when that has died.
+func killChain(ctx context.Context, dir string, report func(error)) error {
+	victims, err := chain(dir)
+	errs := []error{err}
+	var recorded process
+	switch err := job.ReadFile(filepath.Join(dir, job.SupervisorName), &recorded); {
+	case err == nil:
+		// Only this one can be found while it dies.
+		victims = append([]process{recorded}, victims...)
+	case !errors.Is(err, fs.ErrNotExist):
+		report(err)
+	}
+	for _, p := range victims {
+		errs = append(errs, p.kill(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// killStopped kills those processes of the chain in dir that are stopped, which
+// nobody would ever continue.
+func killStopped(ctx context.Context, dir string) error {
+	all, err := chain(dir)
+	errs := []error{err}
+	for _, p := range all {
+		if fields, err := stat(p.PID); err == nil && fields[stateField] == "T" {
+			errs = append(errs, p.kill(ctx))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// chain finds the processes of the chain by their working directory and the
+// last of their words, the outermost last.
+func chain(dir string) ([]process, error) {
+	folder, err := os.Stat(dir)
+	if err != nil {
+		return nil, err
+	}
+	pids, err := processes()
+	if err != nil {
+		return nil, err
+	}
+	own := ancestors(os.Getpid())
+	var found []process
+	for _, pid := range slices.Backward(pids) {
+		if slices.Contains(own, pid) || !inChain(pid) || !worksIn(pid, folder) {
+			continue
+		}
+		if p, err := identify(pid); err == nil {
+			found = append(found, p)
+		}
+	}
+	return found, nil
+}
+
+// processes lists the numbers of all processes, in ascending order.
+func processes() ([]int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	return pids, nil
+}
+
+// ancestors are a process and those above it.
+func ancestors(pid int) []int {
+	var pids []int
+	for pid > 0 && !slices.Contains(pids, pid) {
+		pids = append(pids, pid)
+		fields, err := stat(pid)
+		if err != nil {
+			break
+		}
+		if pid, err = strconv.Atoi(fields[parentField]); err != nil {
+			break
+		}
+	}
+	return pids
+}
+
+// inChain says whether a process was started in a role of a supervisor, or to
+// start one.
+func inChain(pid int) bool {
+	roles := []string{RoleSupervise, RoleInit, RoleRun}
+	return anyThread(pid, "cmdline", func(path string) bool {
+		cmdline, err := os.ReadFile(path) //nolint:gosec // below /proc
+		words := strings.Split(strings.TrimRight(string(cmdline), "\x00"), "\x00")
+		return err == nil && len(words) > 1 && slices.Contains(roles, words[len(words)-1])
+	})
+}
+
+// worksIn says whether the working directory of a process is folder.
+func worksIn(pid int, folder fs.FileInfo) bool {
+	return anyThread(pid, "cwd", func(path string) bool {
+		info, err := os.Stat(path)
+		return err == nil && os.SameFile(info, folder)
+	})
+}
+
+// anyThread asks about a file of each thread, since the first one may have ended.
+func anyThread(pid int, name string, yes func(path string) bool) bool {
+	paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/%s", pid, name)) // fails for bad patterns only
+	return slices.ContainsFunc(paths, yes)
+}

@@ -1,0 +1,199 @@
+package supervisor
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/ledger"
+)
+
+// afterACrash is a builder whose build has died in the middle, with its folder,
+// the folder of another builder's, and what must not be touched.
+type afterACrash struct {
+	*rig
+	foreign, precious string
+	log               bytes.Buffer
+}
+
+func newCrash(t *testing.T) *afterACrash {
+	t.Helper()
+	c := &afterACrash{rig: newRig(t)}
+	homes := filepath.Dir(c.home)
+	c.foreign, c.precious = filepath.Join(homes, "build-B-2"), filepath.Join(homes, "precious")
+	for _, path := range []string{c.home, c.foreign, c.precious} {
+		if err := os.MkdirAll(filepath.Join(path, "full"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settings := job.Settings{Home: homes}
+	err := errors.Join(mark(c.home, c.dir), mark(c.foreign, "/another/builder"), job.WriteBuilder(c.dir, settings))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(c.dir)
+	return c
+}
+
+// cleanUp must leave what is not this builder's, and nothing else.
+func (c *afterACrash) cleanUp() {
+	c.Helper()
+	if err := Cleanup(c.Context(), slog.New(slog.NewTextHandler(&c.log, nil))); err != nil {
+		c.Fatal(err)
+	}
+	for path, stays := range map[string]bool{c.home: false, c.foreign: true, c.precious: true, filepath.Join(c.dir, job.LedgerName): false} {
+		if _, err := os.Lstat(path); (err == nil) != stays {
+			c.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// badLedgers are what can become of a ledger. %s is the build directory.
+func badLedgers() map[string]string {
+	entry := `{"kind":"directory","name":"%s"}` + "\n"
+	named := func(kind, name string) string { return fmt.Sprintf(`{"kind":%q,"name":%q}`, kind, name) + "\n" }
+	return map[string]string{
+		"empty":                                 "",
+		"a blank line":                          "\n",
+		"zeros":                                 strings.Repeat("\x00", 4096),
+		"zeros and a line":                      strings.Repeat("\x00", 100) + "\n" + entry,
+		"a line and zeros":                      entry + strings.Repeat("\x00", 100),
+		"half a line":                           `{"kind":"direc`,
+		"half a line with an end":               `{"kind":"direc` + "\n",
+		"half a line before a whole one":        `{"kind":"direc` + entry,
+		"a line, cut off":                       strings.TrimSuffix(entry, "\n"),
+		"rubbish":                               "rubbish\n",
+		"rubbish before a line":                 "rubbish\n" + entry,
+		"rubbish after a line":                  entry + "rubbish\n",
+		"a binary":                              "\x7fELF\x02\x01\x00\n",
+		"not UTF-8":                             "\xff\xfe\n" + entry,
+		"wrong types":                           `{"kind":1,"name":{}}` + "\n" + entry,
+		"an unknown kind":                       named("moon", "/x") + entry,
+		"a kind of another program":             named("database", "/var/lib") + entry,
+		"a huge line":                           strings.Repeat("x", 1<<20) + "\n" + entry,
+		"a list":                                `[{"kind":"directory"}]` + "\n",
+		"struck out too early":                  entry + strings.Replace(entry, "}", `,"done":true}`, 1),
+		"a folder of the machine":               named("directory", "/etc") + entry,
+		"a folder that only ends like a build":  named("directory", "/usr/build-1/../lib") + entry,
+		"the folder of all builds":              named("directory", "PRECIOUS/..") + entry,
+		"a folder of HOME that is no build":     named("directory", "PRECIOUS") + entry,
+		"a relative folder":                     named("directory", "build-B-1") + entry,
+		"a folder with a zero":                  named("directory", "/home/build-\x00") + entry,
+		"a file of the machine":                 named("file", "/etc/passwd") + entry,
+		"a file out of schroot's folder":        named("file", "/etc/schroot/chroot.d/../schroot.conf") + entry,
+		"a relative file":                       named("file", "socket") + entry,
+		"a bridge of somebody else":             named("bridge", "docker0") + entry,
+		"a container of somebody else":          named("container", "database") + entry,
+		"a profile of somebody else":            named("profile", "default") + entry,
+		"a network of somebody else":            named("container-network", "incusbr0") + entry,
+		"a result that leads elsewhere":         named("result", "../../../etc/passwd") + entry,
+		"a token that is none":                  named("token", "x") + entry,
+		"twice the same":                        entry + entry,
+		"the entry of another builder's folder": entry + strings.Repeat(" ", 10) + "\n",
+	}
+}
+
+// TestADamagedLedgerKeepsNobody, and is obeyed in nothing that no build can have
+// written.
+func TestADamagedLedgerKeepsNobody(t *testing.T) {
+	for name, text := range badLedgers() {
+		t.Run(name, func(t *testing.T) {
+			c := newCrash(t)
+			text = strings.NewReplacer("%s", c.home, "PRECIOUS", c.precious).Replace(text)
+			if err := os.WriteFile(job.LedgerName, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c.cleanUp()
+			// And once more, when all is clean.
+			c.log.Reset()
+			c.cleanUp()
+			if c.log.Len() > 0 {
+				t.Errorf("the second clean-up says %s", c.log.String())
+			}
+		})
+	}
+}
+
+func TestALedgerThatIsNoFileKeepsNobody(t *testing.T) {
+	for name, make := range map[string]func() error{
+		"nothing":          func() error { return nil },
+		"a folder":         func() error { return os.MkdirAll(filepath.Join(job.LedgerName, "full"), 0o700) },
+		"a link":           func() error { return os.Symlink("/etc/passwd", job.LedgerName) },
+		"a file of others": func() error { return os.WriteFile(job.LedgerName, []byte("rubbish\n"), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCrash(t)
+			if err := make(); err != nil {
+				t.Fatal(err)
+			}
+			c.cleanUp()
+		})
+	}
+}
+
+func TestADamagedRecordOfTheSupervisorKeepsNobody(t *testing.T) {
+	for name, text := range map[string]string{"empty": "", "zeros": "\x00\x00", "a list": "[]", "wrong types": `{"pid":"7"}`, "no process": `{"pid":-1}`} {
+		t.Run(name, func(t *testing.T) {
+			c := newCrash(t)
+			last := inFolder(t, c.dir, "program", RoleInit)
+			if err := os.WriteFile(job.SupervisorName, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if c.cleanUp(); last.alive() {
+				t.Error("the supervisor lives")
+			}
+		})
+	}
+}
+
+// TestALeftFolderThatIsInUseIsAnErrorAndStays: to strike it out would keep it for
+// good.
+func TestALeftFolderThatIsInUseIsAnErrorAndStays(t *testing.T) {
+	for _, inLedger := range []bool{true, false} {
+		c := newCrash(t)
+		if inLedger {
+			l, err := ledger.Open(job.LedgerName)
+			if err := errors.Join(err, l.Add(ledger.Entry{Kind: ledger.Directory, Name: c.home}), l.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		holder, err := claim(c.home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Cleanup(t.Context(), slog.New(slog.DiscardHandler)); err == nil {
+			t.Errorf("in the ledger: %v: it says that nothing is left", inLedger)
+		}
+		if _, err := os.Lstat(c.home); err != nil {
+			t.Error(err)
+		}
+		if err := holder.Close(); err != nil {
+			t.Fatal(err)
+		}
+		c.cleanUp()
+	}
+}
+
+// TestTheNextBuildSaysThatTheLedgerWasDamaged, and is built.
+func TestTheNextBuildSaysThatTheLedgerWasDamaged(t *testing.T) {
+	r := newRig(t)
+	if err := os.WriteFile(filepath.Join(r.dir, job.LedgerName), []byte("rubbish\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if o := r.run(); o.Status != "OK" {
+		t.Errorf("the outcome is %+v", o)
+	}
+	r.expectLog("was damaged; it cleans up after earlier ones by what it finds")
+	if !strings.Contains(r.daemon.String(), damaged) {
+		t.Errorf("the daemon's log is %s", r.daemon.String())
+	}
+	if _, err := os.Lstat(filepath.Join(r.dir, job.LedgerName+".damaged")); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,79 @@
+package builders
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"lpbuildd/backends"
+)
+
+// aptCommand is apt-get as the parts of a build call it.
+func aptCommand(args ...string) backends.Command {
+	return backends.Command{
+		Argv: append([]string{"apt-get"}, args...),
+		Env:  []string{"DEBIAN_FRONTEND=noninteractive"},
+	}
+}
+
+// aptGet runs apt-get for a build. If an archive is in trouble, apt-get is tried
+// once more, with fresh package lists; then the build is given back.
+func (e Env) aptGet(ctx context.Context, args ...string) error {
+	return giveBack(e.fetchTwice(ctx, aptCommand(args...)))
+}
+
+// fetchTwice is runApt with a second attempt, after an update of the package lists,
+// for trouble of an archive.
+func (e Env) fetchTwice(ctx context.Context, cmd backends.Command) error {
+	err := e.runApt(ctx, cmd)
+	var trouble *archiveTrouble
+	if !errors.As(err, &trouble) || !worthRetrying(ctx, err) {
+		return err
+	}
+	if err := e.freshLists(ctx, trouble); err != nil {
+		return err
+	}
+	return e.runApt(ctx, cmd)
+}
+
+// freshLists reads the package lists again, because of trouble.
+func (e Env) freshLists(ctx context.Context, trouble *archiveTrouble) error {
+	e.say("%v\nReading the package lists anew and trying again ...", trouble)
+	err := e.updateLists(ctx)
+	var exit *backends.ExitError
+	var another *archiveTrouble
+	if errors.As(err, &exit) && !errors.As(err, &another) {
+		return fmt.Errorf("%w (%w)", trouble, err)
+	}
+	return err
+}
+
+// runApt runs apt-get in the target, its output going to the log. Trouble of an
+// archive is an *archiveTrouble, also where apt-get only warns of it.
+func (e Env) runApt(ctx context.Context, cmd backends.Command) error {
+	out := &aptWatch{dst: e.Log}
+	cmd.Stdout, cmd.Stderr = out, out
+	err := e.Target.Run(ctx, cmd)
+	var exit *backends.ExitError
+	switch {
+	case out.trouble == nil || err != nil && !errors.As(err, &exit):
+		return err
+	case err != nil:
+		return fmt.Errorf("%w (%w)", out.trouble, err)
+	}
+	return out.trouble
+}
+
+// giveBack makes trouble of an archive a verdict: it is nobody's fault who builds
+// something, and over when the archive is repaired.
+func giveBack(err error) error {
+	var trouble *archiveTrouble
+	if !errors.As(err, &trouble) {
+		return err
+	}
+	return &BuildError{
+		Outcome: GivenBack,
+		Err:     fmt.Errorf("what the build needs cannot be fetched: %w", trouble),
+		Advice:  "Nothing to do if the archive works again: the build is to be tried again. Otherwise tell those who run that server.",
+	}
+}

@@ -1,0 +1,118 @@
+package builders
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// archiveTrouble is what apt says about a file that it could not get from an
+// archive, or could not trust. It is never the fault of what is built.
+type archiveTrouble struct {
+	// file is its URL, or what else apt calls it by.
+	file   string
+	reason string
+}
+
+// Error names the file with its server.
+func (t *archiveTrouble) Error() string {
+	if t.reason == "" {
+		return "an archive cannot be reached or used: " + t.file
+	}
+	return fmt.Sprintf("an archive cannot be reached or used: %s: %s", t.file, t.reason)
+}
+
+// What apt prints about its archives, in all versions since 1.0 and in the C
+// locale. With a proxy or server that is down, apt-get update only warns.
+var (
+	fetchFailed = regexp.MustCompile(`^[EW]: Failed to fetch (\S+)\s*(.*)`)
+	notTrusted  = regexp.MustCompile(`^E: (?:GPG error|OpenPGP signature verification failed|Signature verification failed): (.*?): (.*)`)
+	outdated    = regexp.MustCompile(`^E: Release file for (\S+) (is (?:expired|not valid yet).*)`)
+	noRelease   = regexp.MustCompile(`^E: The repository '(.*)' ((?:does not have|no longer has) a Release file|is (?:not|no longer) signed)\.`)
+)
+
+// localReasons are troubles of this machine, which apt tells in the same way; as
+// those with "copy:", sbuild's own archive.
+var localReasons = []string{
+	"No space left on device", "Disk quota exceeded", "Read-only file system", "Input/output error",
+	"Too many open files", "Permission denied",
+}
+
+// dpkgBegins are the starts of lines after which a run of apt-get fetches nothing
+// more: what follows can be the output of packages.
+var dpkgBegins = []string{
+	"(Reading database ", "Preconfiguring packages ", "Selecting previously ", "Preparing to unpack ", "Unpacking ", "Setting up ", "Removing ",
+}
+
+const (
+	// aptBegins starts the output of every run of apt-get.
+	aptBegins = "Reading package lists..."
+	// toolchain is what sbuild prints when build dependencies are installed; what
+	// follows is the package's own output.
+	toolchain = "Toolchain package versions:"
+	// maxAptLine is how much of a line is looked at; apt's own are shorter.
+	maxAptLine = 16 << 10
+)
+
+// aptWatch passes the output of apt-get or of sbuild on, and finds out about the
+// first trouble with an archive in it. The zero value with a destination is ready.
+type aptWatch struct {
+	dst     io.Writer
+	line    []byte
+	trouble *archiveTrouble
+	deaf    bool // packages may be talking
+	ended   bool // only packages talk from now on
+}
+
+// Write implements io.Writer.
+func (w *aptWatch) Write(p []byte) (int, error) {
+	if !w.ended {
+		w.look(p)
+	}
+	return w.dst.Write(p)
+}
+
+// look judges every line that p completes; of a long one, its start.
+func (w *aptWatch) look(p []byte) {
+	for text := range bytes.Lines(p) {
+		w.line = append(w.line, text[:min(len(text), maxAptLine-min(len(w.line), maxAptLine))]...)
+		if text[len(text)-1] == '\n' {
+			w.judge(strings.TrimRight(string(w.line), "\r\n"))
+			w.line = w.line[:0]
+		}
+	}
+}
+
+// judge takes one line.
+func (w *aptWatch) judge(line string) {
+	switch {
+	case w.ended:
+	case strings.HasPrefix(line, toolchain):
+		w.ended = true
+	case line == aptBegins:
+		w.deaf = false
+	case slices.ContainsFunc(dpkgBegins, func(start string) bool { return strings.HasPrefix(line, start) }):
+		w.deaf = true
+	case !w.deaf && w.trouble == nil:
+		w.trouble = troubleIn(line)
+	}
+}
+
+// troubleIn is what a line of apt's says about an archive, nil if nothing.
+func troubleIn(line string) *archiveTrouble {
+	for _, pattern := range []*regexp.Regexp{fetchFailed, notTrusted, outdated, noRelease} {
+		found := pattern.FindStringSubmatch(line)
+		if found == nil {
+			continue
+		}
+		local := func(reason string) bool { return strings.Contains(found[2], reason) }
+		if strings.HasPrefix(found[1], "copy:") || slices.ContainsFunc(localReasons, local) {
+			return nil
+		}
+		return &archiveTrouble{file: found[1], reason: strings.Join(strings.Fields(found[2]), " ")}
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+package builders
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// What a build type does not declare here, or in its row of Types, it does not
+// get to see: its New, ParseCommon and ParseProxy are given these arguments only.
+// So there is no second list of what the builder knows.
+
+// commonArgs are those that managers send with every build. Not all have an effect
+// here, or on every type; proxy_info is asked for the last two.
+func commonArgs() []string {
+	return []string{
+		"series", "abi_tag", "isa_tag", "arch_tag", "image_type", "fast_cleanup", "builder_constraints",
+		"archive_private", "archives", "trusted_keys", "build_url", "launchpad_instance", "launchpad_server_url",
+		"revocation_endpoint", "use_fetch_service",
+	}
+}
+
+// proxyArgs are those of types that may get a proxy.
+func proxyArgs() []string {
+	return []string{"proxy_url", "revocation_endpoint", "use_fetch_service", "disable_proxy_after_pull", "secrets"}
+}
+
+// uploadArgs are those of types whose results go to an archive.
+func uploadArgs() []string { return []string{"suite", "ogrecomponent", "archive_purpose"} }
+
+// sourceArgs are those of types that build from a repository.
+func sourceArgs() []string { return []string{"branch", "git_repository", "git_path"} }
+
+// namedArgs are those of types that make a thing with a name, from a folder of a
+// repository.
+func namedArgs() []string { return append(sourceArgs(), "name", "private", "build_path") }
+
+// craftArgs are those of types that have a tool for that, a snap.
+func craftArgs() []string { return append(namedArgs(), "channels") }
+
+// declared makes a New blind for everything but the type's arguments.
+func (t Type) declared(build func(Args, []string) (Builder, error)) func(Args, []string) (Builder, error) {
+	known := t.known()
+	return func(args Args, files []string) (Builder, error) { return build(args.only(known), files) }
+}
+
+// only returns the arguments with these keys.
+func (a Args) only(keys []string) Args {
+	known := maps.Clone(a)
+	maps.DeleteFunc(known, func(key string, _ any) bool { return !slices.Contains(keys, key) })
+	return known
+}
+
+// known are all arguments of the type.
+func (t Type) known() []string {
+	keys := append(commonArgs(), t.Args...)
+	if t.Proxy {
+		keys = append(keys, proxyArgs()...)
+	}
+	return keys
+}
+
+// Unknown names the arguments that the type does not know, for people: sorted,
+// each printable, and not too many; "" without any. They have no effect: managers
+// of tomorrow send more (spec: 2026.md section 1).
+func (t Type) Unknown(args Args) string {
+	known := t.known()
+	var names []string
+	for key := range args {
+		if !slices.Contains(known, key) {
+			names = append(names, key)
+		}
+	}
+	slices.Sort(names)
+	return listNames(names)
+}
+
+// listNames makes one line of names that may come from anywhere.
+func listNames(names []string) string {
+	const most = 20
+	var shown []string
+	for _, name := range names[:min(len(names), most)] {
+		shown = append(shown, printableName(name))
+	}
+	if more := len(names) - len(shown); more > 0 {
+		shown = append(shown, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(shown, ", ")
+}
+
+// printableName is at most 60 printable characters of a name.
+func printableName(name string) string {
+	var text strings.Builder
+	left := 60
+	for _, r := range name {
+		if left == 0 {
+			return text.String() + "..."
+		}
+		left--
+		if !unicode.IsPrint(r) {
+			r = '?'
+		}
+		_, _ = text.WriteRune(r) // never fails
+	}
+	if name == "" {
+		return `""`
+	}
+	return text.String()
+}

@@ -1,0 +1,105 @@
+package filecache
+
+import (
+	"encoding/base64"
+	"html"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// secrets are what no text may say that goes to people: credentials, in lower
+// case.
+type secrets []string
+
+// secretsOf are those of a source, and of the proxy that leads to it.
+func (c *Cache) secretsOf(src Source) secrets {
+	var s secrets
+	s.add(src.Username, src.Password)
+	if src.URL == nil {
+		return s
+	}
+	u, err := url.Parse(*src.URL)
+	if err != nil {
+		return s
+	}
+	s.addUser(u.User)
+	for _, values := range u.Query() {
+		for _, value := range values {
+			s.add("", value) // it may be a token
+		}
+	}
+	if t, ok := c.client.Transport.(*http.Transport); ok && t.Proxy != nil {
+		if proxy, err := t.Proxy(&http.Request{URL: u}); err == nil && proxy != nil {
+			s.addUser(proxy.User)
+		}
+	}
+	return s
+}
+
+func (s *secrets) addUser(u *url.Userinfo) {
+	password, _ := u.Password()
+	s.add(u.Username(), password)
+}
+
+func (s *secrets) add(user, password string) {
+	words := []string{user, password}
+	if password != "" {
+		for _, text := range []string{password, user + ":" + password} {
+			words = append(words, base64.RawStdEncoding.EncodeToString([]byte(text)), base64.RawURLEncoding.EncodeToString([]byte(text)))
+		}
+	}
+	for _, word := range words {
+		if word != "" {
+			*s = append(*s, strings.ToLower(word))
+		}
+	}
+}
+
+// without is a text of somebody else, as one short line and without the user
+// information of URLs. If there is a secret in it, plain or in one of the usual
+// encodings, all of it is replaced by other words: what is left of it would tell
+// where the secret was.
+func (s secrets) without(text, otherwise string) string {
+	if text == otherwise {
+		return text
+	}
+	for _, form := range forms(text) {
+		for _, secret := range s {
+			if strings.Contains(form, secret) {
+				return otherwise
+			}
+		}
+	}
+	return printable(redact(oneLine(text)))
+}
+
+// forms are the ways to read a text, in lower case.
+func forms(text string) []string {
+	var all []string
+	line := oneLine(text)
+	for _, start := range []string{text, strings.ReplaceAll(text, "+", " "), line, strings.ReplaceAll(line, "+", " ")} {
+		const encodings = 5 // one in the other, which is more than anybody makes by accident
+		for range encodings {
+			all = append(all, strings.ToLower(start))
+			start = html.UnescapeString(unescaped(strings.ReplaceAll(start, `\`, "")))
+		}
+	}
+	return all
+}
+
+// unescaped undoes percent-encoding, where there is some.
+func unescaped(s string) string {
+	parts := strings.Split(s, "%")
+	for i, part := range parts[1:] {
+		const digits = 2
+		if len(part) < digits {
+			parts[i+1] = "%" + part
+		} else if c, err := url.PathUnescape("%" + part[:digits]); err == nil {
+			parts[i+1] = c + part[digits:]
+		} else {
+			parts[i+1] = "%" + part
+		}
+	}
+	return strings.Join(parts, "")
+}
