@@ -14,7 +14,7 @@ import (
 )
 
 // bigLayer is larger than any document may be, and compresses well.
-func bigLayer() string { return layerOf(strings.Repeat("0123456789abcdef", 17<<16)) }
+func bigLayer() string { return layerOf(strings.Repeat("0123456789abcdef", 1<<20+1)) }
 
 // configOf is the configuration of an image with these layers.
 func configOf(layers ...string) string {
@@ -43,8 +43,8 @@ func zip(t *testing.T, data string) string {
 
 // The archives of Podman, Skopeo and others than Docker have names of their own.
 func TestGatherArchivesOfOtherPrograms(t *testing.T) {
-	one, big := layerOf("one"), bigLayer()
-	zipped := zip(t, big)
+	one, two, big := layerOf("one"), layerOf("two"), bigLayer()
+	zipped, zipped2 := zip(t, one), zip(t, two)
 	like := `{"a": "layer like JSON"}` + strings.Repeat(" ", 17<<20)
 	for _, c := range []struct {
 		name    string
@@ -62,38 +62,37 @@ func TestGatherArchivesOfOtherPrograms(t *testing.T) {
 			{name: "repositories", content: "{}"},
 			manifestOf(sum(configOf(big, one, big))+".json", sum(big)+".tar", sum(one)+".tar", sum(big)+".tar"),
 		}},
-		{"layers that are links", []string{big, one}, []member{
-			{name: "a/layer.tar", link: "../" + sum(big) + ".tar"},
+		{"layers that are links", []string{two, one}, []member{
+			{name: "a/layer.tar", link: "../" + sum(two) + ".tar"},
 			{name: "b/layer.tar", link: "../b.tar"},
 			{name: "b.tar", link: sum(one) + ".tar"},
 			manifestOf("config", "a/layer.tar", "b/layer.tar"),
-			{name: "config", content: configOf(big, one)},
-			{name: sum(big) + ".tar", content: big},
+			{name: "config", content: configOf(two, one)},
+			{name: sum(two) + ".tar", content: two},
 			{name: sum(one) + ".tar", content: one},
 		}},
-		{"compressed layers at the top, before and behind the manifest", []string{big, one}, []member{
+		{"compressed layers at the top, before and behind the manifest", []string{two, one}, []member{
+			{name: sum(zipped2) + ".tar.gz", content: zipped2},
+			manifestOf("sha256:"+sum(configOf(two, one)), sum(zipped2)+".tar.gz", sum(zipped)+".tar.gz"),
 			{name: sum(zipped) + ".tar.gz", content: zipped},
-			manifestOf("sha256:"+sum(configOf(big, one)), sum(zipped)+".tar.gz", sum(zip(t, one))+".tar.gz"),
-			{name: sum(zip(t, one)) + ".tar.gz", content: zip(t, one)},
-			{name: "sha256:" + sum(configOf(big, one)), content: configOf(big, one)},
+			{name: "sha256:" + sum(configOf(two, one)), content: configOf(two, one)},
 		}},
-		{"blobs that are larger than documents", []string{big, like, one}, []member{
-			{name: "blobs/sha256/" + sum(big), content: big},
+		{"a blob like JSON that is larger than documents", []string{like, one}, []member{
 			{name: "blobs/sha256/" + sum(like), content: like},
 			{name: "blobs/sha256/" + sum(one), content: one},
-			{name: "blobs/sha256/" + sum(configOf(big, like, one)), content: configOf(big, like, one)},
-			manifestOf("blobs/sha256/"+sum(configOf(big, like, one)), "blobs/sha256/"+sum(big), "blobs/sha256/"+sum(like), "blobs/sha256/"+sum(one)),
+			{name: "blobs/sha256/" + sum(configOf(like, one)), content: configOf(like, one)},
+			manifestOf("blobs/sha256/"+sum(configOf(like, one)), "blobs/sha256/"+sum(like), "blobs/sha256/"+sum(one)),
 		}},
 		{"a document that is a layer, twice", []string{"{}", "{}"}, []member{
 			{name: "blobs/sha512/0123", content: "{}"},
 			{name: "config.json", content: configOf("{}", "{}")},
 			manifestOf("config.json", "blobs/sha512/0123", "blobs/sha512/0123"),
 		}},
-		{"layers in folders of another depth", []string{one, big}, []member{
+		{"layers in folders of another depth", []string{one, two}, []member{
 			{name: "layers/one.tar", content: one},
-			{name: "layers/big.tar", content: big},
-			{name: "images/config.json", content: configOf(one, big)},
-			manifestOf("images/config.json", "layers/one.tar", "layers/big.tar"),
+			{name: "layers/two.tar", content: two},
+			{name: "images/config.json", content: configOf(one, two)},
+			manifestOf("images/config.json", "layers/one.tar", "layers/two.tar"),
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -198,7 +198,7 @@ func TestRecipeReadsAControlFileToItsEnd(t *testing.T) {
 	if dsc, _ := l.target.File(l.tmp + "/work/apt/foo.dsc"); !strings.Contains(dsc.Data, "\nBuild-Depends: last-of-all\n") {
 		t.Errorf("apt is offered %q", dsc.Data)
 	}
-	l.target.AddFile(control, strings.Repeat(comments, 4)+recipeControl, 0o644)
+	l.target.AddFile(control, strings.Repeat("#", 64<<20)+"\n"+recipeControl, 0o644)
 	wantError(t, b.Build(t.Context(), l.env), "debian/control: it is larger than 67108864 bytes")
 }
 
