@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -51,10 +52,15 @@ const (
 	diedBefore = "the supervisor of the build ended before it began to work; usual reasons are a missing sudo rule, and a HOME or file cache that is not the daemon's own"
 )
 
-// listen shows what a supervisor tells until the connection ends.
+// listen shows what a supervisor tells until the connection ends. Each speaks at
+// once; where nobody does, it may be dead: a sudo that was stopped keeps the socket.
 func (d *Daemon) listen(l *link, a attempt) {
 	for {
+		l.receiveWithin(d.cfg.RetryDelay)
 		e, err := l.receive()
+		if errors.Is(err, os.ErrDeadlineExceeded) && !supervisorGone(d.dir) {
+			continue
+		}
 		if err != nil || e.Done {
 			return
 		}
@@ -71,6 +77,10 @@ func (d *Daemon) reconnect(ctx context.Context) bool {
 	}
 	l, err := connect(ctx, d.dir)
 	if err != nil {
+		return false
+	}
+	if supervisorGone(d.dir) {
+		l.close()
 		return false
 	}
 	d.attach(ctx, l, false)

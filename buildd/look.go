@@ -1,8 +1,16 @@
 package buildd
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
+
+	"lpbuildd/buildd/job"
 )
 
 // Sight is what a builder does, as its state folder tells, whether its daemon
@@ -51,4 +59,31 @@ func (j *journal) running() time.Time {
 		return j.Accepted
 	}
 	return time.Time{}
+}
+
+// supervisorGone says whether the supervisor that the folder of a build names is
+// certainly dead. Where processes of others cannot be seen nothing is certain.
+func supervisorGone(dir string) bool {
+	var p struct {
+		PID         int
+		Start, Boot string
+	}
+	boot, err := job.BootID()
+	if err != nil || job.ReadFile(filepath.Join(dir, job.SupervisorName), &p) != nil || p.PID <= 1 {
+		return false
+	}
+	if _, err := os.ReadFile("/proc/1/stat"); err != nil {
+		return false
+	}
+	if boot != p.Boot {
+		return true
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID))
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	// The name, in parentheses, may hold anything; state and start come after it.
+	const state, start = 0, 19
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	return len(fields) > start && (fields[state] == "Z" || fields[start] != p.Start)
 }

@@ -26,7 +26,10 @@ const schrootFolder = "/etc/schroot/chroot.d"
 // leftovers removes what dead builds of this builder have left and the ledger does
 // not name, because it was damaged, or cut off. It is found by name and mark.
 func (c *cleaner) leftovers(ctx context.Context) error {
-	errs := []error{c.homes(), c.unfinished(), c.schrootFiles()}
+	errs := []error{c.unfinished()}
+	if c.knowsHome() {
+		errs = append(errs, c.homes(), c.schrootFiles())
+	}
 	if _, err := os.Lstat(filepath.Join(c.dir, containerName)); (err == nil || c.damaged) && c.stays == nil {
 		errs = append(errs, c.inEngine(ctx))
 	}
@@ -41,14 +44,20 @@ func (c *cleaner) found(what, name string) {
 	c.log.Warn("What a dead build has left is removed, though no ledger names it", what, name)
 }
 
-// homes removes build directories with the mark of this builder.
-func (c *cleaner) homes() error {
+// knowsHome says whether there is a HOME to look into, which is the caller's.
+func (c *cleaner) knowsHome() bool {
 	if c.builder.Home == "" {
-		return nil
+		return false
 	}
 	if err := checkOwner(caller(), c.builder.Home); err != nil {
-		return err
+		c.log.Warn("Cannot look for what dead builds have left in HOME", "error", err)
+		return false
 	}
+	return true
+}
+
+// homes removes build directories with the mark of this builder.
+func (c *cleaner) homes() error {
 	var errs []error
 	for _, path := range glob(c.builder.Home, homePrefix+"*") {
 		if !owns(c.dir, path) {
@@ -89,9 +98,6 @@ func (c *cleaner) unfinished() error {
 // schrootFiles removes files that tell schroot of build directories in this
 // builder's HOME that are gone.
 func (c *cleaner) schrootFiles() error {
-	if c.builder.Home == "" {
-		return nil
-	}
 	var errs []error
 	for _, path := range glob(schrootFolder, homePrefix+"*") {
 		home := filepath.Dir(rootOf(path))

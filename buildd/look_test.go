@@ -1,0 +1,52 @@
+package buildd
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"lpbuildd/buildd/job"
+)
+
+// TestASupervisorIsGoneOnlyIfThatIsCertain: whoever is taken for dead is killed.
+func TestASupervisorIsGoneOnlyIfThatIsCertain(t *testing.T) {
+	boot, err := job.BootID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(stat)
+	start := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])[19]
+	record := func(pid int, start, boot string) string {
+		return fmt.Sprintf(`{"pid":%d,"start":%q,"boot":%q}`, pid, start, boot)
+	}
+	for name, tt := range map[string]struct {
+		record string
+		gone   bool
+	}{
+		"one that lives":                 {record(os.Getpid(), start, boot), false},
+		"another one of that number":     {record(os.Getpid(), start+"0", boot), true},
+		"one from before the last boot":  {record(os.Getpid(), start, "0b00"), true},
+		"a number that nobody has":       {record(1<<30, start, boot), true},
+		"no record":                      {"", false},
+		"a record that cannot be read":   {"\x00\x00", false},
+		"a record without a process":     {"{}", false},
+		"a record of the wrong type":     {"[]", false},
+		"a record of a process number 1": {record(1, start, boot), false},
+	} {
+		dir := t.TempDir()
+		if tt.record != "" {
+			if err := os.WriteFile(filepath.Join(dir, job.SupervisorName), []byte(tt.record), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := supervisorGone(dir); got != tt.gone {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
+}
