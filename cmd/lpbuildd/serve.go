@@ -90,8 +90,10 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	}
 	log.Info("Listening", "address", ln.Addr().String(), "version", version, "state", string(daemon.Status().State))
 	access := restrict(c.Allow, handler)
+	server := rpc.NewHTTPServer(access, log)
+	ln = rpc.LimitConnections(server, ln)
 	s := service{
-		server: rpc.NewHTTPServer(access, log), access: access,
+		server: server, access: access,
 		daemon: daemon, cache: cache, systemd: systemd, log: own,
 		load: load, config: c, origins: origins,
 	}
