@@ -23,7 +23,7 @@ func hostileCalls(b *testing.B) []func() *http.Request {
 	b.Helper()
 	post := func(doc []byte, encoding string) func() *http.Request {
 		return func() *http.Request {
-			r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "", bytes.NewReader(doc))
+			r, err := http.NewRequestWithContext(b.Context(), http.MethodPost, "", bytes.NewReader(doc))
 			if err != nil {
 				panic(err) // nothing of it depends on anything
 			}
