@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -90,12 +91,25 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	}
 	log.Info("Listening", "address", ln.Addr().String(), "version", version, "state", string(daemon.Status().State))
 	access := restrict(c.Allow, handler)
+	limitMemory()
+	server := rpc.NewHTTPServer(access, log)
+	ln = rpc.LimitConnections(server, ln)
 	s := service{
-		server: rpc.NewHTTPServer(access, log), access: access,
+		server: server, access: access,
 		daemon: daemon, cache: cache, systemd: systemd, log: own,
 		load: load, config: c, origins: origins,
 	}
 	return s.run(ctx, ln)
+}
+
+// limitMemory makes the garbage collector work harder from a size on that only
+// large calls bring about, of which one at a time is carried out (see package rpc).
+// It is no limit for what is in use. GOMEMLIMIT in the environment counts instead.
+func limitMemory() {
+	const soft = 112 << 20
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(soft)
+	}
 }
 
 // service is the daemon while it serves.

@@ -165,6 +165,9 @@ func (e *encoder) text(text string) {
 // escaped appends a text in parts, because escaping may make it much longer.
 func (e *encoder) escaped(text string) {
 	const part = 1 << 20
+	if len(text) > part && e.fits(len(text)) {
+		e.b = slices.Grow(e.b, len(text)+part) // once, instead of a quarter again and again
+	}
 	for len(text) > part && e.fits(part) {
 		end := part
 		for !utf8.RuneStart(text[end]) && end > part-utf8.UTFMax {

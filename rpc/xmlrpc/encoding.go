@@ -2,6 +2,7 @@ package xmlrpc
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -89,7 +90,7 @@ func fromUTF16(doc []byte, order unicode.Endianness) ([]byte, error) {
 		return nil, contradiction(name)
 	}
 	if bytes.Count(converted, []byte("\uFFFD")) != sent {
-		return nil, fmt.Errorf("not well-formed (invalid UTF-16)")
+		return nil, errors.New("not well-formed (invalid UTF-16)")
 	}
 	return converted, nil
 }

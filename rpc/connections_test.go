@@ -1,0 +1,196 @@
+package rpc
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// crowd serves a handler with room for a few connections.
+type crowd struct {
+	*testing.T
+	limit *connections
+}
+
+func newCrowd(t *testing.T, peaceful, most int, h http.Handler, wrap func(net.Listener) net.Listener) crowd {
+	t.Helper()
+	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := NewHTTPServer(h, slog.New(slog.DiscardHandler))
+	c := crowd{t, limitConnections(server, wrap(ln), peaceful, most)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(c.limit)
+	}()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-done
+	})
+	return c
+}
+
+func asItIs(ln net.Listener) net.Listener { return ln }
+
+// dial opens a connection and sends the beginning of a request, or nothing.
+func (c crowd) dial(text string) net.Conn {
+	c.Helper()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(c.Context(), "tcp", c.limit.Addr().String())
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.Cleanup(func() { _ = conn.Close() })
+	if _, err := io.WriteString(conn, text); err != nil {
+		c.Fatal(err)
+	}
+	return conn
+}
+
+// answered makes a whole request and wants an answer.
+func (c crowd) answered(conn net.Conn) {
+	c.Helper()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		c.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		c.Fatal(err)
+	}
+	_ = resp.Body.Close()
+}
+
+// isClosed waits for the other side to close the connection.
+func (c crowd) isClosed(conn net.Conn) {
+	c.Helper()
+	if _, err := io.Copy(io.Discard, conn); err != nil && !errors.Is(err, unix.ECONNRESET) {
+		c.Error(err)
+	}
+}
+
+func TestWaitingConnectionsMakeRoom(t *testing.T) {
+	h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	c := newCrowd(t, 8, 12, h, asItIs)
+	kept := c.dial("")
+	c.answered(kept)
+	// Silent ones, and such that stop in the middle of a request.
+	var waiting []net.Conn
+	for i := range 300 {
+		waiting = append(waiting, c.dial([]string{"", "GET", "POST /rpc HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n<"}[i%3]))
+	}
+	c.answered(c.dial(""))
+	for _, conn := range append(waiting[:200], kept) {
+		c.isClosed(conn)
+	}
+}
+
+func TestConnectionsAtWorkAreLeftAlone(t *testing.T) {
+	on, begun := make(chan struct{}), make(chan struct{})
+	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/long" {
+			working(r.Context())
+			begun <- struct{}{}
+			<-on
+		}
+	})
+	c := newCrowd(t, 4, 6, h, asItIs)
+	long := make([]net.Conn, 4)
+	for i := range long {
+		long[i] = c.dial("GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+		<-begun
+	}
+	for range 50 {
+		c.dial("")
+	}
+	c.answered(c.dial(""))
+	close(on)
+	for _, conn := range long {
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+	}
+}
+
+// TestNoMoreConnectionsThanThereMayBe: those beyond wait in the kernel until one
+// that is at work has ended.
+func TestNoMoreConnectionsThanThereMayBe(t *testing.T) {
+	on, begun := make(chan struct{}), make(chan struct{}, 100)
+	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		working(r.Context())
+		begun <- struct{}{}
+		<-on
+	})
+	c := newCrowd(t, 2, 3, h, asItIs)
+	for range 3 {
+		c.dial("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		<-begun
+	}
+	last := c.dial("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	if n := len(begun); n > 0 {
+		t.Errorf("%d more calls are carried out", n)
+	}
+	close(on)
+	resp, err := http.ReadResponse(bufio.NewReader(last), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+}
+
+// exhausted is a listener with descriptors for two connections.
+type exhausted struct {
+	net.Listener
+	c      atomic.Pointer[connections]
+	failed atomic.Int32
+}
+
+func (e *exhausted) Accept() (net.Conn, error) {
+	if c := e.c.Load(); c != nil {
+		c.mu.Lock()
+		n := len(c.since)
+		c.mu.Unlock()
+		if n >= 2 {
+			e.failed.Add(1)
+			return nil, &net.OpError{Op: "accept", Err: unix.EMFILE}
+		}
+	}
+	return e.Listener.Accept()
+}
+
+func TestWithoutDescriptorsOneIsClosedForAnother(t *testing.T) {
+	e := &exhausted{}
+	h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	c := newCrowd(t, 100, 200, h, func(ln net.Listener) net.Listener {
+		e.Listener = ln
+		return e
+	})
+	first := c.dial("")
+	c.answered(first)
+	e.c.Store(c.limit)
+	second := c.dial("")
+	third := c.dial("")
+	c.isClosed(first)
+	c.isClosed(second)
+	c.answered(third)
+	if n := e.failed.Load(); n == 0 || n > 10 {
+		t.Errorf("accept failed %d times", n)
+	}
+}
+
+func TestLimitsLeaveDescriptors(t *testing.T) {
+	peaceful, most := connectionLimits()
+	if peaceful < 4 || peaceful > MaxConnections || most < peaceful || most > 2*MaxConnections {
+		t.Errorf("%d and %d connections", peaceful, most)
+	}
+}
