@@ -26,7 +26,7 @@ func (e Env) aptGet(ctx context.Context, args ...string) error {
 // for trouble of an archive.
 func (e Env) fetchTwice(ctx context.Context, cmd backends.Command) error {
 	err := e.runApt(ctx, cmd)
-	var trouble *archiveTrouble
+	var trouble *archiveError
 	if !errors.As(err, &trouble) || !worthRetrying(ctx, err) {
 		return err
 	}
@@ -37,11 +37,11 @@ func (e Env) fetchTwice(ctx context.Context, cmd backends.Command) error {
 }
 
 // freshLists reads the package lists again, because of trouble.
-func (e Env) freshLists(ctx context.Context, trouble *archiveTrouble) error {
+func (e Env) freshLists(ctx context.Context, trouble *archiveError) error {
 	e.say("%v\nReading the package lists anew and trying again ...", trouble)
 	err := e.updateLists(ctx)
 	var exit *backends.ExitError
-	var another *archiveTrouble
+	var another *archiveError
 	if errors.As(err, &exit) && !errors.As(err, &another) {
 		return fmt.Errorf("%w (%w)", trouble, err)
 	}
@@ -49,7 +49,7 @@ func (e Env) freshLists(ctx context.Context, trouble *archiveTrouble) error {
 }
 
 // runApt runs apt-get in the target, its output going to the log. Trouble of an
-// archive is an *archiveTrouble, also where apt-get only warns of it.
+// archive is an *archiveError, also where apt-get only warns of it.
 func (e Env) runApt(ctx context.Context, cmd backends.Command) error {
 	out := &aptWatch{dst: e.Log}
 	cmd.Stdout, cmd.Stderr = out, out
@@ -67,7 +67,7 @@ func (e Env) runApt(ctx context.Context, cmd backends.Command) error {
 // giveBack makes trouble of an archive a verdict: it is nobody's fault who builds
 // something, and over when the archive is repaired.
 func giveBack(err error) error {
-	var trouble *archiveTrouble
+	var trouble *archiveError
 	if !errors.As(err, &trouble) {
 		return err
 	}

@@ -9,16 +9,16 @@ import (
 	"strings"
 )
 
-// archiveTrouble is what apt says about a file that it could not get from an
+// archiveError is what apt says about a file that it could not get from an
 // archive, or could not trust. It is never the fault of what is built.
-type archiveTrouble struct {
+type archiveError struct {
 	// file is its URL, or what else apt calls it by.
 	file   string
 	reason string
 }
 
 // Error names the file with its server.
-func (t *archiveTrouble) Error() string {
+func (t *archiveError) Error() string {
 	if t.reason == "" {
 		return "an archive cannot be reached or used: " + t.file
 	}
@@ -62,7 +62,7 @@ const (
 type aptWatch struct {
 	dst     io.Writer
 	line    []byte
-	trouble *archiveTrouble
+	trouble *archiveError
 	deaf    bool // packages may be talking
 	ended   bool // only packages talk from now on
 }
@@ -102,7 +102,7 @@ func (w *aptWatch) judge(line string) {
 }
 
 // troubleIn is what a line of apt's says about an archive, nil if nothing.
-func troubleIn(line string) *archiveTrouble {
+func troubleIn(line string) *archiveError {
 	for _, pattern := range []*regexp.Regexp{fetchFailed, notTrusted, outdated, noRelease} {
 		found := pattern.FindStringSubmatch(line)
 		if found == nil {
@@ -112,7 +112,7 @@ func troubleIn(line string) *archiveTrouble {
 		if strings.HasPrefix(found[1], "copy:") || slices.ContainsFunc(localReasons, local) {
 			return nil
 		}
-		return &archiveTrouble{file: found[1], reason: strings.Join(strings.Fields(found[2]), " ")}
+		return &archiveError{file: found[1], reason: strings.Join(strings.Fields(found[2]), " ")}
 	}
 	return nil
 }

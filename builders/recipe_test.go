@@ -126,11 +126,8 @@ func TestRecipeWaitsForWhatIsMissing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newRecipeLab(t)
-				index := ""
-				for _, p := range strings.Fields(c.packages) {
-					index += "Package: " + strings.Replace(p, "=", "\nVersion: ", 1) + "\n\n"
-				}
-				l.target.AddFile("/var/lib/apt/lists/archive_Packages", index, 0o644)
+				index := strings.NewReplacer("=", "\nVersion: ", " ", "\n\nPackage: ").Replace("Package: " + c.packages)
+				l.target.AddFile("/var/lib/apt/lists/archive_Packages", index+"\n", 0o644)
 				l.target.Script("apt-get build-dep", fake.Answer{Stdout: c.says, Code: 100})
 				b, err := newBuilder(t, "sourcepackagerecipe", recipeArgs(), nil)
 				if err != nil {

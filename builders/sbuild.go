@@ -77,7 +77,7 @@ func (b *binaryPackage) runSbuild(ctx context.Context, env Env, args, environmen
 
 // sbuild runs sbuild once. Trouble is why sbuild could not fetch the build
 // dependencies, if that is the reason of its failure.
-func (b *binaryPackage) sbuild(ctx context.Context, env Env, run backends.Command, warnOnly bool) (trouble *archiveTrouble, err error) {
+func (b *binaryPackage) sbuild(ctx context.Context, env Env, run backends.Command, warnOnly bool) (trouble *archiveError, err error) {
 	watch := &aptWatch{dst: env.Log}
 	out := pointercheck.NewWriter(watch)
 	run.Stdout, run.Stderr = out, out

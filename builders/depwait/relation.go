@@ -25,7 +25,12 @@ func (r relation) String() string {
 
 // wellFormed is false for a text that does not fit the grammar.
 func (r relation) wellFormed() bool {
-	return r.name != "" && strings.IndexFunc(r.name, func(c rune) bool { return c > 0x7f || !nameByte(byte(c)) }) < 0
+	for i := range len(r.name) {
+		if !nameByte(r.name[i]) {
+			return false
+		}
+	}
+	return r.name != ""
 }
 
 // group is a list of alternatives, never empty.
