@@ -72,7 +72,7 @@ func TestDependencyWaitsWithEveryApt(t *testing.T) {
 			name, depends, conflicts, outcome, waitsFor := columns[0], columns[1], columns[2], columns[3], columns[4]
 			t.Run(filepath.Base(file)+" "+name, func(t *testing.T) {
 				l := newLab(t)
-				l.file("hello_1.0.dsc", "Format: 1.0\nBuild-Depends: "+depends+"\nBuild-Conflicts: "+conflicts+"\n")
+				l.dsc("Format: 1.0\nBuild-Depends: " + depends + "\nBuild-Conflicts: " + conflicts + "\n")
 				l.target.AddFile("/var/lib/apt/lists/archive_Packages", string(packages), 0o644)
 				answer, ok := says[name]
 				if !ok || answer.Code == 0 {

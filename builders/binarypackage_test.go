@@ -91,7 +91,7 @@ func TestBinaryPackage(t *testing.T) {
 			sbuildSays(l, fake.Answer{Stdout: unmet("Depends: enoent but it is not installable") + sbuildSummary, Code: 3})
 		}},
 		{"fail-dependency-analysed", nil, func(l *lab) {
-			l.file("hello_1.0.dsc", "Source: hello\nBuild-Depends: good, ebadver (>= 2)\n")
+			l.dsc("Source: hello\nBuild-Depends: good, ebadver (>= 2)\n")
 			l.target.AddFile("/usr/lib/apt/apt-helper", "", 0o755)
 			l.target.Script("apt-get indextargets", fake.Answer{Stdout: "/l/one\n/l/two\n"})
 			l.target.Script("/usr/lib/apt/apt-helper cat-file /l/one", fake.Answer{Stdout: "Package: good\nVersion: 1\n"})
@@ -168,7 +168,7 @@ func TestGivenBack(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := newLab(t)
-			l.file("hello_1.0.dsc", "Format: 1.0\n"+c.dsc)
+			l.dsc("Format: 1.0\n" + c.dsc)
 			l.target.AddFile("/var/lib/apt/lists/archive_Packages", c.packages, 0o644)
 			l.target.AddFile("/var/lib/apt/lists/archive_Release", "no index", 0o644)
 			filler := strings.Repeat("x", 4095) + "\n"

@@ -85,10 +85,10 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-// file puts an input file into the build directory.
-func (l *lab) file(name, content string) {
+// dsc puts the .dsc of hello into the build directory.
+func (l *lab) dsc(content string) {
 	l.t.Helper()
-	if err := os.WriteFile(filepath.Join(l.env.Job.Dir, name), []byte(content), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(l.env.Job.Dir, "hello_1.0.dsc"), []byte(content), 0o600); err != nil {
 		l.t.Fatal(err)
 	}
 }

@@ -35,7 +35,7 @@ var (
 // The repository that serves everything, and its credentials.
 const (
 	mavenAllURL  = "MAVEN_REPO_URL"
-	mavenAllAuth = "MAVEN_REPO_AUTH" //nolint:gosec // the name of a variable
+	mavenAllAuth = "MAVEN_REPO_AUTH"
 )
 
 // registries reads a struct of variables, of which only those about registries

@@ -108,7 +108,7 @@ func TestDependenciesOfABuildForAVariant(t *testing.T) {
 			l := newLab(t)
 			withVariants(l)
 			l.target.AddFile("/var/lib/apt/lists/archive_Packages", "Package: there\nVersion: 1\n", 0o644)
-			l.file("hello_1.0.dsc", "Source: hello\nBuild-Depends: "+depends+"\n")
+			l.dsc("Source: hello\nBuild-Depends: " + depends + "\n")
 			sbuildSays(l, fake.Answer{Stdout: unmet("Depends: x but it is not going to be installed") + sbuildSummary, Code: 3})
 			err := buildPackage(t, l, nil)
 			var judged *builders.BuildError

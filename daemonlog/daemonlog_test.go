@@ -14,9 +14,9 @@ import (
 	"lpbuildd/daemonlog"
 )
 
-func logger(level slog.Level) (*slog.Logger, *bytes.Buffer) {
+func logger() (*slog.Logger, *bytes.Buffer) {
 	var out bytes.Buffer
-	return slog.New(daemonlog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level}))), &out
+	return slog.New(daemonlog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo}))), &out
 }
 
 // say logs a message that is no constant.
@@ -27,7 +27,7 @@ func say(ctx context.Context, log *slog.Logger, message string, attrs ...slog.At
 }
 
 func TestLongTextsAreCut(t *testing.T) {
-	log, out := logger(slog.LevelInfo)
+	log, out := logger()
 	long := strings.Repeat("é", 10<<20)
 	log = log.With("derived", long)
 	say(t.Context(), log.WithGroup("group"), long, slog.String("text", long), slog.Any("error", errors.New(long)), slog.Int(long, 1),
@@ -36,7 +36,7 @@ func TestLongTextsAreCut(t *testing.T) {
 		t.Errorf("%d bytes: %.300s", out.Len(), out)
 	}
 	out.Reset()
-	log, out = logger(slog.LevelInfo)
+	log, out = logger()
 	log.Info("short", "error", errors.New("as it was"))
 	if !strings.Contains(out.String(), `msg=short error="as it was"`) {
 		t.Errorf("got %s", out)
@@ -50,7 +50,7 @@ func from(t *testing.T, caller string) context.Context {
 
 func TestRepeatedLinesAreSummedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, out := logger(slog.LevelInfo)
+		log, out := logger()
 		for i := range 100_000 {
 			log.With("i", i).InfoContext(from(t, "stranger"), "cannot fetch a file", "n", i)
 			log.DebugContext(from(t, "stranger"), "not written anyway")
@@ -67,7 +67,7 @@ func TestRepeatedLinesAreSummedUp(t *testing.T) {
 			}
 		}
 		out.Reset()
-		time.Sleep(11 * time.Minute)
+		<-time.After(11 * time.Minute)
 		synctest.Wait()
 		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `level=INFO msg="Lines of one kind were left out" like="cannot fetch a file" caller=stranger repeated=99900`) {
 			t.Errorf("summed up as %q", got)
@@ -83,7 +83,7 @@ func TestRepeatedLinesAreSummedUp(t *testing.T) {
 // of callers, or of what they have written.
 func TestManyCallersShareABound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, out := logger(slog.LevelInfo)
+		log, out := logger()
 		for i := range 50_000 {
 			say(from(t, fmt.Sprint("caller ", i)), log, fmt.Sprint("message ", i), slog.Int("n", i))
 		}
@@ -91,7 +91,7 @@ func TestManyCallersShareABound(t *testing.T) {
 			t.Errorf("%d lines", n)
 		}
 		out.Reset()
-		time.Sleep(11 * time.Minute)
+		<-time.After(11 * time.Minute)
 		synctest.Wait()
 		if got := out.String(); !strings.Contains(got, "like=others caller=others repeated=49644") {
 			t.Errorf("summed up as %q", got)

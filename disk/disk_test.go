@@ -15,24 +15,34 @@ func TestSpace(t *testing.T) {
 		lacks  string
 	}{
 		{
-			"both are counted", unix.Statfs_t{Bsize: 4096, Blocks: 1 << 20, Bavail: 1 << 18, Files: 4000, Ffree: 2000},
-			Space{Free: Room{1 << 30, 2000}, Total: Room{4 << 30, 4000}}, "",
+			"both are counted",
+			unix.Statfs_t{Bsize: 4096, Blocks: 1 << 20, Bavail: 1 << 18, Files: 4000, Ffree: 2000},
+			Space{Free: Room{1 << 30, 2000}, Total: Room{4 << 30, 4000}},
+			"",
 		},
 		{
-			"the bytes are short", unix.Statfs_t{Bsize: 4096, Blocks: 1 << 20, Bavail: 768, Files: 4000, Ffree: 0},
-			Space{Free: Room{3 << 20, 0}, Total: Room{4 << 30, 4000}}, "3 MiB",
+			"the bytes are short",
+			unix.Statfs_t{Bsize: 4096, Blocks: 1 << 20, Bavail: 768, Files: 4000, Ffree: 0},
+			Space{Free: Room{3 << 20, 0}, Total: Room{4 << 30, 4000}},
+			"3 MiB",
 		},
 		{
-			"the inodes are short", unix.Statfs_t{Bsize: 4096, Blocks: 1 << 20, Bavail: 1 << 18, Files: 4000, Ffree: 399},
-			Space{Free: Room{1 << 30, 399}, Total: Room{4 << 30, 4000}}, "399 inodes",
+			"the inodes are short",
+			unix.Statfs_t{Bsize: 4096, Blocks: 1 << 20, Bavail: 1 << 18, Files: 4000, Ffree: 399},
+			Space{Free: Room{1 << 30, 399}, Total: Room{4 << 30, 4000}},
+			"399 inodes",
 		},
 		{
-			"inodes are made as they are needed", unix.Statfs_t{Bsize: 4096, Blocks: 1 << 20, Bavail: 1 << 18},
-			Space{Free: Room{1 << 30, Uncounted}, Total: Room{4 << 30, Uncounted}}, "",
+			"inodes are made as they are needed",
+			unix.Statfs_t{Bsize: 4096, Blocks: 1 << 20, Bavail: 1 << 18},
+			Space{Free: Room{1 << 30, Uncounted}, Total: Room{4 << 30, Uncounted}},
+			"",
 		},
 		{
-			"inodes are counted, but have no end", unix.Statfs_t{Bsize: 4096, Blocks: 1 << 20, Bavail: 1 << 18, Files: 7, Ffree: math.MaxUint64},
-			Space{Free: Room{1 << 30, Uncounted}, Total: Room{4 << 30, Uncounted}}, "",
+			"inodes are counted, but have no end",
+			unix.Statfs_t{Bsize: 4096, Blocks: 1 << 20, Bavail: 1 << 18, Files: 7, Ffree: math.MaxUint64},
+			Space{Free: Room{1 << 30, Uncounted}, Total: Room{4 << 30, Uncounted}},
+			"",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

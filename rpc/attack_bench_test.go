@@ -62,12 +62,12 @@ func BenchmarkStatusUnderAttack(b *testing.B) {
 		b.Fatal(err)
 	}
 	address := ln.Addr().String()
-	ctx, stop := context.WithCancel(b.Context())
+	ctx, cancel := context.WithCancelCause(b.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = server.Serve(rpc.LimitConnections(server, ln)) }) // until Close
 	defer wg.Wait()
 	defer func() { _ = server.Close() }()
-	defer stop()
+	defer cancel(nil)
 	var hostile atomic.Int64
 	calls := hostileCalls(b)
 	for i := range 8 {

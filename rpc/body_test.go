@@ -172,5 +172,5 @@ func heap() int64 {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc) //nolint:gosec // far from the end of the range
+	return int64(m.HeapAlloc)
 }

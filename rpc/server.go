@@ -109,7 +109,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/rpc" || strings.HasPrefix(path, "/rpc/"):
 		s.serveRPC(w, r)
 	case strings.HasPrefix(path, "/filecache/"):
-		working(r.Context())
+		working(r.Context()) //nolint:contextcheck // it is the request's own
 		s.files.ServeHTTP(newPacedWriter(w, s.bodyTime), r)
 	case path == "/filecache":
 		w.Header().Set("Location", "/filecache/")

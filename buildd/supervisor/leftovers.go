@@ -135,7 +135,7 @@ func rootOf(path string) string {
 func (c *cleaner) inEngine(ctx context.Context) error {
 	s, err := c.engine()
 	if err != nil || s.Instance == "" || !incus.Installed(engine(s)) {
-		return nil //nolint:nilerr // there were no containers, or there is nothing to ask
+		return nil // there were no containers, or there is nothing to ask
 	}
 	ctx, cancel := context.WithTimeout(ctx, undoLimit)
 	defer cancel()
