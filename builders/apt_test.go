@@ -155,6 +155,9 @@ func TestFetchingWithEveryApt(t *testing.T) {
 	}
 }
 
+// tooSmall is what apt says instead of fetching more than there is room for.
+const tooSmall = "Need to get 4,096 MB of archives.\nE: You don't have enough free space in /var/cache/apt/archives/.\n"
+
 const (
 	goneURL = "http://archive.test:8080/pool/needed_1_all.deb"
 	gone    = "Err:1 http://archive.test:8080 ./ needed 1\n  404  Not Found\nE: Failed to fetch " + goneURL + "  404  Not Found\n" +
@@ -180,6 +183,7 @@ func TestArchiveTroubleOfEveryType(t *testing.T) {
 			{"two attempts fail", []fake.Answer{bad}, good, builders.GivenBack, goneURL + ": 404 Not Found"},
 			{"the lists cannot be had", []fake.Answer{bad, good}, down, builders.GivenBack, "http://archive.test/InRelease: Connection failed"},
 			{"the update fails for unknown reasons", []fake.Answer{bad, good}, fake.Answer{Stdout: "E: something\n", Code: 100}, builders.GivenBack, goneURL + ": 404 Not Found"},
+			{"the disk is too small", []fake.Answer{{Stdout: tooSmall, Code: 100}}, good, builders.BuilderFail, "free space in /var/cache/apt/archives/"},
 			{"the disk is full", []fake.Answer{{Stdout: "E: Failed to fetch " + goneURL + "  Error writing to file - write (28: No space left on device)\n", Code: 100}}, good, c.installFails, ""},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
@@ -214,6 +218,8 @@ func TestOnlyAptIsBelieved(t *testing.T) {
 		"in the middle of a line":  {start + "x" + strings.ReplaceAll(gone, "\n", "\nx"), builders.PackageFail},
 		"sbuild's own archive":     {start + strings.ReplaceAll(gone, "http://archive.test:8080", "copy:/<<RESOLVERDIR>>"), builders.PackageFail},
 		"a full disk":              {start + strings.ReplaceAll(gone, "404  Not Found", "write (28: No space left on device)"), builders.PackageFail},
+		"a disk that is too small": {start + tooSmall, builders.BuilderFail},
+		"a script about a disk":    {start + dpkg + tooSmall, builders.PackageFail},
 		"behind a very long line":  {start + strings.Repeat("x", 1<<20) + "\n" + gone, builders.GivenBack},
 		"an empty reason":          {start + "E: Failed to fetch " + goneURL + "  \n", builders.GivenBack},
 		"a log without line feeds": {strings.Repeat("E: ", 1<<20), builders.PackageFail},

@@ -49,14 +49,19 @@ func (e Env) freshLists(ctx context.Context, trouble *archiveError) error {
 }
 
 // runApt runs apt-get in the target, its output going to the log. Trouble of an
-// archive is an *archiveError, also where apt-get only warns of it.
+// archive is an *archiveError, also where apt-get only warns of it; a disk that is
+// too small for the packages is a *backends.HostFault.
 func (e Env) runApt(ctx context.Context, cmd backends.Command) error {
 	out := &aptWatch{dst: e.Log}
 	cmd.Stdout, cmd.Stderr = out, out
 	err := e.Target.Run(ctx, cmd)
 	var exit *backends.ExitError
 	switch {
-	case out.trouble == nil || err != nil && !errors.As(err, &exit):
+	case err != nil && !errors.As(err, &exit):
+		return err
+	case err != nil && out.noSpace != nil:
+		return out.noSpace
+	case out.trouble == nil:
 		return err
 	case err != nil:
 		return fmt.Errorf("%w (%w)", out.trouble, err)

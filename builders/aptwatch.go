@@ -2,11 +2,14 @@ package builders
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
 	"slices"
 	"strings"
+
+	"lpbuildd/backends"
 )
 
 // archiveError is what apt says about a file that it could not get from an
@@ -33,6 +36,10 @@ var (
 	outdated    = regexp.MustCompile(`^E: Release file for (\S+) (is (?:expired|not valid yet).*)`)
 	noRelease   = regexp.MustCompile(`^E: The repository '(.*)' ((?:does not have|no longer has) a Release file|is (?:not|no longer) signed)\.`)
 )
+
+// tooSmall is what apt says about a disk that what it wants to fetch does not fit on.
+// It writes nothing then, so that nobody will find the disk full.
+var tooSmall = regexp.MustCompile(`^E: (You don't have enough free space in \S+)\.$`)
 
 // localReasons are troubles of this machine, which apt tells in the same way; as
 // those with "copy:", sbuild's own archive.
@@ -63,8 +70,9 @@ type aptWatch struct {
 	dst     io.Writer
 	line    []byte
 	trouble *archiveError
-	deaf    bool // packages may be talking
-	ended   bool // only packages talk from now on
+	noSpace error // a host fault: apt needs more than the disk has
+	deaf    bool  // packages may be talking
+	ended   bool  // only packages talk from now on
 }
 
 // Write implements io.Writer.
@@ -98,6 +106,19 @@ func (w *aptWatch) judge(line string) {
 		w.deaf = true
 	case !w.deaf && w.trouble == nil:
 		w.trouble = troubleIn(line)
+		w.noSpace = errors.Join(w.noSpace, noSpaceIn(line))
+	}
+}
+
+// noSpaceIn is what a line of apt's says about a disk that is too small, or nil.
+func noSpaceIn(line string) error {
+	found := tooSmall.FindStringSubmatch(line)
+	if found == nil {
+		return nil
+	}
+	return &backends.HostFault{
+		Err:    fmt.Errorf("packages cannot be fetched: %s", found[1]),
+		Advice: "Free disk space on the builder, or enlarge its disk.",
 	}
 }
 
