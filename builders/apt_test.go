@@ -184,7 +184,7 @@ func TestArchiveTroubleOfEveryType(t *testing.T) {
 			{"the lists cannot be had", []fake.Answer{bad, good}, down, builders.GivenBack, "http://archive.test/InRelease: Connection failed"},
 			{"the update fails for unknown reasons", []fake.Answer{bad, good}, fake.Answer{Stdout: "E: something\n", Code: 100}, builders.GivenBack, goneURL + ": 404 Not Found"},
 			{"the disk is too small", []fake.Answer{{Stdout: tooSmall, Code: 100}}, good, builders.BuilderFail, "free space in /var/cache/apt/archives/"},
-			{"the disk is full", []fake.Answer{{Stdout: "E: Failed to fetch " + goneURL + "  Error writing to file - write (28: No space left on device)\n", Code: 100}}, good, c.installFails, ""},
+			{"the disk is full", []fake.Answer{{Stdout: "E: Failed to fetch " + goneURL + "  Error writing to file - write (28: No space left on device)\n", Code: 100}}, good, builders.BuilderFail, "No space left on device"},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -217,7 +217,10 @@ func TestOnlyAptIsBelieved(t *testing.T) {
 		"the package":              {start + "Toolchain package versions: gcc\n" + start + gone, builders.PackageFail},
 		"in the middle of a line":  {start + "x" + strings.ReplaceAll(gone, "\n", "\nx"), builders.PackageFail},
 		"sbuild's own archive":     {start + strings.ReplaceAll(gone, "http://archive.test:8080", "copy:/<<RESOLVERDIR>>"), builders.PackageFail},
-		"a full disk":              {start + strings.ReplaceAll(gone, "404  Not Found", "write (28: No space left on device)"), builders.PackageFail},
+		"a full disk":              {start + strings.ReplaceAll(gone, "404  Not Found", "Error writing to file - write (28: No space left on device)"), builders.BuilderFail},
+		"a broken disk":            {start + "E: Could not open lock file /var/lib/dpkg/lock-frontend - open (30: Read-only file system)\n", builders.BuilderFail},
+		"a server about its disk":  {start + strings.ReplaceAll(gone, "404  Not Found", "503  Error - write (28: No space left on device)"), builders.GivenBack},
+		"a folder of the image":    {start + strings.ReplaceAll(gone, "404  Not Found", "Could not open file - open (13: Permission denied)"), builders.PackageFail},
 		"a disk that is too small": {start + tooSmall, builders.BuilderFail},
 		"a script about a disk":    {start + dpkg + tooSmall, builders.PackageFail},
 		"behind a very long line":  {start + strings.Repeat("x", 1<<20) + "\n" + gone, builders.GivenBack},

@@ -49,8 +49,8 @@ func (e Env) freshLists(ctx context.Context, trouble *archiveError) error {
 }
 
 // runApt runs apt-get in the target, its output going to the log. Trouble of an
-// archive is an *archiveError, also where apt-get only warns of it; a disk that is
-// too small for the packages is a *backends.HostFault.
+// archive is an *archiveError, also where apt-get only warns of it; trouble of
+// this machine is a *backends.HostFault.
 func (e Env) runApt(ctx context.Context, cmd backends.Command) error {
 	out := &aptWatch{dst: e.Log}
 	cmd.Stdout, cmd.Stderr = out, out
@@ -59,8 +59,8 @@ func (e Env) runApt(ctx context.Context, cmd backends.Command) error {
 	switch {
 	case err != nil && !errors.As(err, &exit):
 		return err
-	case err != nil && out.noSpace != nil:
-		return out.noSpace
+	case out.fault != nil:
+		return out.fault
 	case out.trouble == nil:
 		return err
 	case err != nil:

@@ -2,7 +2,6 @@ package builders
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -37,16 +36,23 @@ var (
 	noRelease   = regexp.MustCompile(`^E: The repository '(.*)' ((?:does not have|no longer has) a Release file|is (?:not|no longer) signed)\.`)
 )
 
-// tooSmall is what apt says about a disk that what it wants to fetch does not fit on.
-// It writes nothing then, so that nobody will find the disk full.
-var tooSmall = regexp.MustCompile(`^E: (You don't have enough free space in \S+)\.$`)
+// What apt says about this machine. It refuses to fetch what a disk is too small
+// for and writes nothing then, so that nobody will find the disk full.
+var (
+	tooSmall    = regexp.MustCompile(`^E: (You don't have enough free space in \S+)\.$`)
+	brokenHost  = regexp.MustCompile(`^[EW]: (.* - [\w:]+ \(\d+: (?:` + strings.Join(hostErrors, "|") + `)\))`)
+	serverSpeak = regexp.MustCompile(`^[EW]: Failed to fetch \S+ +\d{3} `) // what follows are the words of a server
+)
 
-// localReasons are troubles of this machine, which apt tells in the same way; as
-// those with "copy:", sbuild's own archive.
-var localReasons = []string{
+// hostErrors are the texts of errors that no archive makes.
+var hostErrors = []string{
 	"No space left on device", "Disk quota exceeded", "Read-only file system", "Input/output error",
-	"Too many open files", "Permission denied",
+	"Too many open files", "Too many open files in system", "Cannot allocate memory",
 }
+
+// localReasons are troubles of this machine or of the base image, which apt tells in
+// the same way; as those with "copy:", sbuild's own archive.
+var localReasons = append([]string{"Permission denied"}, hostErrors...)
 
 // dpkgBegins are the starts of lines after which a run of apt-get fetches nothing
 // more: what follows can be the output of packages.
@@ -70,7 +76,7 @@ type aptWatch struct {
 	dst     io.Writer
 	line    []byte
 	trouble *archiveError
-	noSpace error // a host fault: apt needs more than the disk has
+	fault   error // of the host
 	deaf    bool  // packages may be talking
 	ended   bool  // only packages talk from now on
 }
@@ -104,22 +110,22 @@ func (w *aptWatch) judge(line string) {
 		w.deaf = false
 	case slices.ContainsFunc(dpkgBegins, func(start string) bool { return strings.HasPrefix(line, start) }):
 		w.deaf = true
-	case !w.deaf && w.trouble == nil:
-		w.trouble = troubleIn(line)
-		w.noSpace = errors.Join(w.noSpace, noSpaceIn(line))
+	case !w.deaf && w.trouble == nil && w.fault == nil:
+		w.trouble, w.fault = troubleIn(line), faultIn(line)
 	}
 }
 
-// noSpaceIn is what a line of apt's says about a disk that is too small, or nil.
-func noSpaceIn(line string) error {
-	found := tooSmall.FindStringSubmatch(line)
-	if found == nil {
-		return nil
+// faultIn is what a line of apt's says about this machine, nil if nothing.
+func faultIn(line string) error {
+	for _, pattern := range []*regexp.Regexp{tooSmall, brokenHost} {
+		if found := pattern.FindStringSubmatch(line); found != nil && !serverSpeak.MatchString(line) {
+			return &backends.HostFault{
+				Err:    fmt.Errorf("what the build needs cannot be fetched: %s", found[1]),
+				Advice: "Look at the disk of the builder: is it full, too small, read-only or broken?",
+			}
+		}
 	}
-	return &backends.HostFault{
-		Err:    fmt.Errorf("packages cannot be fetched: %s", found[1]),
-		Advice: "Free disk space on the builder, or enlarge its disk.",
-	}
+	return nil
 }
 
 // troubleIn is what a line of apt's says about an archive, nil if nothing.
@@ -129,7 +135,7 @@ func troubleIn(line string) *archiveError {
 		if found == nil {
 			continue
 		}
-		local := func(reason string) bool { return strings.Contains(found[2], reason) }
+		local := func(reason string) bool { return strings.Contains(found[2], reason) && !serverSpeak.MatchString(line) }
 		if strings.HasPrefix(found[1], "copy:") || slices.ContainsFunc(localReasons, local) {
 			return nil
 		}

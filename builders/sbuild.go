@@ -91,8 +91,8 @@ func (b *binaryPackage) sbuild(ctx context.Context, env Env, run backends.Comman
 		return nil, fmt.Errorf("cannot write the build log: %w", writeErr)
 	case errors.As(err, &exit) && exit.Code == sbuildGivenBack && watch.trouble != nil:
 		return watch.trouble, nil
-	case errors.As(err, &exit) && exit.Code == sbuildGivenBack && watch.noSpace != nil:
-		return nil, blame(ctx, BuilderFail, watch.noSpace, "")
+	case errors.As(err, &exit) && exit.Code == sbuildGivenBack && watch.fault != nil:
+		return nil, blame(ctx, BuilderFail, watch.fault, "")
 	}
 	return nil, b.judge(ctx, env, err, pointers)
 }
