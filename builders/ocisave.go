@@ -258,10 +258,20 @@ func (i *savedImage) document(name string) (data []byte, path string, err error)
 		return nil, "", err
 	}
 	sum := sha256.Sum256(data)
-	if want, blob := strings.CutPrefix(target, blobs); blob && isDigest(want) && want != hex.EncodeToString(sum[:]) {
+	if want := digestIn(target); want != "" && want != hex.EncodeToString(sum[:]) {
 		return nil, "", fmt.Errorf("%q has the SHA-256 %x", target, sum)
 	}
 	return data, file.path, nil
+}
+
+// digestIn is the SHA-256 by which a file of an archive is called, "" if it is not:
+// blobs/sha256/HEX in an OCI image layout, HEX.json or sha256:HEX in others.
+func digestIn(name string) string {
+	name = strings.TrimPrefix(name, blobs)
+	if name = strings.TrimSuffix(strings.TrimPrefix(name, "sha256:"), ".json"); isDigest(name) {
+		return strings.ToLower(name)
+	}
+	return ""
 }
 
 // isDigest says whether text is a SHA-256 in hex.
