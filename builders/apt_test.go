@@ -89,6 +89,24 @@ func TestDependencyWaitsWithEveryApt(t *testing.T) {
 	}
 }
 
+// TestNobodyWaitsForWhatIsNoDependency has apt's newer words with a text that a
+// manager could not read.
+func TestNobodyWaitsForWhatIsNoDependency(t *testing.T) {
+	for named, want := range map[string]builders.Outcome{
+		"absent (>= 3) | gone": builders.DepFail, "absent and more": builders.PackageFail, "absent | more words": builders.PackageFail,
+	} {
+		l := newLab(t)
+		l.dsc("Format: 1.0\nBuild-Depends: there\n")
+		l.target.AddFile("/var/lib/apt/lists/archive_Packages", "Package: there\nVersion: 1\n", 0o644)
+		says := unmet("Depends: there but it is not going to be installed") +
+			"   2. there:amd64 Depends " + named + "\n      but none of the choices are installable:\n      [no choices]\n"
+		sbuildSays(l, fake.Answer{Stdout: says + sbuildSummary, Code: 3})
+		if err := buildPackage(t, l, nil); outcome(err) != want {
+			t.Errorf("%q: got %s", named, result(err))
+		}
+	}
+}
+
 // TestUpdateWithEveryApt has every trouble of an archive, which apt sometimes only
 // warns of.
 func TestUpdateWithEveryApt(t *testing.T) {

@@ -111,11 +111,8 @@ func waitsFor(ctx context.Context, env Env, w wanted, finding depwait.Finding) (
 		return aptsWord(finding), err
 	case depends != "" || named == "":
 		return depends, nil
-	case finding.Kind == depwait.Maybe:
-		if available.Knows(named) {
-			named = ""
-		}
-		return named, nil
+	case finding.Kind == depwait.Maybe && available.Knows(named):
+		return "", nil
 	}
 	if there, err := available.Satisfies(named); there || err != nil {
 		return "", err
