@@ -408,6 +408,26 @@ func TestEvictionNeedsNoSpace(t *testing.T) {
 	}
 }
 
+// TestEvictionTakesNoMoreThanIsMissing, also where inodes have no end.
+func TestEvictionTakesNoMoreThanIsMissing(t *testing.T) {
+	const size = 64 << 10
+	for _, need := range []int64{0, size} {
+		c := openInternal(t, Options{MinFree: size})
+		var names []string
+		for i := range 6 {
+			names = append(names, fill(t, c, string(rune('a'+i)), size, time.Duration(10-i)*time.Hour))
+		}
+		c.space = func(string) (disk.Space, error) { return bytesFree(0), nil }
+		freed, err := c.evict(t.Context(), disk.Room{Bytes: need, Inodes: min(need, 1)})
+		if want := size + need; err != nil || freed != want {
+			t.Errorf("freed %d, %v, want %d", freed, err, want)
+		}
+		if there, err := c.Present(t.Context(), names[5]); !there || err != nil {
+			t.Errorf("the last used entry is present: %v, %v", there, err)
+		}
+	}
+}
+
 func TestEvictionEndsWithItsContext(t *testing.T) {
 	c := openInternal(t, Options{MaxBytes: 1})
 	kept := fill(t, c, "a", 10, time.Hour)
