@@ -428,6 +428,31 @@ func TestEvictionTakesNoMoreThanIsMissing(t *testing.T) {
 	}
 }
 
+// TestManyAreRemovedFromAFullDisk, where nothing can be made to take them away to.
+func TestManyAreRemovedFromAFullDisk(t *testing.T) {
+	c := openInternal(t, Options{})
+	var names []string
+	for i := range 2 * fewFiles {
+		names = append(names, fill(t, c, fmt.Sprint(i, " "), 10, time.Hour))
+	}
+	if err := c.takeAway(names[0], tmpName+"/none"); err != nil {
+		t.Error(err)
+	}
+	tmp := filepath.Join(c.dir, tmpName)
+	if err := errors.Join(os.Remove(tmp), os.WriteFile(tmp, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.RemoveAll(names); err != nil {
+		t.Error(err)
+	}
+	if all, err := c.Entries(); err != nil || len(all) > 0 {
+		t.Errorf("%d are left, %v", len(all), err)
+	}
+	if err := errors.Join(os.Remove(tmp), os.Mkdir(tmp, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestEvictionEndsWithItsContext(t *testing.T) {
 	c := openInternal(t, Options{MaxBytes: 1})
 	kept := fill(t, c, "a", 10, time.Hour)
