@@ -11,6 +11,7 @@ import (
 	"html"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -453,6 +454,49 @@ func TestManyAreRemovedFromAFullDisk(t *testing.T) {
 	}
 }
 
+// forSomebody is a log that counts lines by whether they tell for whom they are,
+// which keeps a stranger from filling it.
+type forSomebody struct {
+	slog.Handler
+	told, untold *int
+}
+
+type somebody struct{}
+
+func (f forSomebody) Handle(ctx context.Context, _ slog.Record) error {
+	if ctx.Value(somebody{}) == nil {
+		*f.untold++
+	} else {
+		*f.told++
+	}
+	return nil
+}
+
+func TestLinesAboutACallTellForWhomTheyAre(t *testing.T) {
+	var told, untold int
+	c := openInternal(t, Options{Log: slog.New(forSomebody{slog.NewTextHandler(io.Discard, nil), &told, &untold})})
+	name := fill(t, c, "a", 10, time.Hour)
+	// As on a disk that turned read-only: no use can be noted.
+	meta := filepath.Join(c.dir, metaName)
+	if err := errors.Join(os.RemoveAll(meta), os.WriteFile(meta, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.WithValue(t.Context(), somebody{}, true)
+	for _, damage := range []string{"", "damage"} {
+		if damage != "" {
+			if err := os.WriteFile(filepath.Join(c.dir, name), []byte(damage), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := c.Ensure(ctx, name, Source{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if told == 0 || untold > 0 {
+		t.Errorf("%d lines tell, %d do not", told, untold)
+	}
+}
+
 func TestEvictionEndsWithItsContext(t *testing.T) {
 	c := openInternal(t, Options{MaxBytes: 1})
 	kept := fill(t, c, "a", 10, time.Hour)
@@ -494,7 +538,7 @@ func TestTemporariesOfTheLivingStay(t *testing.T) {
 	if _, err := tmp.Write([]byte("x")); err != nil {
 		t.Error(err)
 	}
-	if err := tmp.commit(digest([]byte("x"))); err != nil {
+	if err := tmp.commit(t.Context(), digest([]byte("x"))); err != nil {
 		t.Errorf("the temporary of a living process: %v", err)
 	}
 	tmp.discard()
