@@ -203,7 +203,10 @@ func (d *Daemon) checkInputs(ctx context.Context, r Request) ([]string, error) {
 	var sums []string
 	check := func(name, sum string) error {
 		present, err := d.cfg.Cache.Present(ctx, sum)
-		if err == nil && present {
+		switch {
+		case err != nil:
+			d.cfg.Log.WarnContext(ctx, "Cannot use a file of a build", "name", name, "sum", sum, "error", err)
+		case present:
 			sums = append(sums, sum)
 			return nil
 		}
