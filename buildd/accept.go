@@ -68,7 +68,7 @@ func (d *Daemon) accept(ctx context.Context, r Request, accepted journal) error 
 	if why := d.drained(); why != "" {
 		return &Fault{Reason: "build: " + why}
 	}
-	err := d.prepare(accepted)
+	err := d.prepare(ctx, accepted)
 	if err == nil {
 		err = d.transition(Accept, func(j *journal) { *j = j.followedBy(accepted) })
 	}
@@ -77,7 +77,7 @@ func (d *Daemon) accept(ctx context.Context, r Request, accepted journal) error 
 		return &Fault{Reason: "build: " + err.Error()}
 	}
 	if err := d.launch(ctx, r); err != nil {
-		d.cfg.Log.Error("Cannot start a build", "build_id", r.BuildID, "error", err)
+		d.cfg.Log.ErrorContext(ctx, "Cannot start a build", "build_id", r.BuildID, "error", err)
 		_ = d.tidyEnding(ctx) // what it cannot undo, the next build tries again
 		d.lose()
 		return &Fault{Reason: "build: " + err.Error()}
@@ -99,7 +99,7 @@ func (d *Daemon) waitForCleanup(ctx context.Context) error {
 // prepare removes what is left of the last build, before the journal speaks of
 // a new one: after a crash, an outcome must be that of the build in the journal.
 // What stands in the place of its files and cannot be replaced is set aside.
-func (d *Daemon) prepare(accepted journal) error {
+func (d *Daemon) prepare(ctx context.Context, accepted journal) error {
 	for _, name := range []string{job.SocketName, job.OutcomeName} {
 		if err := os.RemoveAll(filepath.Join(d.dir, name)); err != nil {
 			return err
@@ -107,10 +107,10 @@ func (d *Daemon) prepare(accepted journal) error {
 	}
 	for _, name := range []string{job.LimitsName, job.AcceptedName, job.SupervisorName, job.ReserveName} {
 		if odd, err := aside.MoveOdd(filepath.Join(d.dir, name)); odd || err != nil {
-			d.cfg.Log.Error("What is no file is set aside", "path", filepath.Join(d.dir, name), "error", err)
+			d.cfg.Log.ErrorContext(ctx, "What is no file is set aside", "path", filepath.Join(d.dir, name), "error", err)
 		}
 	}
-	d.makeReserves()
+	d.makeReserves(ctx)
 	accepted.State = Building
 	return errors.Join(job.RemoveTemporaries(d.dir), job.WriteFile(filepath.Join(d.dir, job.AcceptedName), accepted))
 }
@@ -203,7 +203,10 @@ func (d *Daemon) checkInputs(ctx context.Context, r Request) ([]string, error) {
 	var sums []string
 	check := func(name, sum string) error {
 		present, err := d.cfg.Cache.Present(ctx, sum)
-		if err == nil && present {
+		switch {
+		case err != nil:
+			d.cfg.Log.WarnContext(ctx, "Cannot use a file of a build", "name", name, "sum", sum, "error", err)
+		case present:
 			sums = append(sums, sum)
 			return nil
 		}

@@ -58,8 +58,8 @@ type Info struct {
 // Status is a snapshot of the builder (spec: protocol.md section 6).
 type Status struct {
 	State State
-	// Drained says why a builder that is Idle takes no builds, and is empty for
-	// one that does.
+	// Drained says why a builder that is Idle takes no builds, beginning with
+	// DrainedText or BrokenText, and is empty for one that does.
 	Drained string
 	// Version is the package version of this daemon, "" if it is not known.
 	Version string

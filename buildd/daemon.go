@@ -152,7 +152,7 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	if err := errors.Join(job.RemoveTemporaries(state), d.removeUnsanitized()); err != nil {
 		cfg.Log.Warn("Cannot delete old files", "error", err)
 	}
-	d.makeReserves()
+	d.makeReserves(ctx)
 	d.mu.Lock()
 	d.checkDisk()
 	d.mu.Unlock()
@@ -231,9 +231,9 @@ func (d *Daemon) later(delay time.Duration, f func()) {
 
 // makeReserves keeps room for the journal and the outcome of a build, so that a
 // build that fills the disk can be ended.
-func (d *Daemon) makeReserves() {
+func (d *Daemon) makeReserves(ctx context.Context) {
 	if err := errors.Join(job.MakeReserve(d.state), job.MakeReserve(d.dir)); err != nil {
-		d.cfg.Log.Warn("Cannot set room aside on the disk", "error", err)
+		d.cfg.Log.WarnContext(ctx, "Cannot set room aside on the disk", "error", err)
 	}
 }
 

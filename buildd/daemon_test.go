@@ -338,6 +338,26 @@ func TestASupervisorThatDiesIsReported(t *testing.T) {
 	}
 }
 
+// TestASlowStartIsNoDeath: until the supervisor of a build is known, that of the
+// build before is, which is dead.
+func TestASlowStartIsNoDeath(t *testing.T) {
+	r := newRig(t)
+	r.Close()
+	r.config.RetryDelay = 5 * time.Millisecond
+	slow := []string{"sh", "-c", `sleep 0.5; exec "$0" "$@"`}
+	r.config.Launcher.Supervise = append(slow, r.config.Launcher.Supervise...)
+	r.start()
+	last, before := r.inState("build", job.SupervisorName), time.Now().Add(-time.Hour)
+	r.write(last, `{"pid":1073741824,"start":"1","boot":"another"}`)
+	if err := os.Chtimes(last, before, before); err != nil {
+		t.Fatal(err)
+	}
+	r.build("succeed")
+	if s := r.awaitEnd(); s.Outcome != "OK" {
+		t.Errorf("it ended as %+v", s)
+	}
+}
+
 func TestABuildGoesOnThroughARestart(t *testing.T) {
 	r := newRig(t)
 	r.build("wait")

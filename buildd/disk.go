@@ -12,6 +12,9 @@ import (
 // a beginning, lets the one that runs end, and goes on by itself when the disk can
 // be written again.
 
+// BrokenText begins what a builder answers that cannot write its state.
+const BrokenText = "this builder cannot write its state"
+
 // tooLong says whether the end of the build cannot be written down for too long.
 // The caller holds mu.
 func (d *Daemon) tooLong() bool {
@@ -54,6 +57,12 @@ func (d *Daemon) writeLater(a attempt) {
 // checkDisk finds out whether the state can be written, and does so again until it
 // can. Meanwhile an idle builder is none that takes builds. The caller holds mu.
 func (d *Daemon) checkDisk() {
+	if d.broken.Load() == nil {
+		d.checkDiskAgain() // otherwise somebody does
+	}
+}
+
+func (d *Daemon) checkDiskAgain() {
 	again := d.broken.Load() != nil
 	err := errors.Join(job.TryToWrite(d.state), job.TryToWrite(d.dir))
 	switch {
@@ -62,9 +71,9 @@ func (d *Daemon) checkDisk() {
 		d.cfg.Log.Info("The builder can write its state again")
 		d.cfg.Changed()
 	case err != nil:
-		why := "this builder cannot write its state: " + err.Error()
+		why := BrokenText + ": " + err.Error()
 		d.broken.Store(&why)
-		d.later(d.cfg.RetryDelay, d.checkDisk)
+		d.later(d.cfg.RetryDelay, d.checkDiskAgain)
 		if !again {
 			d.cfg.Log.Error("The builder cannot write its state, and takes no builds until it can", "error", err)
 			d.cfg.Changed()

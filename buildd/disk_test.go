@@ -3,6 +3,7 @@ package buildd_test
 import (
 	"errors"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -57,10 +58,17 @@ func TestABuilderThatCannotWriteTakesNoBuilds(t *testing.T) {
 	}
 	request := buildd.Request{BuildID: "B-1", Tag: "binarypackage", Image: r.image, Args: map[string]any{"script": "succeed"}}
 	var fault *buildd.Fault
-	if err := r.Build(t.Context(), request); !errors.As(err, &fault) {
-		t.Errorf("build(): %v", err)
+	const calls = 50
+	before := runtime.NumGoroutine()
+	for range calls {
+		if err := r.Build(t.Context(), request); !errors.As(err, &fault) {
+			t.Errorf("build(): %v", err)
+		}
 	}
-	if s := r.Status(); s.State != buildd.Idle || !strings.Contains(s.Drained, "cannot write its state") || !strings.Contains(s.Drained, dir) {
+	if n := runtime.NumGoroutine() - before; n > calls/2 {
+		t.Errorf("%d goroutines look at the disk", n)
+	}
+	if s := r.Status(); s.State != buildd.Idle || !strings.HasPrefix(s.Drained, buildd.BrokenText+": ") || !strings.Contains(s.Drained, dir) {
 		t.Errorf("it says %+v", s)
 	}
 	if err := os.Rename(away, dir); err != nil {

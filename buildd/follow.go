@@ -52,20 +52,28 @@ const (
 	diedBefore = "the supervisor of the build ended before it began to work; usual reasons are a missing sudo rule, and a HOME or file cache that is not the daemon's own"
 )
 
-// listen shows what a supervisor tells until the connection ends. Each speaks at
-// once; where nobody does, it may be dead: a sudo that was stopped keeps the socket.
+// listen shows what a supervisor tells until the connection ends.
 func (d *Daemon) listen(l *link, a attempt) {
 	for {
-		l.receiveWithin(d.cfg.RetryDelay)
-		e, err := l.receive()
-		if errors.Is(err, os.ErrDeadlineExceeded) && !supervisorGone(d.dir) {
-			continue
-		}
+		e, err := d.hear(l)
 		if err != nil || e.Done {
 			return
 		}
 		l.began = l.began || e.Stage != ""
 		d.note(a, e)
+	}
+}
+
+// hear waits for the next event, which is there at once on each connection. The
+// wait ends with os.ErrDeadlineExceeded if the supervisor is dead: a sudo that was
+// stopped keeps its socket.
+func (d *Daemon) hear(l *link) (job.Event, error) {
+	for {
+		l.receiveWithin(d.cfg.RetryDelay)
+		e, err := l.receive()
+		if !errors.Is(err, os.ErrDeadlineExceeded) || supervisorGone(d.dir) {
+			return e, err
+		}
 	}
 }
 

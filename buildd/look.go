@@ -62,8 +62,13 @@ func (j *journal) running() time.Time {
 }
 
 // supervisorGone says whether the supervisor that the folder of a build names is
-// certainly dead. Where processes of others cannot be seen nothing is certain.
+// certainly dead. Where processes of others cannot be seen nothing is certain, nor
+// is it while the name there is that of the build before: sudo, and systemd with
+// the scope of the build, may take their time before the next one is known.
 func supervisorGone(dir string) bool {
+	if !namedSince(dir) {
+		return false
+	}
 	var p struct {
 		PID         int
 		Start, Boot string
@@ -86,4 +91,15 @@ func supervisorGone(dir string) bool {
 	const state, start = 0, 19
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	return len(fields) > start && (fields[state] == "Z" || fields[start] != p.Start)
+}
+
+// namedSince says whether the supervisor was named since the build was accepted.
+// Both times are the file system's.
+func namedSince(dir string) bool {
+	accepted, err := os.Stat(filepath.Join(dir, job.AcceptedName))
+	if err != nil {
+		return true
+	}
+	named, err := os.Stat(filepath.Join(dir, job.SupervisorName))
+	return err == nil && !named.ModTime().Before(accepted.ModTime())
 }

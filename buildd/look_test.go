@@ -1,11 +1,13 @@
 package buildd
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"lpbuildd/buildd/job"
 )
@@ -47,6 +49,19 @@ func TestASupervisorIsGoneOnlyIfThatIsCertain(t *testing.T) {
 		}
 		if got := supervisorGone(dir); got != tt.gone {
 			t.Errorf("%s: got %v", name, got)
+		}
+		if tt.record == "" {
+			continue
+		}
+		path := filepath.Join(dir, job.AcceptedName)
+		for _, later := range []time.Duration{-time.Hour, time.Hour} {
+			times := time.Now().Add(later)
+			if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chtimes(path, times, times)); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := supervisorGone(dir), tt.gone && later < 0; got != want {
+				t.Errorf("%s, in a build accepted %v later: got %v", name, later, got)
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -141,14 +142,15 @@ func (d *Daemon) resume(ctx context.Context) {
 }
 
 // handedOver is false when the last daemon died before it gave the supervisor
-// its request, which then is gone. A supervisor that says nothing yet is only
-// slow, however long that takes.
+// its request, which then is gone, and when the supervisor is. One that says
+// nothing yet is only slow, however long that takes.
 func (d *Daemon) handedOver(l *link, a attempt) bool {
 	defer l.receiveWithin(0)
+	next := d.hear
 	for said := false; ; said = true {
-		e, err := l.receive()
+		e, err := next(l)
 		if err != nil {
-			return !said
+			return !said && !errors.Is(err, os.ErrDeadlineExceeded)
 		}
 		l.began = l.began || e.Stage != ""
 		d.note(a, e)
@@ -157,13 +159,14 @@ func (d *Daemon) handedOver(l *link, a attempt) bool {
 		}
 		if !said {
 			l.receiveWithin(d.cfg.ReadyWait)
+			next = (*link).receive
 		}
 	}
 }
 
 // dismiss sends a supervisor without a request away and waits until it is gone.
 func (d *Daemon) dismiss(l *link) {
-	if err := l.sendAbort(); err != nil {
+	if err := l.sendAbort(); err != nil || supervisorGone(d.dir) {
 		return
 	}
 	l.receiveWithin(10 * time.Second)

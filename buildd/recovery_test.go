@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -86,6 +87,24 @@ func TestACrashBeforeTheRequestWasHandedOverForgetsTheBuild(t *testing.T) {
 		t.Fatalf("after the restart: %+v", s)
 	}
 	r.await("idle builder", func(s buildd.Status) bool { return s.State == buildd.Idle })
+}
+
+// TestADeadSupervisorsSocketIsNotWaitedFor: a sudo that was stopped holds it for
+// ever, and whoever connects hears nothing.
+func TestADeadSupervisorsSocketIsNotWaitedFor(t *testing.T) {
+	r := newRig(t)
+	r.config.RetryDelay = 5 * time.Millisecond
+	r.found(func() {
+		t.Chdir(r.inState("build"))
+		ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: job.SocketName, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = ln.Close() })
+		r.write(r.inState("build", job.SupervisorName), `{"pid":1073741824,"start":"1","boot":"another"}`)
+	})
+	r.await("loss", func(s buildd.Status) bool { return s.State == buildd.Idle })
+	r.works()
 }
 
 func TestACrashAfterAnAbortAbortsAgain(t *testing.T) {

@@ -67,9 +67,18 @@ func (r Room) Plus(more Room) Room {
 	return Room{Bytes: r.Bytes + more.Bytes, Inodes: r.Inodes + more.Inodes}
 }
 
-// Minus is the difference; less may be uncounted.
+// Minus is the difference; less may be uncounted, and so may what was taken away
+// before it: less than nothing stays that.
 func (r Room) Minus(less Room) Room {
-	return Room{Bytes: r.Bytes - less.Bytes, Inodes: r.Inodes - less.Inodes}
+	return Room{Bytes: minus(r.Bytes, less.Bytes), Inodes: minus(r.Inodes, less.Inodes)}
+}
+
+// minus does not wrap around when much is taken away.
+func minus(a, b int64) int64 {
+	if b > 0 && a < math.MinInt64+b {
+		return math.MinInt64
+	}
+	return a - b
 }
 
 // Positive says whether there is some of either.

@@ -66,6 +66,20 @@ func TestAReserveLargerThanTheDiskIsAllOfIt(t *testing.T) {
 	}
 }
 
+// TestInodesWithoutEndAreNeverMissing: what is missing is made less again and again.
+func TestInodesWithoutEndAreNeverMissing(t *testing.T) {
+	missing := Room{Bytes: 1 << 20, Inodes: 1}.Minus(Room{Bytes: 0, Inodes: Uncounted})
+	for range 5 {
+		missing = missing.Minus(Room{Bytes: 1 << 18, Inodes: 2})
+		if missing.Inodes > 0 {
+			t.Fatalf("%d inodes are missing", missing.Inodes)
+		}
+	}
+	if missing.Positive() || missing.Bytes != -1<<18 {
+		t.Errorf("got %+v", missing)
+	}
+}
+
 func TestOf(t *testing.T) {
 	if s, err := Of(t.TempDir()); err != nil || s.Total.Bytes <= 0 || s.Free.Bytes > s.Total.Bytes {
 		t.Errorf("got %+v, %v", s, err)

@@ -79,7 +79,7 @@ func (c *Cache) download(ctx context.Context, name string, src Source) (int64, e
 	if tmp.stored().SHA1 != name {
 		return 0, errMismatch
 	}
-	return tmp.size, tmp.commit(name)
+	return tmp.size, tmp.commit(ctx, name)
 }
 
 // fetchAll makes attempts until the content is whole.

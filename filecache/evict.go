@@ -55,7 +55,7 @@ func (c *Cache) evict(ctx context.Context, need disk.Room) (freed int64, err err
 			return err
 		}
 		freed += e.Size
-		c.log.Info("evicted a file from the cache", "name", e.Name, "size", e.Size, "last_use", e.Used)
+		c.log.InfoContext(ctx, "evicted a file from the cache", "name", e.Name, "size", e.Size, "last_use", e.Used)
 		return nil
 	})
 	return freed, err
@@ -211,7 +211,7 @@ func (c *Cache) makeRoom(ctx context.Context, need disk.Room) error {
 			return fmt.Errorf("%d inodes needed, %d to be kept, %d free: %w", need.Inodes, keep.Inodes, space.Free.Inodes, unix.ENOSPC)
 		}
 		if _, err := c.evict(ctx, need); err != nil {
-			c.log.Warn("cannot evict files from the cache", "error", err)
+			c.log.WarnContext(ctx, "cannot evict files from the cache", "error", err)
 		}
 		evicted = true
 	}

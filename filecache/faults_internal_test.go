@@ -11,6 +11,7 @@ import (
 	"html"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -408,6 +409,94 @@ func TestEvictionNeedsNoSpace(t *testing.T) {
 	}
 }
 
+// TestEvictionTakesNoMoreThanIsMissing, also where inodes have no end.
+func TestEvictionTakesNoMoreThanIsMissing(t *testing.T) {
+	const size = 64 << 10
+	for _, need := range []int64{0, size} {
+		c := openInternal(t, Options{MinFree: size})
+		var names []string
+		for i := range 6 {
+			names = append(names, fill(t, c, string(rune('a'+i)), size, time.Duration(10-i)*time.Hour))
+		}
+		c.space = func(string) (disk.Space, error) { return bytesFree(0), nil }
+		freed, err := c.evict(t.Context(), disk.Room{Bytes: need, Inodes: min(need, 1)})
+		if want := size + need; err != nil || freed != want {
+			t.Errorf("freed %d, %v, want %d", freed, err, want)
+		}
+		if there, err := c.Present(t.Context(), names[5]); !there || err != nil {
+			t.Errorf("the last used entry is present: %v, %v", there, err)
+		}
+	}
+}
+
+// TestManyAreRemovedFromAFullDisk, where nothing can be made to take them away to.
+func TestManyAreRemovedFromAFullDisk(t *testing.T) {
+	c := openInternal(t, Options{})
+	var names []string
+	for i := range 2 * fewFiles {
+		names = append(names, fill(t, c, fmt.Sprint(i, " "), 10, time.Hour))
+	}
+	if err := c.takeAway(names[0], tmpName+"/none"); err != nil {
+		t.Error(err)
+	}
+	tmp := filepath.Join(c.dir, tmpName)
+	if err := errors.Join(os.Remove(tmp), os.WriteFile(tmp, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.RemoveAll(names); err != nil {
+		t.Error(err)
+	}
+	if all, err := c.Entries(); err != nil || len(all) > 0 {
+		t.Errorf("%d are left, %v", len(all), err)
+	}
+	if err := errors.Join(os.Remove(tmp), os.Mkdir(tmp, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// forSomebody is a log that counts lines by whether they tell for whom they are,
+// which keeps a stranger from filling it.
+type forSomebody struct {
+	slog.Handler
+	told, untold *int
+}
+
+type somebody struct{}
+
+func (f forSomebody) Handle(ctx context.Context, _ slog.Record) error {
+	if ctx.Value(somebody{}) == nil {
+		*f.untold++
+	} else {
+		*f.told++
+	}
+	return nil
+}
+
+func TestLinesAboutACallTellForWhomTheyAre(t *testing.T) {
+	var told, untold int
+	c := openInternal(t, Options{Log: slog.New(forSomebody{slog.NewTextHandler(io.Discard, nil), &told, &untold})})
+	name := fill(t, c, "a", 10, time.Hour)
+	// As on a disk that turned read-only: no use can be noted.
+	meta := filepath.Join(c.dir, metaName)
+	if err := errors.Join(os.RemoveAll(meta), os.WriteFile(meta, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.WithValue(t.Context(), somebody{}, true)
+	for _, damage := range []string{"", "damage"} {
+		if damage != "" {
+			if err := os.WriteFile(filepath.Join(c.dir, name), []byte(damage), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := c.Ensure(ctx, name, Source{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if told == 0 || untold > 0 {
+		t.Errorf("%d lines tell, %d do not", told, untold)
+	}
+}
+
 func TestEvictionEndsWithItsContext(t *testing.T) {
 	c := openInternal(t, Options{MaxBytes: 1})
 	kept := fill(t, c, "a", 10, time.Hour)
@@ -449,7 +538,7 @@ func TestTemporariesOfTheLivingStay(t *testing.T) {
 	if _, err := tmp.Write([]byte("x")); err != nil {
 		t.Error(err)
 	}
-	if err := tmp.commit(digest([]byte("x"))); err != nil {
+	if err := tmp.commit(t.Context(), digest([]byte("x"))); err != nil {
 		t.Errorf("the temporary of a living process: %v", err)
 	}
 	tmp.discard()

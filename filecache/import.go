@@ -67,7 +67,7 @@ func (c *Cache) importURL(ctx context.Context, place string) (Stored, error) {
 		return Stored{}, err
 	}
 	s.New = !there
-	return s, tmp.commit(s.SHA1)
+	return s, tmp.commit(ctx, s.SHA1)
 }
 
 // Rehash reads a whole entry, whatever is known of it, and returns what it is.

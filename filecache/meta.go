@@ -1,6 +1,7 @@
 package filecache
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -26,23 +27,23 @@ func metaPath(name string) string {
 
 // touch notes that the entry is used now. That only serves eviction, so a
 // failure is no reason to refuse the entry.
-func (c *Cache) touch(name string) {
+func (c *Cache) touch(ctx context.Context, name string) {
 	now := time.Now()
 	err := c.root.Chtimes(metaPath(name), now, now)
 	if errors.Is(err, fs.ErrNotExist) {
-		c.record(name, Stored{})
+		c.record(ctx, name, Stored{})
 		return
 	}
 	if err != nil {
-		c.log.Warn("cannot note the use of a cached file", "name", name, "error", err)
+		c.log.WarnContext(ctx, "cannot note the use of a cached file", "name", name, "error", err)
 	}
 }
 
 // record writes the digests of the entry and that it is used now. Like touch,
 // it may fail.
-func (c *Cache) record(name string, s Stored) {
+func (c *Cache) record(ctx context.Context, name string, s Stored) {
 	if err := c.writeMeta(metaPath(name), s); err != nil {
-		c.log.Warn("cannot record a cached file", "name", name, "error", err)
+		c.log.WarnContext(ctx, "cannot record a cached file", "name", name, "error", err)
 	}
 }
 

@@ -52,7 +52,7 @@ func (c *Cache) Present(ctx context.Context, name string) (bool, error) {
 			return false, err
 		}
 	}
-	c.touch(name)
+	c.touch(ctx, name)
 	return true, nil
 }
 
@@ -85,7 +85,7 @@ func (c *Cache) verify(ctx context.Context, name string) (bool, error) {
 			return false, nil
 		case err == nil && got.SHA1 == name:
 			c.trust(name, fp)
-			c.record(name, got)
+			c.record(ctx, name, got)
 			return true, nil
 		case err != nil && !errors.Is(err, unix.EIO):
 			return false, err
@@ -94,7 +94,7 @@ func (c *Cache) verify(ctx context.Context, name string) (bool, error) {
 		if err != nil || fingerprintOf(info) != fp {
 			continue
 		}
-		c.log.Warn("removing a corrupted file from the cache", "name", name, "sha1", got.SHA1, "size", got.Size)
+		c.log.WarnContext(ctx, "removing a corrupted file from the cache", "name", name, "sha1", got.SHA1, "size", got.Size)
 		return false, c.Remove(name)
 	}
 	return false, nil

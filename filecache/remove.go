@@ -33,20 +33,17 @@ func (c *Cache) Remove(name string) error {
 
 // RemoveAll deletes entries as Remove does. Many are only taken away before it
 // returns, and their content goes afterwards: to free a hundred thousand files
-// takes a file system minutes.
+// takes a file system minutes. A disk that is too full for that gets its room at
+// once.
 func (c *Cache) RemoveAll(names []string) error {
-	if len(names) <= fewFiles {
-		var errs []error
+	away := tmpName + "/" + strings.ToLower(rand.Text())
+	var errs []error
+	if len(names) <= fewFiles || c.root.Mkdir(away, 0o700) != nil {
 		for _, name := range names {
 			errs = append(errs, c.Remove(name))
 		}
 		return errors.Join(errs...)
 	}
-	away := tmpName + "/" + strings.ToLower(rand.Text())
-	if err := c.root.Mkdir(away, 0o700); err != nil {
-		return fmt.Errorf("cannot remove cached files: %w", err)
-	}
-	var errs []error
 	for _, name := range names {
 		errs = append(errs, c.takeAway(name, away))
 	}
@@ -58,26 +55,16 @@ func (c *Cache) RemoveAll(names []string) error {
 	return errors.Join(errs...)
 }
 
-// takeAway moves the entry into a folder.
+// takeAway moves the entry into a folder, and removes it where it is if that is
+// full, or gone, or the entry is.
 func (c *Cache) takeAway(name, folder string) error {
 	if err := CheckName(name); err != nil {
 		return err
 	}
-	c.forget(name)
-	info, err := c.root.Lstat(name)
-	if err == nil && info.IsDir() {
-		err = errors.New("it is a folder")
+	if info, err := c.root.Lstat(name); err == nil && !info.IsDir() {
+		_ = c.root.Rename(name, folder+"/"+name) // Remove finds out
 	}
-	if err == nil {
-		err = c.root.Rename(name, folder+"/"+name)
-	}
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		err = c.root.Remove(metaPath(name))
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot remove the cached file %s: %w", name, err)
-	}
-	return nil
+	return c.Remove(name)
 }
 
 // empty deletes a folder of files. What it leaves when the cache is closed are

@@ -51,7 +51,7 @@ func (c *Cache) store(ctx context.Context, content io.Reader, durable bool) (Sto
 	}
 	s.New = !there
 	if trusted {
-		c.touch(s.SHA1)
+		c.touch(ctx, s.SHA1)
 		return s, nil
 	}
 	if s.New && c.opts.BeforeNew != nil {
@@ -60,7 +60,7 @@ func (c *Cache) store(ctx context.Context, content io.Reader, durable bool) (Sto
 		}
 	}
 	// An entry that nobody hashed yet may be corrupted; this one is not.
-	return s, tmp.makeEntry(s.SHA1, durable)
+	return s, tmp.makeEntry(ctx, s.SHA1, durable)
 }
 
 // sums hashes with both functions in one pass.
@@ -162,9 +162,11 @@ func (t *temporary) reset() error {
 }
 
 // commit makes the file the entry of that name, on the disk.
-func (t *temporary) commit(name string) error { return t.makeEntry(name, true) }
+func (t *temporary) commit(ctx context.Context, name string) error {
+	return t.makeEntry(ctx, name, true)
+}
 
-func (t *temporary) makeEntry(name string, durable bool) error {
+func (t *temporary) makeEntry(ctx context.Context, name string, durable bool) error {
 	c := t.cache
 	// The build user, who need not be the owner, reads the entries.
 	err := t.file.Chmod(0o644)
@@ -187,7 +189,7 @@ func (t *temporary) makeEntry(name string, durable bool) error {
 	// A record is made with the first use, too; one more file for each of many is
 	// half of the work.
 	if durable {
-		c.record(name, t.stored())
+		c.record(ctx, name, t.stored())
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func (s *Server) serveCall(w http.ResponseWriter, r *http.Request) {
 	c := claim{pool: s.memory}
 	defer c.shrink(0)
 	call, err := s.readCall(w, r, &b.body, &c)
-	working(r.Context())
+	working(r.Context(), calling)
 	var fault *Fault
 	if err != nil {
 		fault = &Fault{Code: codeFailed, String: "Can't deserialize input: " + oneLine(err.Error())}

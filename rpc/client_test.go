@@ -148,11 +148,13 @@ func TestClientFaults(t *testing.T) {
 	}
 }
 
-func TestClientUnderstandsThatABuilderIsDrained(t *testing.T) {
-	st := buildd.Status{State: buildd.Idle, Drained: buildd.DrainedText + "; because"}
-	client := connect(t, handler(&builder{status: st}))
-	if got, err := client.Status(t.Context()); err != nil || !reflect.DeepEqual(got, st) {
-		t.Errorf("got %+v, %v", got, err)
+func TestClientUnderstandsThatABuilderTakesNoBuilds(t *testing.T) {
+	for _, why := range []string{buildd.DrainedText + "; because", buildd.BrokenText + ": read-only file system"} {
+		st := buildd.Status{State: buildd.Idle, Drained: why}
+		client := connect(t, handler(&builder{status: st}))
+		if got, err := client.Status(t.Context()); err != nil || !reflect.DeepEqual(got, st) {
+			t.Errorf("got %+v, %v", got, err)
+		}
 	}
 }
 

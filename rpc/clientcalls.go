@@ -47,12 +47,12 @@ func (c *Client) Info(ctx context.Context) (buildd.Info, error) {
 }
 
 // Status asks what the builder is doing. State and Outcome come without the
-// prefixes that they have on the wire. That the builder is drained is no error,
-// but said in the result.
+// prefixes that they have on the wire. That an idle builder takes no builds is no
+// error, but said in the result.
 func (c *Client) Status(ctx context.Context) (buildd.Status, error) {
 	value, err := c.Call(ctx, "status")
 	if fault := (*Fault)(nil); errors.As(err, &fault) {
-		if why, ok := strings.CutPrefix(fault.String, "status: "); ok && strings.HasPrefix(why, buildd.DrainedText) {
+		if why, ok := strings.CutPrefix(fault.String, "status: "); ok && takesNoBuilds(why) {
 			return buildd.Status{State: buildd.Idle, Drained: why}, nil
 		}
 	}
@@ -64,6 +64,11 @@ func (c *Client) Status(ctx context.Context) (buildd.Status, error) {
 		return buildd.Status{}, badReply("status", value)
 	}
 	return statusFrom(members)
+}
+
+// takesNoBuilds says whether that is a reason for a builder to take none.
+func takesNoBuilds(why string) bool {
+	return strings.HasPrefix(why, buildd.DrainedText) || strings.HasPrefix(why, buildd.BrokenText)
 }
 
 func statusFrom(members ordered.Struct) (buildd.Status, error) {

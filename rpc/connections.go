@@ -31,19 +31,33 @@ func connectionLimits() (peaceful, most int) {
 	return min(free/2, MaxConnections), min(3*free/4, 2*MaxConnections)
 }
 
+// stalled is how long a client may take for a part of a file, a MiB, when others
+// want its connection.
+const stalled = 10 * time.Second
+
 // connections is a listener that closes connections which wait for their clients
-// to make room for new ones, the longest waiting first. Those whose call is being
-// carried out, or that get a file, are at work and left alone.
+// to make room for new ones, the longest waiting first; when there are no such, those
+// whose clients do not take the file that they asked for. Others that get a file,
+// or whose call is being carried out, are at work and left alone.
 type connections struct {
 	net.Listener
 	peaceful, most int
+	stalled        time.Duration
 
 	mu     sync.Mutex
 	change *sync.Cond // fewer connections, or fewer at work, or closed
 	since  map[net.Conn]time.Time
-	atWork map[net.Conn]bool
+	atWork map[net.Conn]activity
 	closed bool
 }
+
+// activity is what a connection is at work with; 0 is nothing.
+type activity int
+
+const (
+	calling activity = iota + 1
+	sending
+)
 
 // LimitConnections makes a server keep within the descriptors of this process,
 // whatever clients hold open. The server must serve the listener that it returns.
@@ -54,13 +68,13 @@ func LimitConnections(server *http.Server, ln net.Listener) net.Listener {
 
 func limitConnections(server *http.Server, ln net.Listener, peaceful, most int) *connections {
 	c := &connections{
-		Listener: ln, peaceful: peaceful, most: most,
-		since: map[net.Conn]time.Time{}, atWork: map[net.Conn]bool{},
+		Listener: ln, peaceful: peaceful, most: most, stalled: stalled,
+		since: map[net.Conn]time.Time{}, atWork: map[net.Conn]activity{},
 	}
 	c.change = sync.NewCond(&c.mu)
 	server.ConnState = c.changed
 	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
-		return context.WithValue(ctx, workKey{}, func() { c.works(conn) })
+		return context.WithValue(ctx, workKey{}, func(a activity) { c.works(conn, a) })
 	}
 	return c
 }
@@ -68,10 +82,10 @@ func limitConnections(server *http.Server, ln net.Listener, peaceful, most int) 
 type workKey struct{}
 
 // working says that the request has been read, and that its connection is not
-// waiting for its client any more.
-func working(ctx context.Context) {
-	if note, ok := ctx.Value(workKey{}).(func()); ok {
-		note()
+// waiting for its client any more. With each part of a file it is said again.
+func working(ctx context.Context, a activity) {
+	if note, ok := ctx.Value(workKey{}).(func(activity)); ok {
+		note(a)
 	}
 }
 
@@ -109,28 +123,40 @@ func (c *connections) admit(conn net.Conn) bool {
 	c.makeRoom(c.peaceful, conn)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.since) > c.most && !c.closed && len(c.atWork) >= c.most {
+	for len(c.since) > c.most && !c.closed && len(c.atWork) >= c.most && !c.closeOne(conn) {
+		again := time.AfterFunc(c.stalled/4, c.change.Broadcast) // one may have stalled by then
 		c.change.Wait()
+		again.Stop()
 	}
 	return !c.closed
 }
 
-// makeRoom closes the connection that has been waiting for longest, save for the
-// new one, if there are more than so many, and says whether it did.
+// makeRoom closes a connection, save for the new one, if there are more than so
+// many, and says whether it did.
 func (c *connections) makeRoom(enough int, newest net.Conn) bool {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.since) > enough && c.closeOne(newest)
+}
+
+// closeOne closes the connection that has been waiting for longest, or else has
+// stalled for longest. It is for the holder of the lock.
+func (c *connections) closeOne(newest net.Conn) bool {
 	var oldest net.Conn
+	late := time.Now().Add(-c.stalled)
 	for conn, since := range c.since {
-		if conn != newest && !c.atWork[conn] && (oldest == nil || since.Before(c.since[oldest])) {
+		busy := c.atWork[conn]
+		if conn == newest || busy == calling || busy == sending && since.After(late) {
+			continue
+		}
+		if oldest == nil || busy < c.atWork[oldest] || busy == c.atWork[oldest] && since.Before(c.since[oldest]) {
 			oldest = conn
 		}
 	}
-	if oldest == nil || len(c.since) <= enough {
-		c.mu.Unlock()
+	if oldest == nil {
 		return false
 	}
 	c.forget(oldest)
-	c.mu.Unlock()
 	_ = oldest.Close() // its client is told in no other way
 	return true
 }
@@ -142,11 +168,11 @@ func (c *connections) forget(conn net.Conn) {
 	c.change.Broadcast()
 }
 
-func (c *connections) works(conn net.Conn) {
+func (c *connections) works(conn net.Conn, a activity) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, there := c.since[conn]; there {
-		c.atWork[conn] = true
+		c.atWork[conn], c.since[conn] = a, time.Now()
 	}
 }
 

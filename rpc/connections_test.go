@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -97,7 +98,7 @@ func TestConnectionsAtWorkAreLeftAlone(t *testing.T) {
 	on, begun := make(chan struct{}), make(chan struct{})
 	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/long" {
-			working(r.Context())
+			working(r.Context(), calling)
 			begun <- struct{}{}
 			<-on
 		}
@@ -127,7 +128,7 @@ func TestConnectionsAtWorkAreLeftAlone(t *testing.T) {
 func TestNoMoreConnectionsThanThereMayBe(t *testing.T) {
 	on, begun := make(chan struct{}), make(chan struct{}, 100)
 	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		working(r.Context())
+		working(r.Context(), calling)
 		begun <- struct{}{}
 		<-on
 	})
@@ -146,6 +147,74 @@ func TestNoMoreConnectionsThanThereMayBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
+}
+
+// TestFilesThatNobodyTakesMakeRoom, when everything else is at work.
+func TestFilesThatNobodyTakesMakeRoom(t *testing.T) {
+	on, begun := make(chan struct{}), make(chan struct{})
+	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/call":
+			working(r.Context(), calling)
+		case "/file":
+			working(r.Context(), sending)
+		default:
+			return
+		}
+		begun <- struct{}{}
+		<-on
+	})
+	c := newCrowd(t, 2, 3, h, asItIs)
+	c.limit.mu.Lock()
+	c.limit.stalled = 50 * time.Millisecond
+	c.limit.mu.Unlock()
+	var conns []net.Conn
+	for _, path := range []string{"/file", "/call", "/call"} {
+		conns = append(conns, c.dial("GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n"))
+		<-begun
+	}
+	c.answered(c.dial(""))
+	c.isClosed(conns[0])
+	close(on)
+	for _, conn := range conns[1:] {
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+	}
+}
+
+func TestWhoIsClosedFirst(t *testing.T) {
+	c := limitConnections(&http.Server{}, nil, 1, 1) //nolint:gosec // it serves nothing
+	var order []net.Conn
+	for _, about := range []struct {
+		busy activity
+		age  time.Duration
+	}{
+		{0, time.Hour}, {0, 0}, {sending, 2 * time.Hour}, {sending, time.Hour}, // in this order,
+		{sending, 0}, {calling, 3 * time.Hour}, {0, 3 * time.Hour}, // and those not: the last is the newest
+	} {
+		conn, other := net.Pipe()
+		t.Cleanup(func() { _ = errors.Join(conn.Close(), other.Close()) })
+		c.since[conn] = time.Now().Add(-about.age)
+		if about.busy != 0 {
+			c.atWork[conn] = about.busy
+		}
+		order = append(order, conn)
+	}
+	newest := order[len(order)-1]
+	for i, conn := range order[:4] {
+		if _, there := c.since[conn]; !c.closeOne(newest) || !there || len(c.since) != len(order)-1-i {
+			t.Errorf("it was not the turn of number %d", i)
+		}
+		if _, there := c.since[conn]; there {
+			t.Errorf("number %d is still there", i)
+		}
+	}
+	if c.closeOne(newest) {
+		t.Error("one at work, or the newest, was closed")
+	}
 }
 
 // exhausted is a listener with descriptors for two connections.

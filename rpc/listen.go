@@ -29,10 +29,11 @@ type pacedWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	step    time.Duration
+	next    func() // called before each part
 }
 
-func newPacedWriter(w http.ResponseWriter, step time.Duration) *pacedWriter {
-	return &pacedWriter{ResponseWriter: w, control: http.NewResponseController(w), step: step}
+func newPacedWriter(w http.ResponseWriter, step time.Duration, next func()) *pacedWriter {
+	return &pacedWriter{ResponseWriter: w, control: http.NewResponseController(w), step: step, next: next}
 }
 
 // Unwrap lets http.ResponseController find the real writer.
@@ -41,6 +42,7 @@ func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *pacedWriter) extend() {
 	// Not every writer has deadlines; those of tests have no slow clients either.
 	_ = w.control.SetWriteDeadline(time.Now().Add(w.step))
+	w.next()
 }
 
 // Write sends one part.

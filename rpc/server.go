@@ -109,8 +109,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/rpc" || strings.HasPrefix(path, "/rpc/"):
 		s.serveRPC(w, r)
 	case strings.HasPrefix(path, "/filecache/"):
-		working(r.Context()) //nolint:contextcheck // it is the request's own
-		s.files.ServeHTTP(newPacedWriter(w, s.bodyTime), r)
+		ctx := r.Context()
+		next := func() { working(ctx, sending) }
+		next()
+		s.files.ServeHTTP(newPacedWriter(w, s.bodyTime, next), r)
 	case path == "/filecache":
 		w.Header().Set("Location", "/filecache/")
 		servePage(w, http.StatusFound, `<p><a href="/filecache/">/filecache/</a></p>`)

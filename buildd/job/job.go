@@ -297,9 +297,15 @@ func WriteFile(path string, v any) error {
 const reserveBytes = 1 << 20
 
 // MakeReserve sets room on the disk aside, for later calls of WriteFile in this
-// folder. One that is there already is left alone.
+// folder. One that is there already is left alone, unless a crash has left it
+// without the room.
 func MakeReserve(dir string) error {
 	path := filepath.Join(dir, ReserveName)
+	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.Size() < reserveBytes {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the path is the daemon's own
 	if errors.Is(err, fs.ErrExist) {
 		return nil

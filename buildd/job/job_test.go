@@ -138,3 +138,19 @@ func expectNames(t *testing.T, dir string, want ...string) {
 		t.Errorf("the folder has %q, want %q", names, want)
 	}
 }
+
+func TestAReserveHasItsRoom(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, job.ReserveName)
+	if err := os.WriteFile(path, []byte("as a crash leaves it"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := job.MakeReserve(dir); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Size() != 1<<20 {
+			t.Errorf("got %v, %v", info, err)
+		}
+	}
+}

@@ -36,6 +36,8 @@ func (t *tester) daemon(ctx context.Context) Finding {
 		return failed(err.Error(), "Start it, or leave --daemon away: then a private one builds.")
 	case err != nil:
 		return warning(err.Error(), "Start it when the rest is in order: systemctl start lpbuildd@NAME, with the name of its configuration file. 403 means that [access] allow lacks this machine.")
+	case strings.HasPrefix(st.Drained, buildd.BrokenText):
+		return failed(st.Drained, "Look into the kernel's log (dmesg) and put the disk in order; the daemon goes on by itself.")
 	case st.Drained != "":
 		return ok("it answers at %s: %s", t.URL, st.Drained)
 	}

@@ -96,6 +96,9 @@ func TestChecks(t *testing.T) {
 		{"daemon", "that is drained", func(t *testing.T, b *tester) {
 			b.URL = serve(t, buildd.Status{State: buildd.Idle, Drained: buildd.DrainedText + "; x"})
 		}, OK, "is drained by its operator; x"},
+		{"daemon", "that cannot write", func(t *testing.T, b *tester) {
+			b.URL = serve(t, buildd.Status{State: buildd.Idle, Drained: buildd.BrokenText + ": x"})
+		}, Failed, "cannot write its state: x"},
 		{"build", "without an image", never, Skipped, "lpbuildd image add"},
 		{"build", "through a daemon that is busy", func(t *testing.T, b *tester) {
 			b.UseDaemon, b.Image, b.URL = true, "/dev/null", serve(t, buildd.Status{State: buildd.Waiting})

@@ -135,6 +135,7 @@ func TestNobodyIsNotifiedWithoutSystemd(t *testing.T) {
 // reporter is a builder that answers status.
 type reporter struct {
 	panics bool
+	broken string        // why it takes no builds
 	told   *atomic.Int32 // counts what managers hear
 }
 
@@ -145,6 +146,9 @@ func (r reporter) Told(buildd.Status) { r.told.Add(1) }
 func (r reporter) Status() buildd.Status {
 	if r.panics {
 		panic("broken")
+	}
+	if r.broken != "" {
+		return buildd.Status{State: buildd.Idle, Drained: r.broken}
 	}
 	return buildd.Status{State: buildd.Waiting, BuildID: "B-2", Outcome: "OK"}
 }
@@ -172,6 +176,21 @@ func TestWhatTheDaemonAsksItselfNoManagerHears(t *testing.T) {
 	defer manager.Close()
 	if _, err := manager.Status(t.Context()); err != nil || told.Load() != 1 {
 		t.Errorf("asked by a manager: %v, told %d times", err, told.Load())
+	}
+}
+
+// TestABuilderWhoseDiskIsBrokenIsNotRestarted: that would not help, and after a few
+// times systemd gives up on it for good.
+func TestABuilderWhoseDiskIsBrokenIsNotRestarted(t *testing.T) {
+	conn := systemd(t, 2*time.Millisecond)
+	broken := reporter{broken: buildd.BrokenText + ": read-only file system", told: &atomic.Int32{}}
+	own, err := ask(rpc.NewServer(broken, nil, http.NotFoundHandler(), slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	startNotifier(t, own)
+	if got, want := told(t, conn, "WATCHDOG=1"), "WATCHDOG=1\nSTATUS=IDLE, "+broken.broken; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -98,16 +98,35 @@ func fromUTF16(doc []byte, order unicode.Endianness) ([]byte, error) {
 // byName finds an encoding by one of its names; nil if nobody knows it. The
 // index of HTML comes second, because it takes one encoding for another.
 func byName(name string) encoding.Encoding {
-	if name == "latin-1" { // Python's
-		name = "latin1"
+	names := []string{name, registered(name)}
+	for _, name := range names {
+		if e, err := ianaindex.IANA.Encoding(name); err == nil && e != nil {
+			return e
+		}
 	}
-	if e, err := ianaindex.IANA.Encoding(name); err == nil && e != nil {
-		return e
-	}
-	if e, err := htmlindex.Get(name); err == nil {
-		return e
+	for _, name := range names {
+		if e, err := htmlindex.Get(name); err == nil {
+			return e
+		}
 	}
 	return nil
+}
+
+// registered is what others call an encoding that Python calls name.
+func registered(name string) string {
+	name = strings.ReplaceAll(name, "_", "-")
+	if part, ok := strings.CutPrefix(name, "iso8859-"); ok {
+		return "iso-8859-" + part
+	}
+	switch name {
+	case "latin-1":
+		return "latin1"
+	case "ascii":
+		return "us-ascii"
+	case "mac-roman":
+		return "macintosh"
+	}
+	return name
 }
 
 func convert(doc []byte, e encoding.Encoding) ([]byte, error) {
