@@ -105,9 +105,13 @@ func (d *Daemon) prepare(ctx context.Context, accepted journal) error {
 			return err
 		}
 	}
+	paths := []string{d.logPath()}
 	for _, name := range []string{job.LimitsName, job.AcceptedName, job.SupervisorName, job.ReserveName} {
-		if odd, err := aside.MoveOdd(filepath.Join(d.dir, name)); odd || err != nil {
-			d.cfg.Log.ErrorContext(ctx, "What is no file is set aside", "path", filepath.Join(d.dir, name), "error", err)
+		paths = append(paths, filepath.Join(d.dir, name))
+	}
+	for _, path := range paths {
+		if odd, err := aside.MoveOdd(path); odd || err != nil {
+			d.cfg.Log.ErrorContext(ctx, "What is no file is set aside", "path", path, "error", err)
 		}
 	}
 	d.makeReserves(ctx)

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
 )
@@ -235,10 +237,14 @@ func TestAnOutcomeThatCannotBeReadIsTheBuildersFailure(t *testing.T) {
 // daemon writes for each build.
 func TestOddFilesDoNotKeepABuildFromBeginning(t *testing.T) {
 	r := newRig(t)
-	for _, name := range []string{job.LimitsName, job.AcceptedName, job.SupervisorName, job.OutcomeName, job.SocketName} {
+	for _, name := range []string{job.LimitsName, job.AcceptedName, job.SupervisorName, job.OutcomeName, job.SocketName, ".tmp-1"} {
 		if err := os.MkdirAll(filepath.Join(r.inState("build", name), "full"), 0o700); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// Whoever opens this one waits for a writer.
+	if err := unix.Mkfifo(filepath.Join(r.config.Cache.Dir(), "buildlog"), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	r.works()
 }

@@ -271,7 +271,7 @@ func RemoveTemporaries(dir string) error {
 	errs := []error{err}
 	for _, e := range entries {
 		if match, err := filepath.Match(temporary, e.Name()); match && err == nil {
-			errs = append(errs, os.Remove(filepath.Join(dir, e.Name())))
+			errs = append(errs, os.RemoveAll(filepath.Join(dir, e.Name())))
 		}
 	}
 	return errors.Join(errs...)
