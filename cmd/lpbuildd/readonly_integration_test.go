@@ -75,6 +75,7 @@ func (e errorProne) repair() {
 	// It says with its exit code that there was something to repair.
 	_ = exec.CommandContext(e.t.Context(), "e2fsck", "-fy", other).Run()
 	e.run("mount", "-o", "loop", other, e.path)
+	must(e.t, os.RemoveAll(filepath.Join(e.path, "lost+found"))) // e2fsck makes it
 }
 
 // TestADiskThatTurnsReadOnlyEndsTheBuild, as the builder's failure and within a
