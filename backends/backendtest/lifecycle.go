@@ -26,10 +26,11 @@ func running(ctx context.Context, t *testing.T, target backends.Target, cmd back
 	return result
 }
 
-// bomb multiplies until the limit of processes, without end.
+// bomb multiplies until the limit of processes, without end: should its branches
+// be killed before the trunk, that fails.
 const bomb = `echo started; exec >/dev/null 2>&1
 f() { while :; do setsid sh -c 'sleep 1000' & n=$((n+1)); [ $n -gt 150 ] && { wait; n=0; }; done; }
-f & f & f & f & wait`
+f & f & f & f & wait; false`
 
 func testKilling(t *testing.T, factory Factory) {
 	target := started(t, factory)
