@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,9 +15,33 @@ import (
 	"lpbuildd/daemonlog"
 )
 
-func logger() (*slog.Logger, *bytes.Buffer) {
-	var out bytes.Buffer
-	return slog.New(daemonlog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo}))), &out
+// output is what was written. The counter writes from a goroutine of its own.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+func (o *output) Reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text.Reset()
+}
+
+func logger() (*slog.Logger, *output) {
+	out := &output{}
+	return slog.New(daemonlog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelInfo}))), out
 }
 
 // say logs a message that is no constant.
@@ -32,7 +57,7 @@ func TestLongTextsAreCut(t *testing.T) {
 	log = log.With("derived", long)
 	say(t.Context(), log.WithGroup("group"), long, slog.String("text", long), slog.Any("error", errors.New(long)), slog.Int(long, 1),
 		slog.Group("inner", "deep", long), slog.Any("bytes", []byte(long)), slog.Int("count", 7))
-	if out.Len() > 9*(2<<10) || strings.Count(out.String(), "... (20971520 bytes)") != 6 || !strings.Contains(out.String(), "count=7") {
+	if len(out.String()) > 9*(2<<10) || strings.Count(out.String(), "... (20971520 bytes)") != 6 || !strings.Contains(out.String(), "count=7") {
 		t.Errorf("%d bytes: %.300s", out.Len(), out)
 	}
 	out.Reset()
