@@ -38,7 +38,7 @@ func enterGroup(ctx context.Context, dir string) (*cgroup.Group, error) {
 	}
 	group, err := cgroup.Enter(ctx, cgroup.Config{
 		Name:  limits.Instance + "-" + uuid.NewString()[:8],
-		Build: cgroup.Limits{CPUs: limits.CPUs, Memory: limits.Memory, Processes: limits.Processes},
+		Build: cgroup.Limits{CPUs: limits.CPUs, Memory: limits.Memory, Processes: cgroup.Fitting(limits.Processes)},
 		Total: cgroup.Limits{CPUs: limits.TotalCPUs, Memory: limits.TotalMemory},
 	}, append(sudo(os.Getppid()), os.Getpid()))
 	if err != nil && limits.CPUs == 0 && limits.Memory == 0 {
@@ -128,6 +128,9 @@ func (b *build) outOfProcesses(ctx context.Context) error {
 	}
 	if refused == 0 {
 		return nil
+	}
+	if _, ok := b.target.(*container); !ok {
+		limit = cgroup.Fitting(limit)
 	}
 	return &limitError{
 		what: "it started more processes than it may, and the kernel refused it more",
