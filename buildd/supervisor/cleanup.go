@@ -83,6 +83,11 @@ type cleaner struct {
 // clean undoes the ledger, once no process of that build lives, and then what it
 // does not name.
 func (c *cleaner) clean(ctx context.Context) error {
+	for _, name := range []string{resultsName, containerName, job.SupervisorName} {
+		if odd, err := aside.MoveOdd(filepath.Join(c.dir, name)); odd || err != nil {
+			c.note(errors.Join(fmt.Errorf("%s is no file", name), err))
+		}
+	}
 	path := filepath.Join(c.dir, job.LedgerName)
 	if err := checkOwner(roots(), path); err != nil {
 		// Somebody else has written it, and it is not to be believed.
