@@ -326,6 +326,21 @@ func MakeReserve(dir string) error {
 // TryToWrite says whether files can be made in a folder. Folders that are full can
 // be written to again, as a rule soon; that is no error.
 func TryToWrite(dir string) error {
+	// A file without a name is none that a crash could leave.
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	switch {
+	case err == nil:
+		return unix.Close(fd)
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EISDIR), errors.Is(err, unix.EINVAL):
+		return tryToName(dir)
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return nil
+	}
+	return &fs.PathError{Op: "make a file in", Path: dir, Err: err}
+}
+
+// tryToName is TryToWrite for file systems on which each file has a name.
+func tryToName(dir string) error {
 	f, err := os.CreateTemp(dir, temporary)
 	if err == nil {
 		err = errors.Join(f.Close(), os.Remove(f.Name()))
