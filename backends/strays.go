@@ -226,20 +226,28 @@ func describe(pids []int) string {
 	return strings.Join(names, ", ")
 }
 
-// commandOf is the command line of a process, cut, or else its name.
+// commandOf is the command line of a process, or as many of its words as fit, or
+// else its name. Words stay whole: half a secret would not be known for one.
 func commandOf(pid int) string {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if len(text) == 0 {
-		text, _ = os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	line := printable(text)
+	if len(line) > maxCommand {
+		end := strings.LastIndexByte(line[:maxCommand+1], ' ')
+		line = line[:max(end, 0)] + " ..."
 	}
-	line := strings.TrimSpace(strings.Map(func(r rune) rune {
+	if line == "" || line[0] == ' ' {
+		text, _ = os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		line = printable(text)
+	}
+	return line
+}
+
+// printable makes of a text one line that changes no terminal.
+func printable(text []byte) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
 		}
 		return ' '
 	}, string(text)))
-	if runes := []rune(line); len(runes) > maxCommand {
-		line = string(runes[:maxCommand]) + "..."
-	}
-	return line
 }
