@@ -47,6 +47,7 @@ func (h Host) watchStrays(ctx context.Context, command int, argv []string) {
 	tick := time.NewTicker(grace / 5)
 	defer tick.Stop()
 	var since time.Time
+	var told []int
 	for {
 		select {
 		case <-ctx.Done():
@@ -62,7 +63,12 @@ func (h Host) watchStrays(ctx context.Context, command int, argv []string) {
 		case time.Since(since) >= grace:
 			held := describe(strays)
 			killStrays(command, strays)
-			h.Stray(Stray{Argv: argv, Inner: true, Held: held})
+			// One that does not die is told of once: the log of a build that hangs
+			// is silent.
+			if !slices.Equal(strays, told) {
+				h.Stray(Stray{Argv: argv, Inner: true, Held: held})
+			}
+			told = strays
 		}
 	}
 }
