@@ -47,6 +47,7 @@ func (h Host) watchStrays(ctx context.Context, command int, argv []string) {
 	tick := time.NewTicker(grace / 5)
 	defer tick.Stop()
 	var since time.Time
+	var told []int
 	for {
 		select {
 		case <-ctx.Done():
@@ -62,7 +63,12 @@ func (h Host) watchStrays(ctx context.Context, command int, argv []string) {
 		case time.Since(since) >= grace:
 			held := describe(strays)
 			killStrays(command, strays)
-			h.Stray(Stray{Argv: argv, Inner: true, Held: held})
+			// One that does not die is told of once: the log of a build that hangs
+			// is silent.
+			if !slices.Equal(strays, told) {
+				h.Stray(Stray{Argv: argv, Inner: true, Held: held})
+			}
+			told = strays
 		}
 	}
 }
@@ -226,20 +232,28 @@ func describe(pids []int) string {
 	return strings.Join(names, ", ")
 }
 
-// commandOf is the command line of a process, cut, or else its name.
+// commandOf is the command line of a process, or as many of its words as fit, or
+// else its name. Words stay whole: half a secret would not be known for one.
 func commandOf(pid int) string {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if len(text) == 0 {
-		text, _ = os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	line := printable(text)
+	if len(line) > maxCommand {
+		end := strings.LastIndexByte(line[:maxCommand+1], ' ')
+		line = line[:max(end, 0)] + " ..."
 	}
-	line := strings.TrimSpace(strings.Map(func(r rune) rune {
+	if line == "" || line[0] == ' ' {
+		text, _ = os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		line = printable(text)
+	}
+	return line
+}
+
+// printable makes of a text one line that changes no terminal.
+func printable(text []byte) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
 		}
 		return ' '
 	}, string(text)))
-	if runes := []rune(line); len(runes) > maxCommand {
-		line = string(runes[:maxCommand]) + "..."
-	}
-	return line
 }

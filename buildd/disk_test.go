@@ -2,7 +2,9 @@ package buildd_test
 
 import (
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -80,14 +82,19 @@ func TestABuilderThatCannotWriteTakesNoBuilds(t *testing.T) {
 
 func TestOnlyAFullDiskIsNoBrokenOne(t *testing.T) {
 	dir := t.TempDir()
-	if err := job.TryToWrite(dir); err != nil {
-		t.Error(err)
-	}
-	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
-		t.Errorf("it leaves %v, %v", entries, err)
-	}
-	// Nothing can be made there, by nobody.
-	if err := job.TryToWrite("/proc/self"); err == nil {
-		t.Error("it can be written")
+	for name, try := range map[string]func(string) error{"write": job.TryToWrite, "store": job.TryToStore} {
+		if err := try(dir); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+			t.Errorf("%s: it leaves %v, %v", name, entries, err)
+		}
+		// Nothing can be made there, by nobody.
+		if err := try("/proc/self"); err == nil {
+			t.Errorf("%s: it can be written", name)
+		}
+		if err := try(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: a missing folder: %v", name, err)
+		}
 	}
 }

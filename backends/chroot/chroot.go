@@ -128,7 +128,7 @@ func (c *Chroot) createPlain(ctx context.Context, image backends.Image) error {
 	if err := os.Rename(filepath.Join(dir, topFolder), c.Root()); err != nil {
 		return backends.MarkHostFault(fmt.Errorf("cannot make the chroot: %w", err))
 	}
-	return removeTree(ctx, dir)
+	return RemoveTree(ctx, dir)
 }
 
 // createOverlay mounts an overlay on the unpacked image.

@@ -193,7 +193,7 @@ func mountAgain(ctx context.Context, target, lower, upper, work string) error {
 // index stays, which knows the hard links. It names the upper layer by a handle,
 // which is another one after a copy; the kernel writes it anew.
 func renewWork(ctx context.Context, work string) error {
-	if err := removeTree(context.WithoutCancel(ctx), filepath.Join(work, "work")); err != nil {
+	if err := RemoveTree(context.WithoutCancel(ctx), filepath.Join(work, "work")); err != nil {
 		return err
 	}
 	err := unix.Removexattr(filepath.Join(work, "index"), "trusted.overlay.upper")

@@ -70,7 +70,7 @@ func (c *Chroot) tryOverlay(ctx context.Context) error {
 	if err == nil {
 		err = unix.Unmount(c.Root(), unix.UMOUNT_NOFOLLOW)
 	}
-	return errors.Join(err, removeTree(context.WithoutCancel(ctx), dir))
+	return errors.Join(err, RemoveTree(context.WithoutCancel(ctx), dir))
 }
 
 // mountOverlay mounts the overlay of this build on an unpacked image.

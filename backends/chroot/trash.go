@@ -26,7 +26,7 @@ func discard(ctx context.Context, path, trash string) error {
 		return fmt.Errorf("cannot remove %s: %s is mounted", path, mounts[0])
 	}
 	if trash == "" {
-		return removeTree(ctx, path)
+		return RemoveTree(ctx, path)
 	}
 	if err := os.MkdirAll(trash, 0o700); err != nil {
 		return backends.MarkHostFault(fmt.Errorf("cannot make the trash folder: %w", err))
@@ -36,7 +36,7 @@ func discard(ctx context.Context, path, trash string) error {
 	case err == nil, errors.Is(err, fs.ErrNotExist):
 		return nil
 	case errors.Is(err, unix.EXDEV):
-		return removeTree(ctx, path)
+		return RemoveTree(ctx, path)
 	}
 	return backends.MarkHostFault(fmt.Errorf("cannot remove %s: %w", path, err))
 }
@@ -57,7 +57,7 @@ func EmptyTrash(ctx context.Context, trash string) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		errs = append(errs, removeTree(ctx, filepath.Join(trash, e.Name())))
+		errs = append(errs, RemoveTree(ctx, filepath.Join(trash, e.Name())))
 	}
 	return errors.Join(errs...)
 }

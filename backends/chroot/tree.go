@@ -23,9 +23,9 @@ type tree struct {
 	dev uint64
 }
 
-// removeTree deletes a folder, or whatever is at path. It follows no symbolic
+// RemoveTree deletes a folder, or whatever is at path. It follows no symbolic
 // link and never enters another file system. A missing path is fine.
-func removeTree(ctx context.Context, path string) error {
+func RemoveTree(ctx context.Context, path string) error {
 	mounts, err := mountsBelow(path)
 	if err != nil {
 		return err

@@ -61,7 +61,7 @@ func TestRemoveTree(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "tree")
 			fill(t, path)
-			check(t, removeTree(t.Context(), path))
+			check(t, RemoveTree(t.Context(), path))
 			if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("it is still there: %v", err)
 			}
@@ -77,7 +77,7 @@ func TestRemoveTreeFollowsNoLinks(t *testing.T) {
 	check(t, os.Mkdir(tree, 0o700))
 	check(t, os.Symlink(keep, filepath.Join(tree, "link")))
 	check(t, os.Symlink(keep, filepath.Join(dir, "toplink")))
-	check(t, errors.Join(removeTree(t.Context(), tree), removeTree(t.Context(), filepath.Join(dir, "toplink"))))
+	check(t, errors.Join(RemoveTree(t.Context(), tree), RemoveTree(t.Context(), filepath.Join(dir, "toplink"))))
 	if _, err := os.Stat(filepath.Join(keep, "sub")); err != nil {
 		t.Error(err)
 	}
@@ -89,7 +89,7 @@ func TestRemoveTreeStopsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	want := errors.New("enough")
 	cancel(want)
-	if err := removeTree(ctx, path); !errors.Is(err, want) {
+	if err := RemoveTree(ctx, path); !errors.Is(err, want) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -107,7 +107,7 @@ func TestImmutableFilesAreRemoved(t *testing.T) {
 		}
 		check(t, f.Close())
 	}
-	check(t, removeTree(t.Context(), path))
+	check(t, RemoveTree(t.Context(), path))
 }
 
 func TestTrash(t *testing.T) {
@@ -147,7 +147,7 @@ func TestManyDeleteOneTree(t *testing.T) {
 		}
 		results := make(chan error, 8)
 		for range 8 {
-			go func() { results <- removeTree(t.Context(), top) }()
+			go func() { results <- RemoveTree(t.Context(), top) }()
 		}
 		for range 8 {
 			check(t, <-results)

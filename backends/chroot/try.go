@@ -32,7 +32,7 @@ func TryOverlay(ctx context.Context, lowerIn, upperIn string) error {
 	}()
 	err = <-result
 	ctx = context.WithoutCancel(ctx)
-	return errors.Join(err, removeTree(ctx, lower), removeTree(ctx, upper))
+	return errors.Join(err, RemoveTree(ctx, lower), RemoveTree(ctx, upper))
 }
 
 // tryLayers mounts an overlay in a new namespace of this thread, and looks

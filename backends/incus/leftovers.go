@@ -5,7 +5,6 @@ import (
 	"errors"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/lxc/incus/v6/shared/api"
 )
@@ -21,12 +20,7 @@ var nameOfBuild = regexp.MustCompile(`^lp-[^-]+-[^-]+-(.+)-[0-9a-f]{8}$`)
 // builder, by its name.
 func OfInstance(instance, name string) bool {
 	parts := nameOfBuild.FindStringSubmatch(name)
-	if parts == nil || len(name) > maxName {
-		return false
-	}
-	own := sanitize(instance)
-	// Names that are too long were cut.
-	return parts[1] == own || len(name) == maxName && strings.HasPrefix(own, parts[1])
+	return parts != nil && len(name) <= maxName && parts[1] == builderName(instance)
 }
 
 // CleanInstance removes what builds of a builder have left in the engine, found by

@@ -57,9 +57,10 @@ func TestLeftoversAreFoundByNameAndMark(t *testing.T) {
 
 func TestNamesOfBuildersAreToldApart(t *testing.T) {
 	long := strings.Repeat("long", 20)
-	for _, instance := range []string{"default", "b-1", "1", "a", long} {
+	instances := []string{"default", "b-1", "1", "a", long, long + "1", long + "2"}
+	for _, instance := range instances {
 		name := containerName(Config{Instance: instance, BuildID: "B", Series: "noble", Arch: "amd64"})
-		for _, other := range []string{"default", "b-1", "1", "a", long} {
+		for _, other := range instances {
 			if got := OfInstance(other, name); got != (other == instance) {
 				t.Errorf("%s is of %s: %v", name, other, got)
 			}

@@ -24,13 +24,28 @@ const (
 func containerName(cfg Config) string {
 	sum := sha256.Sum256([]byte(cfg.Instance + "\x00" + cfg.BuildID))
 	name := "lp"
-	for _, part := range []string{cfg.Series, cfg.Arch, cfg.Instance} {
-		if part = sanitize(part); part != "" {
+	for _, part := range []string{sanitize(cfg.Series), sanitize(cfg.Arch), builderName(cfg.Instance)} {
+		if part != "" {
 			name += "-" + part
 		}
 	}
 	name = name[:min(len(name), maxName-hashLength-1)]
 	return strings.TrimRight(name, "-") + "-" + hex.EncodeToString(sum[:])[:hashLength]
+}
+
+// maxBuilder is the length of the longest name of a builder in the name of a
+// container, which has room for it beside each series and architecture that exists.
+const maxBuilder = 30
+
+// builderName is the name of a builder in the names of its containers. What would be
+// cut off there may be what tells it from another builder, so a hash replaces it.
+func builderName(instance string) string {
+	name := sanitize(instance)
+	if len(name) <= maxBuilder {
+		return name
+	}
+	sum := sha256.Sum256([]byte(instance))
+	return strings.TrimRight(name[:maxBuilder-hashLength-1], "-") + "-" + hex.EncodeToString(sum[:])[:hashLength]
 }
 
 // sanitize makes a word of letters, digits and single hyphens.

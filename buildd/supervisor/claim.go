@@ -60,7 +60,7 @@ func (b *build) claimHome(ctx context.Context) (*os.File, error) {
 
 // discardOldHome moves the rest of an earlier build with the same id away, but
 // never what somebody works in.
-func (b *build) discardOldHome() error {
+func (b *build) discardOldHome(ctx context.Context) error {
 	old, err := claim(b.home)
 	if errors.Is(err, errClaimed) {
 		b.foreign = true
@@ -72,7 +72,7 @@ func (b *build) discardOldHome() error {
 	if old != nil {
 		defer func() { _ = old.Close() }()
 	}
-	return discard(b.dir, b.home)
+	return discard(ctx, b.dir, b.home)
 }
 
 // markName is a link in a build directory that tells whose it is: its text is

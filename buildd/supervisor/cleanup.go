@@ -83,6 +83,11 @@ type cleaner struct {
 // clean undoes the ledger, once no process of that build lives, and then what it
 // does not name.
 func (c *cleaner) clean(ctx context.Context) error {
+	for _, name := range []string{resultsName, containerName, job.SupervisorName} {
+		if odd, err := aside.MoveOdd(filepath.Join(c.dir, name)); odd || err != nil {
+			c.note(errors.Join(fmt.Errorf("%s is no file", name), err))
+		}
+	}
 	path := filepath.Join(c.dir, job.LedgerName)
 	if err := checkOwner(roots(), path); err != nil {
 		// Somebody else has written it, and it is not to be believed.
@@ -101,7 +106,8 @@ func (c *cleaner) note(err error) {
 
 // undo says, by kind, how an entry of the ledger is undone.
 func (c *cleaner) undo(ctx context.Context) map[ledger.Kind]func(string) error {
-	discarded, removed := c.discardFolder, c.removeSchrootFile
+	discarded := func(path string) error { return c.discardFolder(ctx, path) }
+	removed := c.removeSchrootFile
 	if taken, err := takenOver(c.dir); taken || err != nil {
 		discarded = func(string) error { return err }
 		removed = discarded
@@ -133,7 +139,7 @@ func refuse(why string) error { return fmt.Errorf("%w: %s", ledger.ErrRefused, w
 
 // discardFolder moves a build directory out of the way, or what was about to be
 // kept.
-func (c *cleaner) discardFolder(path string) error {
+func (c *cleaner) discardFolder(ctx context.Context, path string) error {
 	parent, name := filepath.Split(path)
 	parent = filepath.Clean(parent)
 	isBuild := strings.HasPrefix(name, homePrefix) && (c.builder.Home == "" || parent == c.builder.Home || owns(c.dir, path))
@@ -141,7 +147,7 @@ func (c *cleaner) discardFolder(path string) error {
 	if path != filepath.Clean(path) || !filepath.IsAbs(path) || strings.ContainsRune(path, 0) || !isBuild && !isKept {
 		return refuse("it is no folder of a build")
 	}
-	return discard(c.dir, path)
+	return discard(ctx, c.dir, path)
 }
 
 // removeSchrootFile removes the file that tells schroot of a build.
@@ -207,7 +213,7 @@ func isKept(dir, container string) (bool, error) {
 // discard moves a folder out of the way, to be deleted later; one on another
 // file system is deleted at once. Nothing is mounted below it any more: mounts
 // end with the namespace that they were made in.
-func discard(dir, path string) error {
+func discard(ctx context.Context, dir, path string) error {
 	trash := trashDir(dir)
 	if err := os.MkdirAll(trash, 0o700); err != nil {
 		return err
@@ -217,7 +223,7 @@ func discard(dir, path string) error {
 	case err == nil, errors.Is(err, fs.ErrNotExist):
 		return nil
 	case errors.Is(err, unix.EXDEV):
-		return os.RemoveAll(path)
+		return chroot.RemoveTree(ctx, path)
 	}
 	return fmt.Errorf("cannot remove %s: %w", path, err)
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
 	"lpbuildd/buildd/cgroup"
@@ -38,17 +39,35 @@ func enterGroup(ctx context.Context, dir string) (*cgroup.Group, error) {
 	}
 	group, err := cgroup.Enter(ctx, cgroup.Config{
 		Name:  limits.Instance + "-" + uuid.NewString()[:8],
-		Build: cgroup.Limits{CPUs: limits.CPUs, Memory: limits.Memory, Processes: limits.Processes},
+		Build: cgroup.Limits{CPUs: limits.CPUs, Memory: limits.Memory, Processes: cgroup.Fitting(limits.Processes)},
 		Total: cgroup.Limits{CPUs: limits.TotalCPUs, Memory: limits.TotalMemory},
 	}, append(sudo(os.Getppid()), os.Getpid()))
+	unkept := group.Unkept
 	if err != nil && limits.CPUs == 0 && limits.Memory == 0 {
 		fmt.Fprintln(os.Stderr, "lpbuildd: the build gets no control group of its own:", err)
-		err = nil
+		unkept, err = err, nil
 	}
-	if group.Unkept != nil {
-		fmt.Fprintln(os.Stderr, "lpbuildd: the number of processes of the build is not limited ([limits] processes):", group.Unkept)
+	if unkept != nil && limits.Processes > 0 {
+		unkept = errors.Join(unkept, limitUser(cgroup.Fitting(limits.Processes)))
+		fmt.Fprintln(os.Stderr, "lpbuildd: only the processes of the build's user are limited ([limits] processes), not all of the build:", unkept)
 	}
 	return group, err
+}
+
+// limitUser lets what this process starts have so many processes of one user, all
+// others of that user counted. It does not hold for root, whom packages are seldom
+// built by.
+func limitUser(processes int64) error {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &l); err != nil {
+		return fmt.Errorf("cannot limit the processes of a user: %w", err)
+	}
+	l.Max = min(l.Max, uint64(max(1, processes))) //nolint:gosec // positive
+	l.Cur = min(l.Cur, l.Max)
+	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &l); err != nil {
+		return fmt.Errorf("cannot limit the processes of a user: %w", err)
+	}
+	return nil
 }
 
 // sudo lists this process and those above it as far as they are sudo: they must
@@ -128,6 +147,9 @@ func (b *build) outOfProcesses(ctx context.Context) error {
 	}
 	if refused == 0 {
 		return nil
+	}
+	if _, ok := b.target.(*container); !ok {
+		limit = cgroup.Fitting(limit)
 	}
 	return &limitError{
 		what: "it started more processes than it may, and the kernel refused it more",

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"lpbuildd/backends"
 	"lpbuildd/buildd/cgroup"
 	"lpbuildd/buildd/job"
@@ -37,6 +39,25 @@ func TestWhatABuildOutOfProcessesEndsAs(t *testing.T) {
 				t.Errorf("got %s, %s", o.Status, o.Cause)
 			}
 		})
+	}
+}
+
+// TestTheProcessesOfAUserAreLimited, and never more than they were may be.
+func TestTheProcessesOfAUserAreLimited(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: takes a limit back")
+	}
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &before); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Setrlimit(unix.RLIMIT_NPROC, &before) })
+	for _, processes := range []int64{90000, 120000} {
+		var l unix.Rlimit
+		err := errors.Join(limitUser(processes), unix.Getrlimit(unix.RLIMIT_NPROC, &l))
+		if err != nil || l.Max != min(90000, before.Max) || l.Cur > l.Max {
+			t.Errorf("%d: got %+v, %v", processes, l, err)
+		}
 	}
 }
 

@@ -85,7 +85,7 @@ func (b *build) keepTarget(ctx context.Context, k keeper, failure error) error {
 		err = store.Commit(path, r)
 	}
 	if err != nil {
-		return errors.Join(err, discard(b.dir, path), b.ledger.Done(entry))
+		return errors.Join(err, discard(ctx, b.dir, path), b.ledger.Done(entry))
 	}
 	b.kept = &r
 	store.Log(ctx, b.daemon, "Failed build kept", r, "status", r.Status, "expires", r.Expires)

@@ -90,7 +90,7 @@ func dropKept(ctx context.Context, store kept.Store, r kept.Record, why string, 
 	}
 	if err == nil {
 		// What is deleted later may take long; from now on it does not count.
-		err = discard(store.Dir(), store.Path(r.ID))
+		err = discard(ctx, store.Dir(), store.Path(r.ID))
 	}
 	if lock != nil {
 		err = errors.Join(err, lock.Unlock())

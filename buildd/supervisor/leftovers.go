@@ -26,9 +26,9 @@ const schrootFolder = "/etc/schroot/chroot.d"
 // leftovers removes what dead builds of this builder have left and the ledger does
 // not name, because it was damaged, or cut off. It is found by name and mark.
 func (c *cleaner) leftovers(ctx context.Context) error {
-	errs := []error{c.unfinished()}
+	errs := []error{c.unfinished(ctx)}
 	if c.knowsHome() {
-		errs = append(errs, c.homes(), c.schrootFiles())
+		errs = append(errs, c.homes(ctx), c.schrootFiles())
 	}
 	if _, err := os.Lstat(filepath.Join(c.dir, containerName)); (err == nil || c.damaged) && c.stays == nil {
 		errs = append(errs, c.inEngine(ctx))
@@ -57,7 +57,7 @@ func (c *cleaner) knowsHome() bool {
 }
 
 // homes removes build directories with the mark of this builder.
-func (c *cleaner) homes() error {
+func (c *cleaner) homes(ctx context.Context) error {
 	var errs []error
 	for _, path := range glob(c.builder.Home, homePrefix+"*") {
 		if !owns(c.dir, path) {
@@ -66,7 +66,7 @@ func (c *cleaner) homes() error {
 		f, err := claim(path)
 		if err == nil {
 			c.found("folder", path)
-			err = errors.Join(discard(c.dir, path), f.Close())
+			err = errors.Join(discard(ctx, c.dir, path), f.Close())
 		}
 		errs = append(errs, err)
 	}
@@ -86,11 +86,11 @@ func glob(dir, pattern string) []string {
 }
 
 // unfinished removes what was about to be kept.
-func (c *cleaner) unfinished() error {
+func (c *cleaner) unfinished(ctx context.Context) error {
 	var errs []error
 	for _, path := range glob(keptStore(c.dir).Dir(), "*"+kept.Unfinished) {
 		c.found("folder", path)
-		errs = append(errs, discard(c.dir, path))
+		errs = append(errs, discard(ctx, c.dir, path))
 	}
 	return errors.Join(errs...)
 }

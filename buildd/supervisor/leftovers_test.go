@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"lpbuildd/buildd/aside"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
 )
@@ -195,5 +196,21 @@ func TestTheNextBuildSaysThatTheLedgerWasDamaged(t *testing.T) {
 	}
 	if _, err := os.Lstat(filepath.Join(r.dir, job.LedgerName+".damaged")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestNoFolderInThePlaceOfAFileKeepsABuilder from cleaning up.
+func TestNoFolderInThePlaceOfAFileKeepsABuilder(t *testing.T) {
+	for _, name := range []string{resultsName, containerName, job.SupervisorName} {
+		t.Run(name, func(t *testing.T) {
+			c := newCrash(t)
+			if err := os.MkdirAll(filepath.Join(c.dir, name, "full"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			c.cleanUp()
+			if _, err := os.Lstat(filepath.Join(c.dir, name+aside.Suffix)); err != nil || !strings.Contains(c.log.String(), name+" is no file") {
+				t.Errorf("%v, the log is\n%s", err, c.log.String())
+			}
+		})
 	}
 }

@@ -67,20 +67,21 @@ func (b *build) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 				cancel(&limitError{what: silence(s.SilenceLimit), key: "[limits] silence"})
 			}
 			if b.log.Err() != nil {
-				cancel(b.unwritable(ctx))
+				cancel(b.unwritable(ctx, job.TryToWrite))
 			}
 			b.watchSpace()
 		case <-disks.C:
-			if fault := b.unwritable(ctx); fault != nil {
+			if fault := b.unwritable(ctx, job.TryToWrite); fault != nil {
 				cancel(fault)
 			}
 		}
 	}
 }
 
-// unwritable is why the disks of the builder cannot be written, nil if they can.
+// unwritable is why the disks of the builder cannot be written, as try finds out,
+// nil if they can.
 // What a package's tools say of such a disk would be taken for its failure.
-func (b *build) unwritable(ctx context.Context) error {
+func (b *build) unwritable(ctx context.Context, try func(dir string) error) error {
 	if err := b.log.Err(); err != nil {
 		return &backends.HostFault{
 			Err:    fmt.Errorf("cannot write the build log: %w", err),
@@ -88,7 +89,7 @@ func (b *build) unwritable(ctx context.Context) error {
 		}
 	}
 	for _, dir := range []string{b.request.Settings.Home, b.dir} {
-		err := job.TryToWrite(dir)
+		err := try(dir)
 		if err == nil || errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -174,7 +175,7 @@ func (b *build) blame(ctx context.Context, err error) error {
 	case errors.As(err, &fault):
 		return err
 	}
-	if reason := b.unwritable(ctx); reason != nil {
+	if reason := b.unwritable(ctx, job.TryToStore); reason != nil {
 		return reason
 	}
 	if reason := b.outOfMemory(ctx, err); reason != nil {

@@ -178,7 +178,7 @@ func (b *build) makeHome(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = all.Close() }()
-	if err := b.discardOldHome(); err != nil {
+	if err := b.discardOldHome(ctx); err != nil {
 		return fmt.Errorf("cannot remove the rest of an earlier build: %w", err)
 	}
 	if err := b.ledger.Add(ledger.Entry{Kind: ledger.Directory, Name: b.home}); err != nil {
