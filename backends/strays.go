@@ -236,16 +236,24 @@ func describe(pids []int) string {
 // else its name. Words stay whole: half a secret would not be known for one.
 func commandOf(pid int) string {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	line := printable(text)
-	if len(line) > maxCommand {
-		end := strings.LastIndexByte(line[:maxCommand+1], ' ')
-		line = line[:max(end, 0)] + " ..."
-	}
-	if line == "" || line[0] == ' ' {
+	line := fewWords(printable(text))
+	if line == "" {
 		text, _ = os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 		line = printable(text)
 	}
 	return line
+}
+
+// fewWords are as many words of a line as fit, "" if the first one does not.
+func fewWords(line string) string {
+	if len(line) <= maxCommand {
+		return line
+	}
+	end := strings.LastIndexByte(line[:maxCommand+1], ' ')
+	if end <= 0 {
+		return ""
+	}
+	return line[:end] + " ..."
 }
 
 // printable makes of a text one line that changes no terminal.
