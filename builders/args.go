@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -199,7 +200,7 @@ func typeName(v any) string {
 func CheckFiles(names []string) error {
 	for _, name := range names {
 		err := checkFileName(name)
-		if name == "chroot-autobuild" || name == "status" || name == "status.tmp" {
+		if slices.Contains(reservedNames(), name) {
 			err = errors.New("the builder uses this name itself")
 		}
 		if err != nil {
@@ -207,6 +208,11 @@ func CheckFiles(names []string) error {
 		}
 	}
 	return nil
+}
+
+// reservedNames are what the builder itself makes in a build directory.
+func reservedNames() []string {
+	return []string{"chroot-autobuild", "status", "status.tmp", ".overlay", ".overlay.saved", ".lpbuildd"}
 }
 
 // checkFileName checks a single path component that can be shown in XML.
