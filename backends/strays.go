@@ -41,7 +41,8 @@ type Stray struct {
 // ending. A program such as sbuild runs others in a target and reads what they
 // write up to its end, which never comes when they leave a process behind that
 // holds their output: then that process is killed. While anything that the
-// command runs in the target is not done, nothing is.
+// command runs in the target is not done, nothing is; nor ever if the command is
+// in the target itself, where what it waits for may be its own work.
 func (h Host) watchStrays(ctx context.Context, command int, argv []string) {
 	grace := h.strayGrace()
 	tick := time.NewTicker(grace / 5)
@@ -95,10 +96,13 @@ func killStrays(command int, strays []int) {
 // blockers are the processes that alone hold a pipe open on which a command, or
 // one that it has started, reads. There are none as long as something lives that
 // the command has started with another root directory than its own: in a target,
-// that is.
+// that is. A command that is in a target itself has none.
 func blockers(command int) []int {
-	all := processes()
 	root := rootOf(command)
+	if root != rootOf(os.Getpid()) {
+		return nil
+	}
+	all := processes()
 	family, waiting := all.family(command), map[string]bool{}
 	for pid := range family {
 		if pid != command && all[pid].alive && rootOf(pid) != root {

@@ -69,6 +69,36 @@ perl -e 'chroot "%[1]s"; print "at work "; $| = 1; select(undef, undef, undef, 0
 	}
 }
 
+// TestNothingIsKilledThatACommandInTheTargetWaitsFor: a script may do its work in
+// the background, and read what that says.
+func TestNothingIsKilledThatACommandInTheTargetWaitsFor(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: changes the root directory")
+	}
+	dir := t.TempDir()
+	script := fmt.Sprintf(`chroot "%s"; $| = 1; pipe(R, W);
+if (!fork) { if (!fork) { print "at work "; select(undef, undef, undef, 0.01) until -e "/end"; print W "late"; } exit }
+close W; wait; print <R>`, dir)
+	h := backends.Host{Stray: func(s backends.Stray) { t.Errorf("%+v", s) }, StrayGrace: 10 * time.Millisecond}
+	var out bytes.Buffer
+	done := make(chan error)
+	go func() {
+		done <- h.Run(t.Context(), backends.Command{Argv: []string{"perl", "-e", script}, Stdout: &out})
+	}()
+	// Many times the grace, but what is waited for is that nothing happens.
+	select {
+	case err := <-done:
+		t.Fatalf("ended with %v, %q", err, out.String())
+	case <-time.After(300 * time.Millisecond):
+	}
+	if err := os.WriteFile(filepath.Join(dir, "end"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil || out.String() != "at work late" {
+		t.Errorf("got %v, %q", err, out.String())
+	}
+}
+
 func TestWhoHoldsTheOutputOfACommandIsNamed(t *testing.T) {
 	var out bytes.Buffer
 	var strays []backends.Stray
