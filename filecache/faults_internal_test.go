@@ -4,19 +4,15 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha1"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"html"
 	"io"
 	"log"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/textproto"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,7 +21,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -454,49 +449,6 @@ func TestManyAreRemovedFromAFullDisk(t *testing.T) {
 	}
 }
 
-// forSomebody is a log that counts lines by whether they tell for whom they are,
-// which keeps a stranger from filling it.
-type forSomebody struct {
-	slog.Handler
-	told, untold *int
-}
-
-type somebody struct{}
-
-func (f forSomebody) Handle(ctx context.Context, _ slog.Record) error {
-	if ctx.Value(somebody{}) == nil {
-		*f.untold++
-	} else {
-		*f.told++
-	}
-	return nil
-}
-
-func TestLinesAboutACallTellForWhomTheyAre(t *testing.T) {
-	var told, untold int
-	c := openInternal(t, Options{Log: slog.New(forSomebody{slog.NewTextHandler(io.Discard, nil), &told, &untold})})
-	name := fill(t, c, "a", 10, time.Hour)
-	// As on a disk that turned read-only: no use can be noted.
-	meta := filepath.Join(c.dir, metaName)
-	if err := errors.Join(os.RemoveAll(meta), os.WriteFile(meta, nil, 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	ctx := context.WithValue(t.Context(), somebody{}, true)
-	for _, damage := range []string{"", "damage"} {
-		if damage != "" {
-			if err := os.WriteFile(filepath.Join(c.dir, name), []byte(damage), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if _, err := c.Ensure(ctx, name, Source{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if told == 0 || untold > 0 {
-		t.Errorf("%d lines tell, %d do not", told, untold)
-	}
-}
-
 func TestEvictionEndsWithItsContext(t *testing.T) {
 	c := openInternal(t, Options{MaxBytes: 1})
 	kept := fill(t, c, "a", 10, time.Hour)
@@ -567,64 +519,4 @@ func TestReasonsOfSystemErrors(t *testing.T) {
 			t.Errorf("got %q, want %q", got, tc.text)
 		}
 	}
-}
-
-// The law: what parseRanges accepts lies inside the file, and net/http reads
-// what formatRanges writes.
-func FuzzRanges(f *testing.F) {
-	for _, s := range []string{"bytes=0-9", "bytes=-5", "bytes=5-", "bytes=9-1", "bytes=-0", "bytes=0-0,-1, 7-99999999999999999999", "x=1-2", "bytes="} {
-		f.Add(s, int64(1000))
-	}
-	f.Fuzz(func(t *testing.T, header string, size int64) {
-		size = max(size, -size, 0) % (1 << 40)
-		ranges, ok := parseRanges(header, size)
-		if !ok && len(ranges) > 0 {
-			t.Fatalf("%q is ignored but gives %v", header, ranges)
-		}
-		for _, r := range ranges {
-			if r.first < 0 || r.last >= size || r.first > r.last {
-				t.Fatalf("%q for %d bytes gives %v", header, size, r)
-			}
-		}
-		if again, ok := parseRanges(formatRanges(ranges), size); len(ranges) > 0 && (!ok || fmt.Sprint(again) != fmt.Sprint(ranges)) {
-			t.Fatalf("%q gives %v, and then %v", header, ranges, again)
-		}
-	})
-}
-
-// The law: no reason holds a password, in whatever encoding and between whatever
-// words a server repeats it, unless the words are not the server's.
-func FuzzReasons(f *testing.F) {
-	f.Add("reader", "macaroon/1", "No ", " here", uint8(0))
-	f.Add("", "p%2Fw\"<&>", "", "%", uint8(1))
-	f.Add("u", "ä b+c\\", "&amp;", "\x00", uint8(2))
-	f.Add("u", "Forbidden", "", "", uint8(3))
-	encodings := []func(string) string{
-		func(s string) string { return s }, url.QueryEscape, url.PathEscape, html.EscapeString, strings.ToUpper,
-		func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
-		func(s string) string { return url.PathEscape(url.PathEscape(s)) },
-		func(s string) string { return "http://user:" + url.QueryEscape(s) + "@host/" },
-	}
-	f.Fuzz(func(t *testing.T, user, password, before, after string, how uint8) {
-		if !utf8.ValidString(password) || len(strings.TrimSpace(password)) < 3 {
-			return // XML has no other text
-		}
-		repeated := encodings[int(how)%len(encodings)](password)
-		before, after = before+" ", " "+after // so that they are no part of an encoding
-		var s secrets
-		s.add(user, password)
-		for ours, err := range map[string]error{
-			"HTTP Error 403: Forbidden": &answerError{code: 403, words: before + repeated + after},
-			"HTTP Error 302: Found - Redirection to url '[redacted]' is not allowed": &answerError{code: 302, words: "Found", target: before + repeated + after},
-			"the download failed": errors.New(before + repeated + after),
-		} {
-			got := reason(err, s)
-			if got != ours && (strings.Contains(got, repeated) || strings.Contains(got, password)) && !strings.Contains(ours, password) {
-				t.Errorf("%q: got %q", repeated, got)
-			}
-			if strings.ContainsAny(got, "\r\n") || len([]rune(got)) > 3*maxReason {
-				t.Errorf("%q is no short line", got)
-			}
-		}
-	})
 }

@@ -186,7 +186,7 @@ func TestFilesThatNobodyTakesMakeRoom(t *testing.T) {
 }
 
 func TestWhoIsClosedFirst(t *testing.T) {
-	c := limitConnections(&http.Server{}, nil, 1, 1) //nolint:gosec // it serves nothing
+	c := limitConnections(&http.Server{}, nil, 1, 1)
 	var order []net.Conn
 	for _, about := range []struct {
 		busy activity

@@ -98,7 +98,7 @@ func NewServer(r Reporter, c Controller, files http.Handler, log *slog.Logger) *
 
 // ServeHTTP routes by path (spec: protocol.md section 1). Paths are not
 // cleaned, because a redirect would be a wrong answer for most odd ones.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { //nolint:contextcheck // it is the request's own
 	r = r.WithContext(daemonlog.WithCaller(r.Context(), hostOf(r.RemoteAddr)))
 	if r.ContentLength != 0 {
 		// Also for bodies that nobody reads: net/http looks for their end. Without

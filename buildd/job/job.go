@@ -356,7 +356,7 @@ func newNameless(dir string) (*os.File, error) {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
 	switch {
 	case err == nil:
-		return os.NewFile(uintptr(fd), dir), nil //nolint:gosec // descriptors are not negative
+		return os.NewFile(uintptr(fd), dir), nil
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EISDIR), errors.Is(err, unix.EINVAL):
 		f, err := os.CreateTemp(dir, temporary)
 		if err != nil {

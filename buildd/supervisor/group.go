@@ -62,7 +62,7 @@ func limitUser(processes int64) error {
 	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &l); err != nil {
 		return fmt.Errorf("cannot limit the processes of a user: %w", err)
 	}
-	l.Max = min(l.Max, uint64(max(1, processes))) //nolint:gosec // positive
+	l.Max = min(l.Max, uint64(max(1, processes)))
 	l.Cur = min(l.Cur, l.Max)
 	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &l); err != nil {
 		return fmt.Errorf("cannot limit the processes of a user: %w", err)
