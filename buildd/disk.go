@@ -1,6 +1,7 @@
 package buildd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -14,6 +15,24 @@ import (
 
 // BrokenText begins what a builder answers that cannot write its state.
 const BrokenText = "this builder cannot write its state"
+
+// diskInterval is how often somebody looks whether the state can be written, be
+// there a build or not: one that is refused counts against the builder.
+const diskInterval = 30 * time.Second
+
+// WatchDisk looks, until ctx ends, whether the state can be written.
+func (d *Daemon) WatchDisk(ctx context.Context) {
+	for {
+		d.mu.Lock()
+		d.checkDisk()
+		d.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(diskInterval):
+		}
+	}
+}
 
 // tooLong says whether the end of the build cannot be written down for too long.
 // The caller holds mu.

@@ -1,6 +1,7 @@
 package buildd_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -73,6 +74,32 @@ func TestABuilderThatCannotWriteTakesNoBuilds(t *testing.T) {
 	if s := r.Status(); s.State != buildd.Idle || !strings.HasPrefix(s.Drained, buildd.BrokenText+": ") || !strings.Contains(s.Drained, dir) {
 		t.Errorf("it says %+v", s)
 	}
+	if err := os.Rename(away, dir); err != nil {
+		t.Fatal(err)
+	}
+	r.await("builder that goes on", func(s buildd.Status) bool { return s.Drained == "" })
+	r.works()
+}
+
+// TestAnIdleBuilderNoticesThatItCannotWrite, without a build that it has to refuse.
+func TestAnIdleBuilderNoticesThatItCannotWrite(t *testing.T) {
+	r := newRig(t)
+	r.Close()
+	r.config.RetryDelay = 5 * time.Millisecond
+	r.start()
+	dir, away := r.inState("build"), r.inState("away")
+	if err := os.Rename(dir, away); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancelCause(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.WatchDisk(ctx)
+	}()
+	r.await("builder that knows", func(s buildd.Status) bool { return strings.HasPrefix(s.Drained, buildd.BrokenText+": ") })
+	stop(nil)
+	<-done
 	if err := os.Rename(away, dir); err != nil {
 		t.Fatal(err)
 	}

@@ -153,6 +153,10 @@ func (s *service) run(ctx context.Context, ln net.Listener) error {
 		return nil
 	})
 	g.Go(func() error {
+		s.daemon.WatchDisk(ctx)
+		return nil
+	})
+	g.Go(func() error {
 		evict(ctx, s.cache, s.log.Logger)
 		return nil
 	})
