@@ -18,6 +18,7 @@ import (
 func TestWhatABuildOutOfProcessesEndsAs(t *testing.T) {
 	fork := &builders.BuildError{Outcome: builders.PackageFail, Err: errors.New("fork: Resource temporarily unavailable")}
 	fault := &backends.HostFault{Err: errors.New("no network")}
+	waits := &builders.BuildError{Outcome: builders.DepFail, Dependencies: "gone", Err: errors.New("gone is missing")}
 	for name, tt := range map[string]struct {
 		limit   int64
 		refused int
@@ -30,6 +31,7 @@ func TestWhatABuildOutOfProcessesEndsAs(t *testing.T) {
 		"there is no limit":                    {0, 9, fork, "PACKAGEFAIL", "fork: Resource"},
 		"it wanted more, and succeeded":        {500, 9, nil, "OK", ""},
 		"the builder's fault is the builder's": {500, 9, fault, "BUILDERFAIL", "no network"},
+		"it waits for a package":               {500, 9, waits, "DEPFAIL", "gone is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)

@@ -171,8 +171,7 @@ func (b *build) fullDisk(ctx context.Context) string {
 func (b *build) blame(ctx context.Context, err error) error {
 	var fault *backends.HostFault
 	var verdict *builders.BuildError
-	switch {
-	case errors.As(err, &fault):
+	if errors.As(err, &fault) {
 		return err
 	}
 	if reason := b.unwritable(ctx, job.TryToStore); reason != nil {
@@ -181,11 +180,14 @@ func (b *build) blame(ctx context.Context, err error) error {
 	if reason := b.outOfMemory(ctx, err); reason != nil {
 		return reason
 	}
+	decided := errors.As(err, &verdict)
+	if decided && (verdict.Outcome == builders.DepFail || verdict.Outcome == builders.GivenBack) {
+		return err // it has not come to what needs much
+	}
 	if reason := b.outOfProcesses(ctx); reason != nil {
 		return reason
 	}
-	switch {
-	case errors.As(err, &verdict) && verdict.Outcome != builders.PackageFail && verdict.Outcome != builders.ChrootFail:
+	if decided && verdict.Outcome != builders.PackageFail && verdict.Outcome != builders.ChrootFail {
 		return err
 	}
 	if left := b.fullDisk(ctx); left != "" {
