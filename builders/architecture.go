@@ -37,9 +37,12 @@ func (c Common) ISA() string {
 }
 
 // Options are what each command line of a target operation in the log says
-// about the target (spec: lifecycle.md section 4.2, 2026.md section 3).
+// about the target (spec: lifecycle.md section 4.2, 2026.md section 3). The
+// architecture is there under its old name, too, for whoever reads these lines.
 func (c Common) Options(backend string) []string {
-	options := []string{"--backend=" + backend, "--series=" + c.Series, "--abi-tag=" + c.ABI, "--isa-tag=" + c.ISA()}
+	options := []string{
+		"--backend=" + backend, "--series=" + c.Series, "--arch=" + c.ABI, "--abi-tag=" + c.ABI, "--isa-tag=" + c.ISA(),
+	}
 	for _, constraint := range c.Constraints {
 		options = append(options, "--constraint="+constraint)
 	}

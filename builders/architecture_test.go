@@ -51,11 +51,11 @@ func TestTagsThatAreNoWords(t *testing.T) {
 
 func TestOptionsOfTheTarget(t *testing.T) {
 	c := builders.Common{Series: "noble", ABI: "amd64", Constraints: []string{"gpu-nvidia"}}
-	want := []string{"--backend=lxd", "--series=noble", "--abi-tag=amd64", "--isa-tag=amd64", "--constraint=gpu-nvidia"}
+	want := []string{"--backend=lxd", "--series=noble", "--arch=amd64", "--abi-tag=amd64", "--isa-tag=amd64", "--constraint=gpu-nvidia"}
 	if got := c.Options("lxd"); !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
-	c.Variant, want[3] = "amd64v3", "--isa-tag=amd64v3"
+	c.Variant, want[4] = "amd64v3", "--isa-tag=amd64v3"
 	if got := c.Options("lxd"); !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}

@@ -53,7 +53,7 @@ func TestAWholeBuild(t *testing.T) {
 		t.Errorf("added %v: clean would not delete %s alone", o.Added, result)
 	}
 	const in = "RUN: /share/bin/in-target "
-	const common = " --backend=chroot --series=noble --abi-tag=amd64 --isa-tag=amd64 --constraint=gpu '--constraint=big mem' B-1"
+	const common = " --backend=chroot --series=noble --arch=amd64 --abi-tag=amd64 --isa-tag=amd64 --constraint=gpu '--constraint=big mem' B-1"
 	lines := []string{
 		"https://x.test/+b/7",
 		"RUN: /share/bin/builder-prep ",
