@@ -74,16 +74,25 @@ func (s secrets) without(text, otherwise string) string {
 	return printable(redact(oneLine(text)))
 }
 
-// forms are the ways to read a text, in lower case.
+// forms are the ways to read a text, in lower case: the encodings undone in any
+// order, since what looks like one may be part of a secret.
 func forms(text string) []string {
-	var all []string
+	const encodings = 5 // one in the other, which is more than anybody makes by accident
 	line := oneLine(text)
-	for _, start := range []string{text, strings.ReplaceAll(text, "+", " "), line, strings.ReplaceAll(line, "+", " ")} {
-		const encodings = 5 // one in the other, which is more than anybody makes by accident
-		for range encodings {
-			all = append(all, strings.ToLower(start))
-			start = html.UnescapeString(unescaped(strings.ReplaceAll(start, `\`, "")))
+	found := map[string]bool{}
+	fresh := []string{text, strings.ReplaceAll(text, "+", " "), line, strings.ReplaceAll(line, "+", " ")}
+	var all []string
+	for range encodings {
+		var next []string
+		for _, form := range fresh {
+			if found[form] {
+				continue
+			}
+			found[form] = true
+			all = append(all, strings.ToLower(form))
+			next = append(next, html.UnescapeString(form), unescaped(form), strings.ReplaceAll(form, `\`, ""))
 		}
+		fresh = next
 	}
 	return all
 }
