@@ -44,8 +44,8 @@ func (d *Daemon) tooLong() bool {
 }
 
 // concludeUnwritten shows the end of a build that cannot be written down, as the
-// builder's failure: that is true whatever becomes of this process, and no result
-// can be promised. The caller holds mu.
+// builder's failure: no result can be promised. Should this process end before the
+// disk is well, the next one knows only what the disk does. The caller holds mu.
 func (d *Daemon) concludeUnwritten(o job.Outcome, why error) {
 	d.unwritten = time.Time{}
 	d.checkDisk()
