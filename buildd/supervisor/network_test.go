@@ -14,8 +14,8 @@ import (
 	"testing"
 
 	"lpbuildd/backends"
-	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/state"
 	"lpbuildd/builders"
 )
 
@@ -46,7 +46,7 @@ func TestTheTokenStandsInTheLedgerWhileItIsValid(t *testing.T) {
 	r := newRig(t)
 	r.withToken()
 	owed := func() (n int) {
-		entries, err := ledger.Read(filepath.Join(r.dir, job.LedgerName))
+		entries, err := ledger.Read(state.Build(r.dir).Ledger())
 		for _, e := range entries {
 			if e.Kind == ledger.Token {
 				n++

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"lpbuildd/buildd/state"
 	"lpbuildd/filecache"
 )
 
@@ -68,7 +69,7 @@ func openSite(cmd *cobra.Command, what string) (*site, error) {
 func (s *site) close() { _ = s.cache.Close() }
 
 // state is the folder of the daemon's own files.
-func (s *site) state() string { return s.cache.StateDir() }
+func (s *site) state() state.Folder { return state.Folder(s.cache.StateDir()) }
 
 // operatorEnviron is the environment, with the installed configuration where
 // there is no other.
