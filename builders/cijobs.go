@@ -11,9 +11,8 @@ import (
 	"strconv"
 	"strings"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // How a job ended, as the extra status tells it.

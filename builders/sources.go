@@ -7,9 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // oneLineSeries are the series whose sources stay in one-line format (spec:

@@ -13,11 +13,10 @@ import (
 	"strings"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/disk"
 )
 

@@ -12,11 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // The folder of unpacked images holds, for each image with SHA-1 S:

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
 	"lpbuildd/backends/chroot"
 	"lpbuildd/buildd/cgroup"
@@ -20,6 +18,7 @@ import (
 	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/buildd/proxy"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 	"lpbuildd/filecache"
 )

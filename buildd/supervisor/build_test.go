@@ -10,11 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 	"lpbuildd/disk"
 	"lpbuildd/ordered"

@@ -8,12 +8,11 @@ import (
 	"path/filepath"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/verdict"
 )
 
 // Several builders on a machine share HOME, and a manager may give a build that

@@ -9,14 +9,13 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"lpbuildd/buildd/verdict"
-
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
 	"lpbuildd/buildd/cgroup"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/verdict"
 )
 
 // protectedScore keeps the out-of-memory killer from a supervisor as long as

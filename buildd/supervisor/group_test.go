@@ -7,12 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"lpbuildd/buildd/verdict"
-
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/buildd/cgroup"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 

@@ -12,9 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/buildd/kept"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 

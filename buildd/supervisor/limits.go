@@ -10,9 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/disk"
 )
 

@@ -13,10 +13,9 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 

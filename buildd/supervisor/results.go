@@ -10,11 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"lpbuildd/buildd/verdict"
-
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/filecache"
 )
 
