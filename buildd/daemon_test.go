@@ -14,6 +14,7 @@ import (
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/state"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/disk"
 	"lpbuildd/filecache"
 	"lpbuildd/ordered"
@@ -284,7 +285,7 @@ func (r *rig) lose() {
 }
 
 func TestAbortDecidesTheOutcome(t *testing.T) {
-	for script, want := range map[string]string{
+	for script, want := range map[string]verdict.Outcome{
 		"wait": "ABORTED", "succeed when aborted": "ABORTED", "fail when aborted": "BUILDERFAIL",
 	} {
 		t.Run(script, func(t *testing.T) {

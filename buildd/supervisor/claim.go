@@ -8,10 +8,11 @@ import (
 	"path/filepath"
 	"time"
 
-	"lpbuildd/backends"
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/buildd/state"
 	"lpbuildd/disk"
+
+	"lpbuildd/buildd/verdict"
 )
 
 // Several builders on a machine share HOME, and a manager may give a build that
@@ -52,7 +53,7 @@ func (b *build) discardOldHome(ctx context.Context) error {
 	old, err := claim(b.home)
 	if errors.Is(err, errClaimed) {
 		b.foreign = true
-		return &backends.HostFault{
+		return &verdict.HostFault{
 			Err:    fmt.Errorf("cannot make %s: %w", b.home, errClaimed),
 			Advice: "Wait until that build has ended, or abort it; then try again.",
 		}
