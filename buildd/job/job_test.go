@@ -15,7 +15,7 @@ import (
 
 func TestAnOutcomeComesBackAsItWas(t *testing.T) {
 	dir := state.Build(t.TempDir())
-	if _, err := job.ReadOutcome(state.Build(dir)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := job.ReadOutcome(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("before there is one: %v", err)
 	}
 	want := job.Outcome{
@@ -23,10 +23,10 @@ func TestAnOutcomeComesBackAsItWas(t *testing.T) {
 		FileMap: map[string]string{"a&b.deb": "0b0f"}, Added: []string{"0b0f"},
 		Extra: map[string]any{"revision_id": "r1", "jobs": map[string]any{"build:0": "OK"}},
 	}
-	if err := job.WriteOutcome(state.Build(dir), want); err != nil {
+	if err := job.WriteOutcome(dir, want); err != nil {
 		t.Fatal(err)
 	}
-	got, err := job.ReadOutcome(state.Build(dir))
+	got, err := job.ReadOutcome(dir)
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
 	}

@@ -10,9 +10,8 @@ import (
 
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/buildd/state"
-	"lpbuildd/disk"
-
 	"lpbuildd/buildd/verdict"
+	"lpbuildd/disk"
 )
 
 // Several builders on a machine share HOME, and a manager may give a build that

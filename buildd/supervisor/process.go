@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"lpbuildd/buildd/state"
-
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/buildd/state"
 )
 
 // killAll kills every process of this PID namespace except process 1 and this

@@ -12,10 +12,10 @@ import (
 	"runtime"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"lpbuildd/buildd/state"
 	"lpbuildd/disk"
-
-	"golang.org/x/sys/unix"
 )
 
 // Names of the roles, as arguments of this program.
