@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"time"
 
+	"lpbuildd/buildd/verdict"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -30,7 +32,7 @@ func feed(c *exec.Cmd, src io.Reader) (*input, error) {
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		return nil, MarkHostFault(fmt.Errorf("cannot make a pipe: %w", err))
+		return nil, verdict.MarkHostFault(fmt.Errorf("cannot make a pipe: %w", err))
 	}
 	c.Stdin = r
 	return &input{src: src, child: r, w: w, result: make(chan error, 1)}, nil

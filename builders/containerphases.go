@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"lpbuildd/buildd/verdict"
+
 	"lpbuildd/backends"
 )
 
@@ -35,7 +37,7 @@ func runPhases(ctx context.Context, env Env, phases ...phase) error {
 			failed = "Install failed"
 			advice = "See the output above: what the build needs could not be installed from its archives and stores."
 		}
-		err = blame(ctx, PackageFail, fmt.Errorf("the %s phase failed: %w", p.name, err), advice)
+		err = blame(ctx, verdict.PackageFail, fmt.Errorf("the %s phase failed: %w", p.name, err), advice)
 		if ctx.Err() == nil {
 			env.say("%s\n%v", failed, err)
 		}

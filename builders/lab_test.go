@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"lpbuildd/buildd/verdict"
+
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
 	"lpbuildd/builders"
@@ -118,7 +120,7 @@ func (l *lab) golden(name string, err error) {
 }
 
 func result(err error) string {
-	var b *builders.BuildError
+	var b *verdict.BuildError
 	switch {
 	case err == nil:
 		return "OK\n"
@@ -133,13 +135,13 @@ func result(err error) string {
 }
 
 // outcome is the verdict of a build.
-func outcome(err error) builders.Outcome {
-	var b *builders.BuildError
+func outcome(err error) verdict.Outcome {
+	var b *verdict.BuildError
 	switch {
 	case err == nil:
-		return builders.OK
+		return verdict.OK
 	case errors.As(err, &b):
 		return b.Outcome
 	}
-	return builders.BuilderFail
+	return verdict.BuilderFail
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"lpbuildd/buildd/verdict"
+
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
 	"lpbuildd/builders"
@@ -60,7 +62,7 @@ func TestOCI(t *testing.T) {
 			l.target.Script("readlink", fake.Answer{Stdout: "/home/buildd/test-image\n", Code: 1})
 		}},
 		{"fail-host", nil, func(l *lab) {
-			l.target.Script("docker", fake.Answer{Err: &backends.HostFault{Err: errors.New("the container engine is gone"), Advice: "Start it."}})
+			l.target.Script("docker", fake.Answer{Err: &verdict.HostFault{Err: errors.New("the container engine is gone"), Advice: "Start it."}})
 		}},
 	} {
 		t.Run(c.golden, func(t *testing.T) {
@@ -97,7 +99,7 @@ func TestOCIEndsWithItsContext(t *testing.T) {
 			if err = b.Build(ctx, l.env); err == nil {
 				_, err = l.results(ctx, b)
 			}
-			var judged *builders.BuildError
+			var judged *verdict.BuildError
 			if !errors.Is(err, aborted) || errors.As(err, &judged) {
 				t.Errorf("got %v", err)
 			}

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 
+	"lpbuildd/buildd/verdict"
+
 	"lpbuildd/backends"
 )
 
@@ -20,7 +22,7 @@ import (
 func (o *oci) Gather(ctx context.Context, env Env, add func(name string, content io.ReadCloser) error) (err error) {
 	dir, err := os.MkdirTemp(env.Job.Dir, "image-")
 	if err != nil {
-		return backends.MarkHostFault(fmt.Errorf("cannot make a temporary folder: %w", err))
+		return verdict.MarkHostFault(fmt.Errorf("cannot make a temporary folder: %w", err))
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	image, err := saveImage(ctx, env, o.name, dir)
@@ -36,7 +38,7 @@ func (o *oci) Gather(ctx context.Context, env Env, add func(name string, content
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("Failed to parse manifest: %w", backends.MarkHostFault(err)) //nolint:staticcheck // the text that people know
+		return fmt.Errorf("Failed to parse manifest: %w", verdict.MarkHostFault(err)) //nolint:staticcheck // the text that people know
 	}
 	return results.each(add)
 }

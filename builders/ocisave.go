@@ -14,6 +14,8 @@ import (
 	"path"
 	"strings"
 
+	"lpbuildd/buildd/verdict"
+
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/klauspost/pgzip"
@@ -98,7 +100,7 @@ func saveImage(ctx context.Context, env Env, name, dir string) (*savedImage, err
 	}
 	var failed *saveError
 	if err != nil && !errors.As(err, &failed) {
-		err = fmt.Errorf("Tar file processing failed: %w", backends.MarkHostFault(err)) //nolint:staticcheck // the text that people know
+		err = fmt.Errorf("Tar file processing failed: %w", verdict.MarkHostFault(err)) //nolint:staticcheck // the text that people know
 	}
 	return image, err
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"lpbuildd/buildd/verdict"
+
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
 	"lpbuildd/builders"
@@ -117,7 +119,7 @@ func TestSnap(t *testing.T) {
 		{"fail-pull-tarball", builders.Args{"build_source_tarball": true}, fails("tar")},
 		{"fail-build", nil, func(l *lab) { l.target.Script("snapcraft", fake.Answer{}, fake.Answer{Stdout: "boom\n", Code: 2}) }},
 		{"fail-host", nil, func(l *lab) {
-			l.target.Script("apt-get", fake.Answer{Err: &backends.HostFault{Err: errors.New("the container engine is gone"), Advice: "Start it."}})
+			l.target.Script("apt-get", fake.Answer{Err: &verdict.HostFault{Err: errors.New("the container engine is gone"), Advice: "Start it."}})
 		}},
 	} {
 		t.Run(c.golden, func(t *testing.T) {
@@ -153,7 +155,7 @@ func TestSnapEndsWithItsContext(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var judged *builders.BuildError
+			var judged *verdict.BuildError
 			if err := b.Build(ctx, l.env); !errors.Is(err, aborted) || errors.As(err, &judged) {
 				t.Errorf("got %v", err)
 			}
@@ -217,7 +219,7 @@ func TestIncompleteBuildsFail(t *testing.T) {
 			}
 			err = b.Build(t.Context(), newContainerLab(t).env)
 			wantError(t, err, c.err)
-			if outcome(err) != builders.PackageFail {
+			if outcome(err) != verdict.PackageFail {
 				t.Errorf("got %v", outcome(err))
 			}
 		})
@@ -259,7 +261,7 @@ func TestSnapStore(t *testing.T) {
 			err = b.Build(t.Context(), l.env)
 			if c.err != "" {
 				wantError(t, err, c.err)
-				if outcome(err) != builders.PackageFail {
+				if outcome(err) != verdict.PackageFail {
 					t.Errorf("got %v", outcome(err))
 				}
 			}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"lpbuildd/buildd/verdict"
+
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
@@ -229,7 +231,7 @@ func TestUnpackNamesWhatIsWrong(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), path) {
 				t.Errorf("got %v, want %q and the name", err, tt.want)
 			}
-			var fault *backends.HostFault
+			var fault *verdict.HostFault
 			if errors.As(err, &fault) {
 				t.Errorf("the host is blamed: %v", err)
 			}

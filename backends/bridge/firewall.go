@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 
+	"lpbuildd/buildd/verdict"
+
 	"lpbuildd/backends"
 )
 
@@ -33,7 +35,7 @@ func chooseFirewall(ctx context.Context, host backends.Runner, kind string) (fir
 		return nil, fmt.Errorf("cannot use the firewall %q: it must be auto, iptables or nftables", kind)
 	}
 	if !haveNft && !haveIptables {
-		return nil, &backends.HostFault{
+		return nil, &verdict.HostFault{
 			Err:    errors.New("cannot start the network of containers: neither nft nor iptables is there"),
 			Advice: "Install the package nftables or iptables on the builder.",
 		}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 
+	"lpbuildd/buildd/verdict"
+
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
@@ -149,7 +151,7 @@ func TestImagesThatAreNone(t *testing.T) {
 		p := newPlace(t)
 		c := p.chroot(t, change)
 		err := c.Create(t.Context(), image(empty, "bad"))
-		var fault *backends.HostFault
+		var fault *verdict.HostFault
 		if err == nil || !strings.Contains(err.Error(), "not an archive") || errors.As(err, &fault) {
 			t.Errorf("%s: got %v", mode, err)
 		}
@@ -241,7 +243,7 @@ func TestAFullDiskIsTheHostsFault(t *testing.T) {
 	c := p.chroot(t, func(cfg *chroot.Config) { cfg.Overlay = false })
 	mountTmpfs(t, filepath.Join(p.dir, "build-1"), "size=1m")
 	err := c.Create(t.Context(), image(backendtest.MiniImage(t), "1"))
-	var fault *backends.HostFault
+	var fault *verdict.HostFault
 	if !errors.As(err, &fault) || !strings.Contains(err.Error(), "disk is full") {
 		t.Errorf("got %v", err)
 	}

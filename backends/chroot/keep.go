@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"lpbuildd/buildd/verdict"
+
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
@@ -129,7 +131,7 @@ func (c *Chroot) move(ctx context.Context, to string, room disk.Room) error {
 		}
 	}
 	if err != nil {
-		return backends.MarkHostFault(fmt.Errorf("cannot move the chroot: %w", err))
+		return verdict.MarkHostFault(fmt.Errorf("cannot move the chroot: %w", err))
 	}
 	return nil
 }
@@ -169,7 +171,7 @@ func (c *Chroot) remount(ctx context.Context, base string) error {
 	c.base = r
 	upper, work := filepath.Join(c.layers(), "upper"), filepath.Join(c.layers(), "work")
 	if err := renewWork(ctx, work); err != nil {
-		return backends.MarkHostFault(fmt.Errorf("cannot mount the chroot again: %w", err))
+		return verdict.MarkHostFault(fmt.Errorf("cannot mount the chroot again: %w", err))
 	}
 	return mountAgain(ctx, c.Root(), r.path(), upper, work)
 }

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
-	client "github.com/lxc/incus/v6/client"
+	"lpbuildd/buildd/verdict"
 
-	"lpbuildd/backends"
+	client "github.com/lxc/incus/v6/client"
 )
 
 // Names of Config.Engine.
@@ -176,7 +176,7 @@ func notConnected(address string, err error) error {
 	}
 	// Several reasons come on several lines; ours is one.
 	reason := strings.ReplaceAll(err.Error(), "\n", "; ")
-	return &backends.HostFault{
+	return &verdict.HostFault{
 		Err:    fmt.Errorf("%s: %s", text, reason),
 		Advice: "Install LXD or Incus on the builder and start it, or correct its address in the builder's configuration.",
 	}

@@ -7,7 +7,7 @@
 // a build is as good as root on the machine that runs the container.
 //
 // Everything that asks the engine has a deadline. An engine that hangs or dies
-// is a *backends.HostFault.
+// is a *verdict.HostFault.
 package incus
 
 import (
@@ -21,6 +21,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"lpbuildd/buildd/verdict"
 
 	client "github.com/lxc/incus/v6/client"
 	"github.com/lxc/incus/v6/shared/api"
@@ -278,7 +280,7 @@ func (c *Container) Remove(ctx context.Context) error {
 		}
 	}
 	if c.cfg.BuildDir != "" {
-		errs = append(errs, backends.MarkHostFault(os.RemoveAll(c.cfg.BuildDir)))
+		errs = append(errs, verdict.MarkHostFault(os.RemoveAll(c.cfg.BuildDir)))
 	}
 	return errors.Join(errs...)
 }
@@ -362,7 +364,7 @@ func persist(ctx context.Context, f func() error) error {
 	defer cancel()
 	for {
 		err := f()
-		var fault *backends.HostFault
+		var fault *verdict.HostFault
 		if err == nil || ctx.Err() != nil || errors.As(err, &fault) {
 			return err
 		}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"lpbuildd/buildd/verdict"
+
 	client "github.com/lxc/incus/v6/client"
 	"github.com/lxc/incus/v6/shared/api"
 
@@ -70,7 +72,7 @@ func (c *Container) makeProfile(ctx context.Context, graphics []string) error {
 		return e.CreateProfile(profile(c.cfg, c.name, c.server.major, graphics))
 	})
 	if api.StatusErrorCheck(err) {
-		return &backends.HostFault{Err: err, Advice: "Check the storage pool and the bridge in the builder's configuration."}
+		return &verdict.HostFault{Err: err, Advice: "Check the storage pool and the bridge in the builder's configuration."}
 	}
 	return err
 }

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"time"
 
+	"lpbuildd/buildd/verdict"
+
 	"lpbuildd/backends"
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
@@ -160,7 +162,7 @@ func failed(detail, advice string) Finding {
 
 // failure is a failed check, with the advice of the error if it has some.
 func failure(err error, advice string) Finding {
-	if fault := (*backends.HostFault)(nil); errors.As(err, &fault) && fault.Advice != "" {
+	if fault := (*verdict.HostFault)(nil); errors.As(err, &fault) && fault.Advice != "" {
 		advice = fault.Advice
 	}
 	return failed(err.Error(), advice)

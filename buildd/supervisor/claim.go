@@ -8,9 +8,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"lpbuildd/buildd/verdict"
+
 	"golang.org/x/sys/unix"
 
-	"lpbuildd/backends"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
 )
@@ -64,7 +65,7 @@ func (b *build) discardOldHome(ctx context.Context) error {
 	old, err := claim(b.home)
 	if errors.Is(err, errClaimed) {
 		b.foreign = true
-		return &backends.HostFault{
+		return &verdict.HostFault{
 			Err:    fmt.Errorf("cannot make %s: %w", b.home, errClaimed),
 			Advice: "Wait until that build has ended, or abort it; then try again.",
 		}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"lpbuildd/buildd/verdict"
+
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
@@ -103,7 +105,7 @@ func (b *build) checkGroup() error {
 	if b.noGroup == "" {
 		return nil
 	}
-	return &backends.HostFault{
+	return &verdict.HostFault{
 		Err:    fmt.Errorf("cannot keep the limits of the build ([limits] cpus, memory): %s", b.noGroup),
 		Advice: "Run 'lpbuildd config check' on the builder; without these two keys it builds without limits.",
 	}
@@ -128,7 +130,7 @@ func (b *build) outOfMemory(ctx context.Context, err error) error {
 			key:  "[limits] memory = " + job.FormatSize(limit),
 		}
 	}
-	return &backends.HostFault{
+	return &verdict.HostFault{
 		Err:    fmt.Errorf("the machine had no memory left, and the kernel killed %d processes of the build: %w", memory.Kills, err),
 		Advice: "Give the builder more memory, or let builds promise less of it: [limits] memory, memory_overcommit, reserved_memory.",
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"lpbuildd/buildd/verdict"
+
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
@@ -29,7 +31,7 @@ type account struct {
 // lookup finds a user; home is what HOME is for it during a build.
 func lookup(name, home string) (account, error) {
 	fault := func(err error) (account, error) {
-		return account{}, &backends.HostFault{
+		return account{}, &verdict.HostFault{
 			Err:    fmt.Errorf("cannot use the build user %q: %w", name, err),
 			Advice: "Make the user and add it to the group sbuild, or name another one in builder.user.",
 		}

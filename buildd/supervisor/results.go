@@ -10,9 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 
+	"lpbuildd/buildd/verdict"
+
 	"golang.org/x/sys/unix"
 
-	"lpbuildd/backends"
 	"lpbuildd/buildd/job"
 	"lpbuildd/filecache"
 )
@@ -85,7 +86,7 @@ func (b *build) settle() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	clear(b.results)
-	return &backends.HostFault{
+	return &verdict.HostFault{
 		Err:    fmt.Errorf("the results did not reach the disk: %w", err),
 		Advice: "Check the disk of the file cache.",
 	}

@@ -62,7 +62,7 @@ func (b *builder) settled() buildd.Status {
 func (b *builder) finish(outcome string) buildd.Status {
 	b.t.Helper()
 	st := b.settled()
-	if st.State != buildd.Waiting || st.Outcome != outcome {
+	if st.State != buildd.Waiting || string(st.Outcome) != outcome {
 		b.t.Fatalf("the build ended as %s %s, not as %s; its log:\n%s", st.State, st.Outcome, outcome, b.log())
 	}
 	return st

@@ -265,7 +265,7 @@ func (c casualty) outcome(st buildd.Status) error {
 	if c.supervisorDied && c.before.State != buildd.Waiting {
 		allowed = append(allowed, "BUILDERFAIL")
 	}
-	if !slices.Contains(allowed, st.Outcome) {
+	if !slices.Contains(allowed, string(st.Outcome)) {
 		return fmt.Errorf("only %v would be true; cause in the log", allowed)
 	}
 	return nil
@@ -286,5 +286,5 @@ func (b *builder) presents(c casualty, st buildd.Status) error {
 	if st.Outcome == "ABORTED" && inOrder(log, c.lines) == nil {
 		return nil // the build was over, but not yet announced, when it was aborted
 	}
-	return inOrder(log, []string{"Build summary\n", "Result:     " + st.Outcome})
+	return inOrder(log, []string{"Build summary\n", "Result:     " + string(st.Outcome)})
 }

@@ -326,7 +326,7 @@ func TestKeepSurvivesKills(t *testing.T) {
 			b.restart()
 		}
 		st := b.settled()
-		outcomes[string(st.State)+" "+st.Outcome]++
+		outcomes[string(st.State)+" "+string(st.Outcome)]++
 		if st.State == buildd.Waiting {
 			must(t, b.client.Clean(context.WithoutCancel(t.Context())))
 		}
