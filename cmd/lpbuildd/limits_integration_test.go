@@ -52,7 +52,7 @@ func (b *builder) limited(w work, limit, outcome string) string {
 		b.configure("[limits]\n" + config + "\n")
 		b.restart()
 		b.build("limited", w)
-		if st := b.settled(); st.Outcome == outcome || config == limit || seconds > 300 {
+		if st := b.settled(); string(st.Outcome) == outcome || config == limit || seconds > 300 {
 			b.finish(outcome)
 			return b.log()
 		}
