@@ -10,7 +10,7 @@ import (
 	"syscall"
 
 	"lpbuildd/buildd"
-	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
 )
 
 // exitFailure is the exit code for everything that is no outcome of a build.
@@ -69,7 +69,7 @@ func asError(outcome string) error {
 
 // explain puts an error into words that say what to do next.
 func explain(err error, builder string) string {
-	if fault := (*rpc.Fault)(nil); errors.As(err, &fault) {
+	if fault := (*client.Fault)(nil); errors.As(err, &fault) {
 		reason := fault.Reason
 		if reason == "" {
 			reason = fault.String
