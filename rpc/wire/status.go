@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"lpbuildd/buildd"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/ordered"
 	"lpbuildd/rpc/xmlrpc"
 )
@@ -36,7 +37,7 @@ func EncodeStatus(st buildd.Status) (ordered.Struct, error) {
 	case buildd.Aborting:
 		add(keyBuildID, st.BuildID)
 	case buildd.Waiting:
-		add(keyOutcome, buildPrefix+st.Outcome)
+		add(keyOutcome, buildPrefix+string(st.Outcome))
 		add(keyBuildID, st.BuildID)
 		if hasFiles(st.Outcome) {
 			add(keyFileMap, st.FileMap)
@@ -47,8 +48,8 @@ func EncodeStatus(st buildd.Status) (ordered.Struct, error) {
 }
 
 // hasFiles says whether the protocol reports files with an outcome.
-func hasFiles(outcome string) bool {
-	return outcome == "OK" || outcome == "PACKAGEFAIL" || outcome == "DEPFAIL"
+func hasFiles(outcome verdict.Outcome) bool {
+	return outcome == verdict.OK || outcome == verdict.PackageFail || outcome == verdict.DepFail
 }
 
 // appendExtra adds the build type's own keys. One that cannot be sent is left
@@ -79,7 +80,7 @@ func DecodeStatus(value any) (buildd.Status, error) {
 		Version:      optional[string](members, keyVersion),
 		BuildID:      optional[string](members, keyBuildID),
 		LogTail:      optional[[]byte](members, keyLogTail),
-		Outcome:      strings.TrimPrefix(optional[string](members, keyOutcome), buildPrefix),
+		Outcome:      verdict.Outcome(strings.TrimPrefix(optional[string](members, keyOutcome), buildPrefix)),
 		Dependencies: optional[string](members, keyDependencies),
 	}
 	if files, ok := members.Get(keyFileMap).(ordered.Struct); ok {
