@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/verdict"
 )
 
 // A disk may turn read-only, or fail, under a builder. It says so, gives no build
@@ -50,7 +51,7 @@ func (d *Daemon) concludeUnwritten(o job.Outcome, why error) {
 	d.unwritten = time.Time{}
 	d.checkDisk()
 	o = job.Outcome{
-		BuildID: o.BuildID, Status: "BUILDERFAIL", Added: o.Added, Extra: o.Extra,
+		BuildID: o.BuildID, Status: verdict.BuilderFail, Added: o.Added, Extra: o.Extra,
 		Cause: fmt.Sprintf("the builder cannot write down how the build ended: %v", why),
 	}
 	d.j.State, d.j.Outcome = Waiting, &o

@@ -13,6 +13,7 @@ import (
 
 	"lpbuildd/buildd/buildlog"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/filecache"
 )
 
@@ -185,7 +186,7 @@ func (d *Daemon) fail(cause string, cleanupErr error) {
 	if err := buildlog.Append(d.logPath(), text); err != nil {
 		d.cfg.Log.Error("Cannot write to the build log", "error", err)
 	}
-	d.conclude(job.Outcome{BuildID: d.j.BuildID, Status: "BUILDERFAIL", Cause: cause, Extra: d.now.Load().status.Extra})
+	d.conclude(job.Outcome{BuildID: d.j.BuildID, Status: verdict.BuilderFail, Cause: cause, Extra: d.now.Load().status.Extra})
 }
 
 // conclude makes an outcome durable and shows it. While that is not possible,
@@ -196,8 +197,8 @@ func (d *Daemon) conclude(o job.Outcome) {
 		d.link.close()
 		d.link = nil
 	}
-	if d.j.State == Aborting && o.Status != "BUILDERFAIL" {
-		o.Status = "ABORTED"
+	if d.j.State == Aborting && o.Status != verdict.BuilderFail {
+		o.Status = verdict.Aborted
 	}
 	if err := d.transition(Finish, func(j *journal) { j.Outcome = &o }); err != nil {
 		a := d.j.attempt()
