@@ -152,6 +152,9 @@ type problem struct {
 func (s *specification) problemsIn(t *text, home string) []problem {
 	var problems []problem
 	words := t.words.String()
+	if home == "" && !cites(words) {
+		return nil
+	}
 	note := func(at int, format string, args ...any) {
 		problems = append(problems, problem{t.lines[at], fmt.Sprintf(format, args...)})
 	}
@@ -206,6 +209,12 @@ func (s *specification) problemsIn(t *text, home string) []problem {
 		}
 	}
 	return problems
+}
+
+// cites says quickly whether it is worth looking at a text.
+func cites(words string) bool {
+	words = strings.ToLower(words)
+	return slices.ContainsFunc([]string{".md", "spec:", "section", "weakness"}, func(s string) bool { return strings.Contains(words, s) })
 }
 
 // sectionsIn takes a list of sections apart; "8 to 10" is three.
