@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"lpbuildd/buildd/config"
 	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/supervisor"
@@ -189,7 +190,7 @@ func printKeptJSON(w io.Writer, store kept.Store, all []kept.Record) error {
 // in what else the configuration says keep the daemon from running, but must not
 // keep anything from expiring.
 func stateFolder(flags *pflag.FlagSet) (state.Folder, error) {
-	c, _, err := loadConfig(flags, operatorEnviron)
+	c, _, err := config.Load(sources(flags, operatorEnviron))
 	if c.FileCache == "" {
 		return "", fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)
 	}
