@@ -39,10 +39,37 @@ func TestRootTrustsOnlyItsOwnThings(t *testing.T) {
 		}
 		log := slog.New(slog.DiscardHandler)
 		for name, do := range map[string]func() error{
-			"a build":     func() error { return Supervise(t.Context()) },
+			"any role":    func() error { _, err := workingFolder(); return err },
 			"a clean-up":  func() error { return Cleanup(t.Context(), log) },
 			"emptying":    func() error { return EmptyTrash(t.Context(), 0, log) },
 			"stocktaking": func() error { return Stock(t.Context(), strings.NewReader("{}"), nil) },
+		} {
+			if err := do(); err == nil || !strings.Contains(err.Error(), planted+" belongs to uid") {
+				t.Errorf("%s with somebody's %s: %v", name, planted, err)
+			}
+		}
+		if err := os.Remove(planted); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestAnOperatorTrustsOnlyItsOwnThings: what is kept is entered, and removed, by
+// root.
+func TestAnOperatorTrustsOnlyItsOwnThings(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to give things to others")
+	}
+	log := slog.New(slog.DiscardHandler)
+	folder := state.Folder(t.TempDir())
+	for _, planted := range []string{folder.Roots(), folder.Trash(), folder.Kept()} {
+		if err := errors.Join(os.Mkdir(planted, 0o700), os.Chown(planted, 1, 1)); err != nil {
+			t.Fatal(err)
+		}
+		for name, do := range map[string]func() error{
+			"a visit":  func() error { return Visit(t.Context(), folder, "B-1", "me", nil, log) },
+			"removal":  func() error { return DropKept(t.Context(), folder, "B-1", "me", log) },
+			"expiring": func() error { return ExpireKept(t.Context(), folder, log) },
 		} {
 			if err := do(); err == nil || !strings.Contains(err.Error(), planted+" belongs to uid") {
 				t.Errorf("%s with somebody's %s: %v", name, planted, err)
