@@ -14,6 +14,7 @@ import (
 	"lpbuildd/buildd/verdict"
 
 	"lpbuildd/backends"
+	"lpbuildd/builders/credentials"
 )
 
 // How a job ended, as the extra status tells it.
@@ -88,7 +89,7 @@ func (c *ci) runJob(ctx context.Context, env Env, job ciJob) error {
 func (c *ci) jobOptions(job ciJob) []string {
 	var options []string
 	for _, line := range c.sources {
-		options = append(options, "--package-repository", withoutUserInfo(line))
+		options = append(options, "--package-repository", credentials.Without(line))
 	}
 	for _, name := range c.environment.Names() {
 		options = append(options, "--set-env", name)

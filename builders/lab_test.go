@@ -17,6 +17,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
 	"lpbuildd/builders"
+	"lpbuildd/builders/site"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -60,8 +61,8 @@ func newLab(t *testing.T) *lab {
 		SharePath:  "/usr/share/lpbuildd",
 		User:       "buildd",
 
-		TemplatesArchive: "translation-templates.tar.gz",
-		CPUs:             2,
+		Site: site.Site{TemplatesArchive: "translation-templates.tar.gz"},
+		CPUs: 2,
 		LogTail: func(n int64) ([]byte, error) {
 			return l.log.Bytes()[max(0, int64(l.log.Len())-n):], nil
 		},
