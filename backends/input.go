@@ -8,9 +8,9 @@ import (
 	"os/exec"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/buildd/verdict"
 )
 
 // input is the pipe from which a process reads. os/exec has its own, but that

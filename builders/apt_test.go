@@ -11,9 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 

@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // aptCommand is apt-get as the parts of a build call it.

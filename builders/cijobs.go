@@ -11,9 +11,8 @@ import (
 	"strconv"
 	"strings"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders/credentials"
 )
 

@@ -9,9 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // phase is one part of the build in a container, announced in the log.

@@ -9,10 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 

@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // say writes one line to the build log. The log keeps its own error.

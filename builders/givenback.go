@@ -10,9 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders/depwait"
 )
 

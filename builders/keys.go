@@ -8,9 +8,8 @@ import (
 	"io"
 	"strings"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // keyring is where apt in the target finds the build's keys.

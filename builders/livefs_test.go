@@ -5,9 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 

@@ -12,9 +12,8 @@ import (
 	"slices"
 	"strings"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // Gather reads the image out of Docker and hands over its manifest, its

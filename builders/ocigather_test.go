@@ -21,13 +21,12 @@ import (
 	"strings"
 	"testing"
 
-	"lpbuildd/buildd/verdict"
-
 	"github.com/klauspost/compress/zstd"
 	"github.com/klauspost/pgzip"
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 

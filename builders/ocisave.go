@@ -14,13 +14,12 @@ import (
 	"path"
 	"strings"
 
-	"lpbuildd/buildd/verdict"
-
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/klauspost/pgzip"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 const (

@@ -10,9 +10,8 @@ import (
 	"slices"
 	"strings"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders/pointercheck"
 )
 

@@ -9,9 +9,8 @@ import (
 	"strings"
 	"unicode"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // schrootFolder is where schroot reads its configuration.

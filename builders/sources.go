@@ -7,9 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders/credentials"
 )
 

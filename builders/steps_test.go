@@ -10,10 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 

@@ -9,9 +9,8 @@ import (
 	"path"
 	"strings"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // translations makes gettext templates with intltool (spec: builders.md section

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/builders"
 )
 

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // updateRetryDelay is how long a failed apt-get update waits for its second

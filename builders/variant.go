@@ -9,9 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 const (

@@ -11,9 +11,8 @@ import (
 	"strings"
 	"sync"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // Git can name the objects of a repository by SHA-1 or by SHA-256, its object

@@ -12,13 +12,12 @@ import (
 	"strings"
 	"testing"
 
-	"lpbuildd/buildd/verdict"
-
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/archive"
+	"lpbuildd/buildd/verdict"
 )
 
 // testSize is more than a pipe holds.

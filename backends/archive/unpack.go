@@ -8,11 +8,10 @@ import (
 	"os"
 	"strings"
 
-	"lpbuildd/buildd/verdict"
-
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/disk"
 )
 

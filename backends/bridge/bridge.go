@@ -20,9 +20,8 @@ import (
 	"strings"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 const (

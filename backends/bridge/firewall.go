@@ -7,9 +7,8 @@ import (
 	"fmt"
 	"strings"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // firewall makes a bridge's rules. Removing them needs no such choice: both

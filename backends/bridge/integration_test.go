@@ -19,11 +19,10 @@ import (
 	"testing"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // inside is set in the process that has a network namespace of its own.

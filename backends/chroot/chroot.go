@@ -20,10 +20,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
 	"lpbuildd/backends/archive"
+	"lpbuildd/buildd/verdict"
 )
 
 // topFolder is the only folder at the top of a base image.

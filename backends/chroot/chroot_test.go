@@ -12,14 +12,13 @@ import (
 	"sync"
 	"testing"
 
-	"lpbuildd/buildd/verdict"
-
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/backendtest"
 	"lpbuildd/backends/chroot"
+	"lpbuildd/buildd/verdict"
 )
 
 // place is a machine's folders for chroots.

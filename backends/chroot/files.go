@@ -9,10 +9,10 @@ import (
 	"os"
 	"path"
 
-	"lpbuildd/buildd/verdict"
-
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/buildd/verdict"
 )
 
 // CopyIn implements backends.Target. The file appears at once and whole.

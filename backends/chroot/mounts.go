@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/buildd/verdict"
 )
 
 // mountPoint is a file system that every chroot has.

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"lpbuildd/buildd/verdict"
-
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/buildd/verdict"
 )
 
 // layersDir is the folder of the upper layer and its work directory, below the

@@ -8,10 +8,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"lpbuildd/buildd/verdict"
-
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/buildd/verdict"
 )
 
 // discard makes a folder vanish from its place: at once into the trash when

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	client "github.com/lxc/incus/v6/client"
+
+	"lpbuildd/buildd/verdict"
 )
 
 // Names of Config.Engine.

@@ -20,12 +20,11 @@ import (
 	"testing"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
 	"lpbuildd/backends/backendtest"
 	"lpbuildd/backends/bridge"
 	"lpbuildd/backends/incus"
+	"lpbuildd/buildd/verdict"
 )
 
 // realImage is the base image that .ci/container-image makes.

@@ -13,9 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends/archive"
+	"lpbuildd/buildd/verdict"
 )
 
 const (

@@ -12,10 +12,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	client "github.com/lxc/incus/v6/client"
 	"github.com/lxc/incus/v6/shared/api"
+
+	"lpbuildd/buildd/verdict"
 )
 
 const (

@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	client "github.com/lxc/incus/v6/client"
 	"github.com/lxc/incus/v6/shared/api"
+
+	"lpbuildd/buildd/verdict"
 )
 
 // listen serves as an engine on a socket of its own.

@@ -15,11 +15,10 @@ import (
 	"sync"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"github.com/pkg/sftp"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 const (

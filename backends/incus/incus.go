@@ -22,12 +22,11 @@ import (
 	"sync"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	client "github.com/lxc/incus/v6/client"
 	"github.com/lxc/incus/v6/shared/api"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // Kinds of entries for Config.Record.

@@ -9,9 +9,9 @@ import (
 	"net/url"
 	"slices"
 
-	"lpbuildd/buildd/verdict"
-
 	"github.com/lxc/incus/v6/shared/api"
+
+	"lpbuildd/buildd/verdict"
 )
 
 // ownNetwork says whether the engine makes the network of the container: on

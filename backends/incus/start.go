@@ -7,12 +7,11 @@ import (
 	"strings"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	client "github.com/lxc/incus/v6/client"
 	"github.com/lxc/incus/v6/shared/api"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // startTime is how long a container may take to run, and then how long until it

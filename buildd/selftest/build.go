@@ -12,6 +12,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 	"lpbuildd/ordered"
 	"lpbuildd/rpc"
 )
@@ -117,7 +118,7 @@ func (t *tester) restorer(ctx context.Context, client *rpc.Client) func() error 
 		before[e.Name] = true
 	}
 	request := job.StockRequest{Do: job.StockList, Container: noEngine()}
-	report, listErr := t.Launcher.AskStock(ctx, t.Cache.StateDir(), request)
+	report, listErr := t.Launcher.AskStock(ctx, state.Folder(t.Cache.StateDir()), request)
 	return func() error {
 		client.Close()
 		f, err := t.files()
@@ -132,7 +133,7 @@ func (t *tester) restorer(ctx context.Context, client *rpc.Client) func() error 
 		}
 		if !slices.ContainsFunc(report.Stock, func(k job.Stock) bool { return k.Image == f.image }) {
 			request.Do, request.Image = job.StockRemove, f.image
-			_, err := t.Launcher.AskStock(context.WithoutCancel(ctx), t.Cache.StateDir(), request)
+			_, err := t.Launcher.AskStock(context.WithoutCancel(ctx), state.Folder(t.Cache.StateDir()), request)
 			errs = append(errs, err)
 		}
 		return errors.Join(errs...)

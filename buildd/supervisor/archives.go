@@ -8,10 +8,9 @@ import (
 	"path"
 	"slices"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends"
 	"lpbuildd/buildd/proxy"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 

@@ -9,11 +9,10 @@ import (
 	"io/fs"
 	"strings"
 
-	"lpbuildd/buildd/verdict"
-
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/disk"
 )
 

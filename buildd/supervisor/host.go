@@ -12,12 +12,11 @@ import (
 	"strings"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/chroot"
+	"lpbuildd/buildd/verdict"
 )
 
 // account is the unprivileged user that sbuild runs as.

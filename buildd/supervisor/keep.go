@@ -7,13 +7,12 @@ import (
 	"os"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/backends/chroot"
 	"lpbuildd/backends/incus"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/verdict"
 )
 
 // keeper is a target that can outlive its build. Nothing runs in it any more.

@@ -7,9 +7,8 @@ import (
 	"runtime/debug"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/verdict"
 )
 
 // guarded runs the stages and, whatever became of them, the teardown.

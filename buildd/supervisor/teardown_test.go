@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"lpbuildd/buildd/verdict"
-
 	"lpbuildd/builders"
 )
 

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"lpbuildd/buildd/verdict"
-
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/buildd/verdict"
 )
 
 // event is one JSON object on standard output. Event says what happened; the

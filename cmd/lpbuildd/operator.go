@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/buildd/config"
+	"lpbuildd/buildd/state"
 	"lpbuildd/filecache"
 )
 
@@ -69,7 +70,7 @@ func openSite(cmd *cobra.Command, what string) (*site, error) {
 func (s *site) close() { _ = s.cache.Close() }
 
 // state is the folder of the daemon's own files.
-func (s *site) state() string { return s.cache.StateDir() }
+func (s *site) state() state.Folder { return state.Folder(s.cache.StateDir()) }
 
 // operatorEnviron is the environment, with the installed configuration where
 // there is no other.
