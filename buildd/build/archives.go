@@ -53,13 +53,14 @@ func (n *network) openArchives(ctx context.Context, sources []string) error {
 	if err != nil {
 		return err
 	}
-	n.archives, err = proxy.StartArchives(context.WithoutCancel(ctx), proxy.ArchivesConfig{
+	archives, err := proxy.StartArchives(context.WithoutCancel(ctx), proxy.ArchivesConfig{
 		Credentials: n.credentials, Sources: sources, Upstream: upstream, Listen: listen, Allow: allow, Log: n.voice.log,
 	})
 	if err != nil {
 		return &verdict.HostFault{Err: err, Advice: "Free the port after builder.proxyport on the builder, or change it."}
 	}
-	conf := n.archives.AptConf()
+	n.archives = archives
+	conf := archives.AptConf()
 	if rest := slices.DeleteFunc(slices.Clone(n.credentials), proxy.Credential.Injectable); len(rest) > 0 {
 		setting, err := n.authorizeApt(ctx, rest)
 		if err != nil {

@@ -35,6 +35,8 @@ type books struct {
 	// leaves files in the cache that are checked and evicted like all others.
 	list  *os.File
 	batch *filecache.Batch
+	// remove deletes a file of undoLater.
+	remove func(path string) error
 	// stored is how many results there are, and how large they are together.
 	stored struct{ count, bytes int64 }
 	// unwritten is why there is no outcome file.
@@ -111,7 +113,7 @@ func (k *books) files() []ledger.Entry {
 func (k *books) undoFiles() error {
 	var errs []error
 	for _, e := range k.files() {
-		err := disk.Remove(e.Name)
+		err := k.remove(e.Name)
 		if err == nil {
 			err = k.ledger.Done(e)
 		}
@@ -129,7 +131,7 @@ func (k *books) noteResult(name string) error {
 // store keeps one result in the file cache. Nobody may be told of it before sync.
 func (k *books) store(ctx context.Context, name string, content io.ReadCloser) (string, error) {
 	defer func() { _ = content.Close() }()
-	r, err := k.newResult(content)
+	r, err := newResult(k, content)
 	if err != nil {
 		return "", storeError(name, err)
 	}
@@ -155,36 +157,29 @@ func (k *books) addResult(name string, stored filecache.Stored) {
 	}
 }
 
-// sync returns when all results are on the disk. If they are not, there are none.
-func (k *books) sync() error {
+// sync returns when all results are on the disk. If they are not, there are none,
+// and it adds that to the error of the stage that stored them.
+func (k *books) sync(stored error) error {
 	if k.batch == nil {
-		return nil
+		return stored
 	}
 	err := k.batch.Sync()
 	if err == nil {
-		return nil
+		return stored
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	clear(k.results)
-	return &verdict.HostFault{
+	return errors.Join(stored, &verdict.HostFault{
 		Err:    fmt.Errorf("the results did not reach the disk: %w", err),
 		Advice: "Check the disk of the file cache.",
-	}
-}
-
-// synced is the error of a stage that stored results.
-func (k *books) synced(err error) error {
-	if lost := k.sync(); lost != nil {
-		return errors.Join(err, lost)
-	}
-	return err
+	})
 }
 
 // setExtra publishes a key of the extra status (spec: protocol.md section 13).
 func (k *books) setExtra(key string, value any) {
 	// It may tell of results. What is not on the disk ends the stage soon.
-	if err := k.sync(); err != nil {
+	if err := k.sync(nil); err != nil {
 		k.voice.daemon.Error("Results did not reach the disk", "error", err)
 	}
 	k.mu.Lock()

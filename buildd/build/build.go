@@ -16,6 +16,7 @@ import (
 	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
+	"lpbuildd/disk"
 )
 
 // target is what a build runs in, with its root directory on the host.
@@ -88,7 +89,7 @@ type build struct {
 func newBuild(dir state.Build, r job.Request, m machine, tell func(func(*job.Event)), daemon *slog.Logger) *build {
 	s := r.Settings
 	v := newVoice(r, daemon)
-	k := &books{dir: dir, settings: s, voice: v, tell: tell, results: map[string]string{}}
+	k := &books{dir: dir, settings: s, voice: v, tell: tell, remove: disk.Remove, results: map[string]string{}}
 	p := newProgress()
 	h := &home{path: filepath.Join(s.Home, leftovers.HomePrefix+r.BuildID), dir: dir, files: r.Files}
 	return &build{

@@ -31,7 +31,7 @@ func gather(ctx context.Context, b *build) error {
 		_, err := b.books.store(ctx, name, content)
 		return err
 	})
-	err = b.books.synced(err)
+	err = b.books.sync(err)
 	if err != nil && ctx.Err() == nil {
 		b.voice.say("Failed to gather results: %v", err)
 	}
@@ -50,7 +50,7 @@ type result struct {
 }
 
 // newResult checks what can be checked before the first byte is read.
-func (k *books) newResult(content io.Reader) (*result, error) {
+func newResult(k *books, content io.Reader) (*result, error) {
 	r := &result{books: k, content: content}
 	if k.stored.count++; k.stored.count > maxResults {
 		return nil, &limitError{what: fmt.Sprintf("it has more than %d results", maxResults), key: "of the builder"}

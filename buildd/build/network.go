@@ -29,10 +29,18 @@ type network struct {
 	// credentials are what hideArchives took out of the archives, archives the
 	// proxy that adds them again.
 	credentials []proxy.Credential
-	archives    *proxy.Archives
+	archives    archivesProxy
+	// send tells the service that the token is revoked.
+	send func(context.Context) error
 
 	mu   sync.Mutex // guards owed
 	owed bool       // the token is still to be revoked
+}
+
+// archivesProxy is a *proxy.Archives.
+type archivesProxy interface {
+	AptConf() string
+	Close(ctx context.Context) error
 }
 
 // Limits of parts of the end.
@@ -49,6 +57,7 @@ func (n *network) owe(typ builders.Type, args builders.Args) {
 	}
 	a, _ := builders.ParseProxy(args)
 	n.token = proxy.Token{UpstreamURL: a.UpstreamURL, Endpoint: a.RevocationEndpoint, FetchService: a.UseFetchService}
+	n.send = func(ctx context.Context) error { return n.token.Revoke(ctx, nil) }
 	n.owed = a.RevocationEndpoint != ""
 }
 
@@ -80,7 +89,7 @@ func (n *network) revoke(ctx context.Context) {
 	}
 	n.voice.say("Revoking proxy token...")
 	ctx = context.WithoutCancel(ctx)
-	err := n.progress.during(ctx, PartRevoke, revokeLimit, func(ctx context.Context) error { return n.token.Revoke(ctx, nil) })
+	err := n.progress.during(ctx, PartRevoke, revokeLimit, n.send)
 	if err != nil {
 		n.voice.say("Unable to revoke token for %s: %v", n.token.User(), err)
 	}

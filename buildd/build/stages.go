@@ -66,7 +66,7 @@ func stages() []stage {
 		{
 			name: StageUnpack, failure: verdict.ChrootFail, run: unpack,
 			announce: func(b *build) []string {
-				return b.voice.operation("unpack-chroot", "--image-type", b.common.ImageType, b.imagePath())
+				return b.voice.operation("unpack-chroot", "--image-type", b.common.ImageType, b.cached(b.request.Image))
 			},
 			says: "Creating target for build %s",
 		},
@@ -142,8 +142,8 @@ func prep(ctx context.Context, b *build) error {
 
 // unpack makes the target.
 func unpack(ctx context.Context, b *build) error {
-	err := b.target.Create(ctx, backends.Image{Path: b.imagePath(), SHA1: b.request.Image, Type: b.common.ImageType})
-	return blameVanished(ctx, err, "base image", b.imagePath())
+	err := b.target.Create(ctx, backends.Image{Path: b.cached(b.request.Image), SHA1: b.request.Image, Type: b.common.ImageType})
+	return blameVanished(ctx, err, "base image", b.cached(b.request.Image))
 }
 
 func start(ctx context.Context, b *build) error { return b.target.Start(ctx) }
@@ -152,7 +152,7 @@ func start(ctx context.Context, b *build) error { return b.target.Start(ctx) }
 func compile(ctx context.Context, b *build) error {
 	err := b.network.withProxy(ctx, b.env, func(env builders.Env) error { return b.builder.Build(ctx, env) })
 	b.network.revoke(ctx)
-	err = b.books.synced(err)
+	err = b.books.sync(err)
 	for _, file := range b.request.Files {
 		err = blameVanished(ctx, err, "input file "+file.Name, b.cached(file.Value))
 	}
@@ -174,9 +174,6 @@ func blameVanished(ctx context.Context, err error, what, path string) error {
 		Advice: "Let nothing but the builder delete files in its file cache; the build can be tried again.",
 	}
 }
-
-// imagePath is where the base image is in the cache.
-func (b *build) imagePath() string { return b.cached(b.request.Image) }
 
 // cached is where an entry of the cache is, whose name the daemon has checked.
 func (b *build) cached(name string) string {

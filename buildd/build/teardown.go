@@ -36,7 +36,7 @@ func (b *build) teardown(ctx context.Context, failure error) error {
 	b.network.closeArchives(ctx)
 	err := b.undoFiles(ctx)
 	switch {
-	case b.common.FastCleanup && b.resets():
+	case b.common.FastCleanup && resets(b.target):
 		b.leftForReset = true
 		return err
 	case b.home.foreign:
@@ -71,8 +71,8 @@ func (b *build) undoFiles(ctx context.Context) error {
 
 // resets says whether the target goes with the reset of this machine, on which
 // fast clean-up relies.
-func (b *build) resets() bool {
-	c, inContainer := b.target.(*container)
+func resets(t target) bool {
+	c, inContainer := t.(*container)
 	return !inContainer || !c.remote
 }
 
