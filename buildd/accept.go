@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"lpbuildd/buildd/aside"
 	"lpbuildd/buildd/job"
 )
 
@@ -17,7 +14,7 @@ import (
 // the checks is part of the protocol (spec: protocol.md section 7), except that
 // nothing changes before all of them have passed.
 func (d *Daemon) Build(ctx context.Context, r Request) error {
-	t, err := d.findType(r.Tag)
+	t, err := findType(d.cfg.Types, r.Tag)
 	if err != nil {
 		return err
 	}
@@ -34,171 +31,162 @@ func (d *Daemon) Build(ctx context.Context, r Request) error {
 	if err := checkBuildID(r.BuildID); err != nil {
 		return err
 	}
-	if state := d.now.Load().status.State; state != Idle {
+	if state := d.board.now.Load().status.State; state != Idle {
 		return &StateError{State: state, Event: Accept}
 	}
 	if err := t.Check(r.Args, r.Files.Names()); err != nil {
 		return &Fault{Reason: "build: args: " + err.Error()}
 	}
+	o := order{settings: *d.settings.Load()}
+	o.request, err = encode(job.Message{Request: &job.Request{
+		BuildID: r.BuildID, Tag: r.Tag, Image: r.Image, Files: r.Files, Args: r.Args,
+		Arch: d.cfg.Arch, Settings: o.settings,
+	}})
+	if err != nil {
+		return &Fault{Reason: "build: " + err.Error()}
+	}
 	private, _ := truth(r.Args["archive_private"])
-	accepted := journal{
+	o.journal = journal{
 		BuildID: r.BuildID, Tag: r.Tag, Inputs: inputs, Accepted: time.Now(),
 		Private: private || t.Sanitize, ProxyInfo: proxyInfo(r.Args),
 	}
 	if private {
-		accepted.PrivateInputs = privateInputs(r)
+		o.journal.PrivateInputs = privateInputs(r)
 	}
 	if reset, _ := truth(r.Args["fast_cleanup"]); reset {
-		accepted.ResetAfter, _ = job.BootID() // without it, the results stay
+		o.journal.ResetAfter, _ = job.BootID() // without it, the results stay
 	}
-	return d.accept(context.WithoutCancel(ctx), r, accepted)
+	return d.place(o)
 }
 
-// accept makes a checked request durable and starts its build.
-func (d *Daemon) accept(ctx context.Context, r Request, accepted journal) error {
-	if err := d.waitForCleanup(ctx); err != nil {
-		return err
-	}
-	defer d.cleaning.Release(1)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if _, err := next(d.j.State, Accept); err != nil {
-		return err
-	}
-	if why := d.drained(); why != "" {
-		return &Fault{Reason: "build: " + why}
-	}
-	err := d.prepare(ctx, accepted)
-	if err == nil {
-		err = d.transition(Accept, func(j *journal) { *j = j.followedBy(accepted) })
-	}
-	if err != nil {
-		d.checkDisk()
-		return &Fault{Reason: "build: " + err.Error()}
-	}
-	if err := d.launch(ctx, r); err != nil {
-		d.cfg.Log.ErrorContext(ctx, "Cannot start a build", "build_id", r.BuildID, "error", err)
-		_ = d.tidyEnding(ctx) // what it cannot undo, the next build tries again
-		d.lose()
-		return &Fault{Reason: "build: " + err.Error()}
-	}
-	d.cfg.Log.Info("Build started", "build_id", r.BuildID, "type", r.Tag)
-	return nil
+// order is a request that was checked.
+type order struct {
+	journal  journal
+	request  []byte // for the supervisor
+	settings job.Settings
 }
 
-// waitForCleanup takes cleaning.
-func (d *Daemon) waitForCleanup(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.BuildWait)
-	defer cancel()
-	if d.cleaning.Acquire(ctx, 1) != nil {
-		return &Fault{Reason: "build: what the last build left is still being undone; see the daemon's log, and try again"}
-	}
-	return nil
-}
-
-// prepare removes what is left of the last build, before the journal speaks of
-// a new one: after a crash, an outcome must be that of the build in the journal.
-// What stands in the place of its files and cannot be replaced is set aside.
-func (d *Daemon) prepare(ctx context.Context, accepted journal) error {
-	for _, name := range []string{job.SocketName, job.OutcomeName} {
-		if err := os.RemoveAll(filepath.Join(d.dir, name)); err != nil {
+// place gives an order to the slot. While that is busy with what the last build has
+// left, it waits, but not for ever: its manager would have gone, and the build would
+// run for nobody.
+func (d *Daemon) place(o order) error {
+	late := time.NewTimer(d.cfg.BuildWait)
+	defer late.Stop()
+	answer := make(chan error, 1)
+	for {
+		var busy <-chan struct{}
+		err := d.loop.call(func(ctx context.Context, s *slot) { busy = s.accept(ctx, o, answer) })
+		if err != nil {
 			return err
 		}
-	}
-	paths := []string{d.logPath()}
-	for _, name := range []string{job.LimitsName, job.AcceptedName, job.SupervisorName, job.ReserveName} {
-		paths = append(paths, filepath.Join(d.dir, name))
-	}
-	for _, path := range paths {
-		if odd, err := aside.MoveOdd(path); odd || err != nil {
-			d.cfg.Log.ErrorContext(ctx, "What is no file is set aside", "path", path, "error", err)
+		if busy == nil {
+			return <-answer
+		}
+		select {
+		case <-busy:
+		case <-late.C:
+			return &Fault{Reason: "build: what the last build left is still being undone; see the daemon's log, and try again"}
 		}
 	}
-	d.makeReserves(ctx)
-	accepted.State = Building
-	return errors.Join(job.RemoveTemporaries(d.dir), job.WriteFile(filepath.Join(d.dir, job.AcceptedName), accepted))
 }
 
-// launch starts the supervisor and hands it the request. The caller holds mu.
-func (d *Daemon) launch(ctx context.Context, r Request) error {
-	request, err := encode(job.Message{Request: &job.Request{
-		BuildID: r.BuildID, Tag: r.Tag, Image: r.Image, Files: r.Files, Args: r.Args,
-		Arch: d.cfg.Arch, Settings: d.settings,
-	}})
+// accept makes an order durable and starts its build. If the slot is busy nothing
+// happens, and the channel says when to ask again; otherwise there will be an
+// answer.
+func (s *slot) accept(ctx context.Context, o order, answer chan<- error) (busy <-chan struct{}) {
+	if _, err := next(s.book.journal.State, Accept); err != nil {
+		answer <- err
+		return nil
+	}
+	if s.busy != nil {
+		return s.busy
+	}
+	if drain := s.drain.look(); drain != nil {
+		answer <- &Fault{Reason: "build: " + drain.String()}
+		return nil
+	}
+	err := s.files.prepare(ctx, o.journal)
+	if err == nil {
+		err = s.book.transition(Accept, func(j *journal) { *j = j.followedBy(o.journal) })
+	}
 	if err != nil {
-		return err
+		s.disk.check()
+		answer <- &Fault{Reason: "build: " + err.Error()}
+		return nil
 	}
-	d.abortLimit = d.settings.AbortLimit
-	if err := os.WriteFile(d.logPath(), nil, 0o640); err != nil { //nolint:gosec // readable by the group of the builder
-		return fmt.Errorf("cannot make the build log: %w", err)
-	}
-	if err := job.WriteLimits(d.dir, d.settings.Limits); err != nil {
-		return err
-	}
-	if err := d.startSupervisor(ctx); err != nil {
-		return err
-	}
-	l, err := connect(ctx, d.dir)
-	if err != nil {
-		return err
-	}
-	// Once it is sent, the request reaches the supervisor even if this process
-	// dies now.
-	if err := l.send(request); err != nil {
-		l.close()
-		return fmt.Errorf("cannot send the request to the supervisor: %w", err)
-	}
-	d.attach(ctx, l, false)
+	s.abortLimit = o.settings.AbortLimit
+	s.launch(ctx, o, answer)
 	return nil
+}
+
+// launch starts the supervisor and hands it the request.
+func (s *slot) launch(ctx context.Context, o order, answer chan<- error) {
+	l, err := s.startSupervisor(ctx, o.settings.Limits)
+	if err != nil {
+		s.withdraw(ctx, err, answer)
+		return
+	}
+	s.aside(func() event {
+		// Once it is sent, the request reaches the supervisor even if this process
+		// dies now.
+		err := l.send(o.request)
+		return func(ctx context.Context, s *slot) {
+			if err != nil {
+				l.close()
+				s.withdraw(ctx, fmt.Errorf("cannot send the request to the supervisor: %w", err), answer)
+				return
+			}
+			s.log.InfoContext(ctx, "Build started", "build_id", o.journal.BuildID, "type", o.journal.Tag)
+			s.follow(ctx, l, false)
+			answer <- nil
+		}
+	})
+}
+
+// withdraw forgets a build that could not be started.
+func (s *slot) withdraw(ctx context.Context, why error, answer chan<- error) {
+	s.log.ErrorContext(ctx, "Cannot start a build", "build_id", s.book.journal.BuildID, "error", why)
+	s.tidy(ctx, func(ctx context.Context, _ error) { // what it cannot undo, the next build tries again
+		s.lose(ctx)
+		answer <- &Fault{Reason: "build: " + why.Error()}
+	})
 }
 
 // startSupervisor starts the supervisor, which from then on is the only one
-// that holds the socket.
-func (d *Daemon) startSupervisor(ctx context.Context) error {
-	socket, err := listen(ctx, d.dir)
+// that holds the socket, and connects to it.
+func (s *slot) startSupervisor(ctx context.Context, limits job.Limits) (*link, error) {
+	if err := s.files.begin(limits); err != nil {
+		return nil, err
+	}
+	socket, err := listen(ctx, s.files.dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	a := d.j.attempt()
+	a := s.book.journal.attempt()
 	ended := func(err error) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if d.started == a {
-			d.started = attempt{}
-		}
-		if err != nil {
-			d.cfg.Log.Warn("Supervisor ended with an error", "build_id", a.buildID, "error", err)
-			d.supervisorDied(ctx, a)
-		}
+		// A daemon that stops leaves that to the next one.
+		_ = s.loop.call(func(ctx context.Context, s *slot) { s.supervisorEnded(ctx, a, err) })
 	}
-	if err := d.cfg.Launcher.start(ctx, d.dir, socket, ended); err != nil {
-		return errors.Join(err, socket.Close())
+	if err := s.cfg.Launcher.start(ctx, s.files.dir, socket, ended); err != nil {
+		return nil, errors.Join(err, socket.Close())
 	}
-	d.started = a
-	return socket.Close()
+	s.started = a
+	if err := socket.Close(); err != nil {
+		return nil, err
+	}
+	return connect(ctx, s.files.dir)
 }
 
-// supervisorDied does what a supervisor did not come to do that died when its
-// build was over. The caller holds mu.
-func (d *Daemon) supervisorDied(ctx context.Context, a attempt) {
-	switch {
-	case d.closing():
-	case d.runs(a):
-		// Its outcome, or its death, is about to be noticed elsewhere.
-		d.later(d.cfg.RetryDelay, func() { d.supervisorDied(ctx, a) })
-	default:
-		d.tidyBehind(ctx, a)
+// supervisorEnded is called when the supervisor that was started for a build has
+// ended, with an error if it did not as it should.
+func (s *slot) supervisorEnded(ctx context.Context, a attempt, err error) {
+	if s.started == a {
+		s.started = attempt{}
 	}
-}
-
-// findType looks a build type up.
-func (d *Daemon) findType(tag string) (Type, error) {
-	for _, t := range d.cfg.Types {
-		if t.Tag == tag {
-			return t, nil
-		}
+	if err != nil {
+		s.log.WarnContext(ctx, "Supervisor ended with an error", "build_id", a.buildID, "error", err)
+		s.tidyAfterDeath(ctx, a)
 	}
-	return Type{}, &UnknownTypeError{Tag: tag, Known: d.Info().Tags}
 }
 
 // checkInputs checks that all files of a request are in the cache, and returns

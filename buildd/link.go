@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -24,7 +25,6 @@ var errNoSupervisor = errors.New("the supervisor of the build is gone")
 type link struct {
 	conn   net.Conn
 	events *bufio.Reader
-	began  bool       // a stage of the build was seen; used by follow only
 	mu     sync.Mutex // guards writes to conn
 }
 
@@ -115,6 +115,14 @@ func (l *link) sendAbort() error {
 		return err
 	}
 	return l.send(message)
+}
+
+// abort asks the supervisor of a build to abort, and logs if that fails: the build
+// then ends with the limit for aborts, or the next connection is asked.
+func (l *link) abort(ctx context.Context, log *slog.Logger, build attempt) {
+	if err := l.sendAbort(); err != nil {
+		log.WarnContext(ctx, "Cannot send the abort to the supervisor", "build_id", build.buildID, "error", err)
+	}
 }
 
 // receive waits for the next event.
