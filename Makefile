@@ -21,7 +21,7 @@ export LPBUILDD_TEST_CONTAINER_IMAGE := $(shell .ci/container-image --path)
 
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 
-# Tests of cmd/lpbuildd that build in containers.
+# Tests of cmd/lpbuildd/e2e that build in containers.
 CONTAINER_TESTS := ^TestContainers
 # And the one on a machine of its own.
 PACKAGE_TEST := ^TestPackage$$
@@ -90,7 +90,7 @@ containers: ## tests that need LXD and Incus, which it installs and starts (root
 	@.ci/fixtures/fixture-squid --install
 	@.ci/container-image $(LPBUILDD_TEST_CONTAINER_IMAGE)
 	@.ci/gotest -tags integration -count=1 -timeout 2h ./backends/incus
-	@.ci/gotest -tags integration -count=1 -timeout 2h -run '$(CONTAINER_TESTS)' ./cmd/lpbuildd
+	@.ci/gotest -tags integration -count=1 -timeout 2h -run '$(CONTAINER_TESTS)' ./cmd/lpbuildd/e2e
 
 # On an idle machine: the benchmarks of the daemon share the processors with it.
 # Takes about a quarter of an hour. Prints what benchstat reads; compare ten runs

@@ -103,17 +103,3 @@ type Lifecycle interface { //nolint:interfacebloat // a target and the five step
 	// what the backend keeps of the image for the next build.
 	Remove(ctx context.Context) error
 }
-
-// HostFault marks an error as the builder's own: a full disk, a missing
-// program, a kernel without overlayfs. Find it with errors.As.
-type HostFault struct { //nolint:errname // a fault is what the rest of the project calls it
-	Err error
-	// Advice is one line for the operator: what to do about it.
-	Advice string
-}
-
-// Error is the text of the cause.
-func (e *HostFault) Error() string { return e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *HostFault) Unwrap() error { return e.Err }

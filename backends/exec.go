@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"lpbuildd/buildd/verdict"
 )
 
 // SearchPath is the PATH of every command, on the host and in targets.
@@ -80,7 +82,7 @@ func (h Host) Run(ctx context.Context, cmd Command) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return MarkHostFault(fmt.Errorf("cannot start %s: %w", cmd.Argv[0], err))
+		return verdict.MarkHostFault(fmt.Errorf("cannot start %s: %w", cmd.Argv[0], err))
 	}
 	expose(c.Process.Pid)
 	in.start()
@@ -91,7 +93,7 @@ func (h Host) Run(ctx context.Context, cmd Command) error {
 			h.Stray(Stray{Argv: cmd.Argv, Held: held})
 		}
 	})
-	return verdict(ctx, cmd.Argv, err, in.finish(h.grace()), outErr)
+	return exitError(ctx, cmd.Argv, err, in.finish(h.grace()), outErr)
 }
 
 // wait waits for the end of a command.
@@ -148,7 +150,7 @@ func (h Host) LookPath(name string) (string, error) {
 			return full, nil
 		}
 	}
-	return "", &HostFault{
+	return "", &verdict.HostFault{
 		Err:    fmt.Errorf("cannot run %q: no such program in %s", name, path),
 		Advice: fmt.Sprintf("Install the package that provides %q on the builder.", name),
 	}
@@ -180,8 +182,8 @@ func killGroup(pid int) error {
 	return err
 }
 
-// verdict turns what Wait and the pipes said into the result of Run.
-func verdict(ctx context.Context, argv []string, err, inErr, outErr error) error {
+// exitError turns what Wait and the pipes said into the result of Run.
+func exitError(ctx context.Context, argv []string, err, inErr, outErr error) error {
 	if err == nil && inErr == nil && outErr == nil {
 		return nil
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lpbuildd/buildd/verdict"
 )
 
 func sh(script string) Command { return Command{Argv: []string{"/bin/sh", "-c", script}} }
@@ -87,7 +89,7 @@ func TestHostFindsProgramsInItsOwnPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir)
-	var fault *HostFault
+	var fault *verdict.HostFault
 	if err := (Host{}).Run(t.Context(), Command{Argv: []string{"sometool"}}); !errors.As(err, &fault) || !strings.Contains(fault.Advice, "sometool") {
 		t.Errorf("in our PATH only: got %v", err)
 	}
@@ -196,22 +198,5 @@ func TestHostCancelKillsTheGroup(t *testing.T) {
 	}
 	if err := (Host{}).Run(ctx, sh("exit 3")); !errors.Is(err, want) {
 		t.Errorf("afterwards: got %v", err)
-	}
-}
-
-func TestMarkHostFault(t *testing.T) {
-	_, full := os.Open("/no/such/file")
-	if err := MarkHostFault(full); err != full { //nolint:errorlint // it must be unchanged
-		t.Errorf("a missing file became %v", err)
-	}
-	f, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
-		t.Skipf("needs /dev/full: %v", err)
-	}
-	defer func() { _ = f.Close() }()
-	_, err = f.WriteString("x")
-	var fault *HostFault
-	if marked := MarkHostFault(err); !errors.As(marked, &fault) || fault.Advice == "" || marked.Error() != err.Error() {
-		t.Errorf("a full disk became %v", marked)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/buildd/verdict"
 )
 
 // input is the pipe from which a process reads. os/exec has its own, but that
@@ -30,7 +32,7 @@ func feed(c *exec.Cmd, src io.Reader) (*input, error) {
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		return nil, MarkHostFault(fmt.Errorf("cannot make a pipe: %w", err))
+		return nil, verdict.MarkHostFault(fmt.Errorf("cannot make a pipe: %w", err))
 	}
 	c.Stdin = r
 	return &input{src: src, child: r, w: w, result: make(chan error, 1)}, nil

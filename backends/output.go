@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"syscall"
 	"time"
+
+	"lpbuildd/buildd/verdict"
 )
 
 const (
@@ -67,7 +69,7 @@ func (o *outputs) add(dst io.Writer) (io.Writer, error) {
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		return nil, MarkHostFault(fmt.Errorf("cannot make a pipe: %w", err))
+		return nil, verdict.MarkHostFault(fmt.Errorf("cannot make a pipe: %w", err))
 	}
 	o.pipes = append(o.pipes, &outputPipe{r: r, child: w, dst: dst, done: make(chan struct{})})
 	return w, nil

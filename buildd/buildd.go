@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"strings"
 
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/filecache"
 	"lpbuildd/ordered"
 )
@@ -72,7 +73,7 @@ type Status struct {
 	// LogTail is set in Building only, and never nil there.
 	LogTail []byte
 	// Outcome, FileMap (name to SHA-1) and Dependencies are set in Waiting.
-	Outcome      string
+	Outcome      verdict.Outcome
 	FileMap      map[string]string
 	Dependencies string
 	// Extra holds the additional keys of the build type, e.g. revision_id.

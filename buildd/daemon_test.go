@@ -13,6 +13,7 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/filecache"
 	"lpbuildd/ordered"
 )
@@ -282,7 +283,7 @@ func (r *rig) lose() {
 }
 
 func TestAbortDecidesTheOutcome(t *testing.T) {
-	for script, want := range map[string]string{
+	for script, want := range map[string]verdict.Outcome{
 		"wait": "ABORTED", "succeed when aborted": "ABORTED", "fail when aborted": "BUILDERFAIL",
 	} {
 		t.Run(script, func(t *testing.T) {

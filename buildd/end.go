@@ -8,6 +8,7 @@ import (
 
 	"lpbuildd/buildd/buildlog"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/verdict"
 )
 
 // Why a build ended without an outcome.
@@ -76,13 +77,13 @@ func (s *slot) fail(ctx context.Context, cause string, cleanupErr error) {
 	if cleanupErr != nil {
 		cause += "; " + cleanupErr.Error()
 	}
-	text := fmt.Sprintf("\nBuild summary\n  Result:     BUILDERFAIL\n  Cause:      %s\n"+
-		"  What to do: look into the log of the daemon (journalctl -u 'lpbuildd*') and the kernel's (dmesg: out of memory?); the build can be tried again.\n", cause)
+	text := fmt.Sprintf("\nBuild summary\n  Result:     %s\n  Cause:      %s\n"+
+		"  What to do: look into the log of the daemon (journalctl -u 'lpbuildd*') and the kernel's (dmesg: out of memory?); the build can be tried again.\n", verdict.BuilderFail, cause)
 	if err := buildlog.Append(s.files.buildLog(), text); err != nil {
 		s.log.ErrorContext(ctx, "Cannot write to the build log", "error", err)
 	}
 	extra := s.book.board.now.Load().status.Extra
-	s.conclude(ctx, job.Outcome{BuildID: s.book.journal.BuildID, Status: "BUILDERFAIL", Cause: cause, Extra: extra})
+	s.conclude(ctx, job.Outcome{BuildID: s.book.journal.BuildID, Status: verdict.BuilderFail, Cause: cause, Extra: extra})
 }
 
 // conclude makes an outcome durable and shows it. While that is not possible,
@@ -93,8 +94,8 @@ func (s *slot) conclude(ctx context.Context, o job.Outcome) {
 		s.link.close()
 		s.link = nil
 	}
-	if s.book.journal.State == Aborting && o.Status != "BUILDERFAIL" {
-		o.Status = "ABORTED"
+	if s.book.journal.State == Aborting && o.Status != verdict.BuilderFail {
+		o.Status = verdict.Aborted
 	}
 	err := s.book.transition(Finish, func(j *journal) { j.Outcome = &o })
 	if err == nil {
@@ -122,7 +123,7 @@ func (s *slot) concludeUnwritten(ctx context.Context, o job.Outcome, why error) 
 	s.unwritten.restore()
 	s.disk.check()
 	o = job.Outcome{
-		BuildID: o.BuildID, Status: "BUILDERFAIL", Added: o.Added, Extra: o.Extra,
+		BuildID: o.BuildID, Status: verdict.BuilderFail, Added: o.Added, Extra: o.Extra,
 		Cause: fmt.Sprintf("the builder cannot write down how the build ended: %v", why),
 	}
 	s.book.showUnwritten(o)

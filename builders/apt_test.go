@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -80,7 +81,7 @@ func TestDependencyWaitsWithEveryApt(t *testing.T) {
 				}
 				sbuildSays(l, fake.Answer{Stdout: answer.Stdout + sbuildSummary, Code: 3})
 				err := buildPackage(t, l, nil)
-				var judged *builders.BuildError
+				var judged *verdict.BuildError
 				if !errors.As(err, &judged) || string(judged.Outcome) != outcome || judged.Dependencies != waitsFor {
 					t.Errorf("got %s", result(err))
 				}
@@ -92,8 +93,8 @@ func TestDependencyWaitsWithEveryApt(t *testing.T) {
 // TestNobodyWaitsForWhatIsNoDependency has apt's newer words with a text that a
 // manager could not read.
 func TestNobodyWaitsForWhatIsNoDependency(t *testing.T) {
-	for named, want := range map[string]builders.Outcome{
-		"absent (>= 3) | gone": builders.DepFail, "absent and more": builders.PackageFail, "absent | more words": builders.PackageFail,
+	for named, want := range map[string]verdict.Outcome{
+		"absent (>= 3) | gone": verdict.DepFail, "absent and more": verdict.PackageFail, "absent | more words": verdict.PackageFail,
 	} {
 		l := newLab(t)
 		l.dsc("Format: 1.0\nBuild-Depends: there\n")
@@ -130,7 +131,7 @@ func TestUpdateWithEveryApt(t *testing.T) {
 						}
 						return
 					}
-					if outcome(err) != builders.ChrootFail || !strings.Contains(err.Error(), "an archive cannot be reached or used: ") {
+					if outcome(err) != verdict.ChrootFail || !strings.Contains(err.Error(), "an archive cannot be reached or used: ") {
 						t.Errorf("got %s", result(err))
 					}
 					if n := strings.Count(l.target.Transcript(), "apt-get -uy update"); n != 2 {
@@ -155,9 +156,9 @@ func TestFetchingWithEveryApt(t *testing.T) {
 				l := newLab(t)
 				sbuildSays(l, fake.Answer{Stdout: says[name].Stdout + sbuildSummary, Code: 3})
 				err := buildPackage(t, l, nil)
-				want, attempts := builders.PackageFail, 1
+				want, attempts := verdict.PackageFail, 1
 				if trouble {
-					want, attempts = builders.GivenBack, 2
+					want, attempts = verdict.GivenBack, 2
 				}
 				if outcome(err) != want || trouble && !strings.Contains(err.Error(), "/good_1_all.deb: ") {
 					t.Errorf("got %s", result(err))
@@ -194,15 +195,15 @@ func TestArchiveTroubleOfEveryType(t *testing.T) {
 			name     string
 			install  []fake.Answer
 			update   fake.Answer
-			want     builders.Outcome
+			want     verdict.Outcome
 			mentions string
 		}{
-			{"one attempt fails", []fake.Answer{bad, good}, good, builders.OK, ""},
-			{"two attempts fail", []fake.Answer{bad}, good, builders.GivenBack, goneURL + ": 404 Not Found"},
-			{"the lists cannot be had", []fake.Answer{bad, good}, down, builders.GivenBack, "http://archive.test/InRelease: Connection failed"},
-			{"the update fails for unknown reasons", []fake.Answer{bad, good}, fake.Answer{Stdout: "E: something\n", Code: 100}, builders.GivenBack, goneURL + ": 404 Not Found"},
-			{"the disk is too small", []fake.Answer{{Stdout: tooSmall, Code: 100}}, good, builders.BuilderFail, "free space in /var/cache/apt/archives/"},
-			{"the disk is full", []fake.Answer{{Stdout: "E: Failed to fetch " + goneURL + "  Error writing to file - write (28: No space left on device)\n", Code: 100}}, good, builders.BuilderFail, "No space left on device"},
+			{"one attempt fails", []fake.Answer{bad, good}, good, verdict.OK, ""},
+			{"two attempts fail", []fake.Answer{bad}, good, verdict.GivenBack, goneURL + ": 404 Not Found"},
+			{"the lists cannot be had", []fake.Answer{bad, good}, down, verdict.GivenBack, "http://archive.test/InRelease: Connection failed"},
+			{"the update fails for unknown reasons", []fake.Answer{bad, good}, fake.Answer{Stdout: "E: something\n", Code: 100}, verdict.GivenBack, goneURL + ": 404 Not Found"},
+			{"the disk is too small", []fake.Answer{{Stdout: tooSmall, Code: 100}}, good, verdict.BuilderFail, "free space in /var/cache/apt/archives/"},
+			{"the disk is full", []fake.Answer{{Stdout: "E: Failed to fetch " + goneURL + "  Error writing to file - write (28: No space left on device)\n", Code: 100}}, good, verdict.BuilderFail, "No space left on device"},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -227,23 +228,23 @@ func TestOnlyAptIsBelieved(t *testing.T) {
 	const start, dpkg = "Reading package lists...\n", "(Reading database ... 12 files and directories currently installed.)\n"
 	for name, c := range map[string]struct {
 		output string
-		want   builders.Outcome
+		want   verdict.Outcome
 	}{
-		"apt itself":               {start + gone, builders.GivenBack},
-		"a maintainer script":      {start + dpkg + "Setting up evil (1) ...\n" + gone, builders.PackageFail},
-		"apt after another run":    {start + dpkg + start + gone, builders.GivenBack},
-		"the package":              {start + "Toolchain package versions: gcc\n" + start + gone, builders.PackageFail},
-		"in the middle of a line":  {start + "x" + strings.ReplaceAll(gone, "\n", "\nx"), builders.PackageFail},
-		"sbuild's own archive":     {start + strings.ReplaceAll(gone, "http://archive.test:8080", "copy:/<<RESOLVERDIR>>"), builders.PackageFail},
-		"a full disk":              {start + strings.ReplaceAll(gone, "404  Not Found", "Error writing to file - write (28: No space left on device)"), builders.BuilderFail},
-		"a broken disk":            {start + "E: Could not open lock file /var/lib/dpkg/lock-frontend - open (30: Read-only file system)\n", builders.BuilderFail},
-		"a server about its disk":  {start + strings.ReplaceAll(gone, "404  Not Found", "503  Error - write (28: No space left on device)"), builders.GivenBack},
-		"a folder of the image":    {start + strings.ReplaceAll(gone, "404  Not Found", "Could not open file - open (13: Permission denied)"), builders.PackageFail},
-		"a disk that is too small": {start + tooSmall, builders.BuilderFail},
-		"a script about a disk":    {start + dpkg + tooSmall, builders.PackageFail},
-		"behind a very long line":  {start + strings.Repeat("x", 1<<20) + "\n" + gone, builders.GivenBack},
-		"an empty reason":          {start + "E: Failed to fetch " + goneURL + "  \n", builders.GivenBack},
-		"a log without line feeds": {strings.Repeat("E: ", 1<<20), builders.PackageFail},
+		"apt itself":               {start + gone, verdict.GivenBack},
+		"a maintainer script":      {start + dpkg + "Setting up evil (1) ...\n" + gone, verdict.PackageFail},
+		"apt after another run":    {start + dpkg + start + gone, verdict.GivenBack},
+		"the package":              {start + "Toolchain package versions: gcc\n" + start + gone, verdict.PackageFail},
+		"in the middle of a line":  {start + "x" + strings.ReplaceAll(gone, "\n", "\nx"), verdict.PackageFail},
+		"sbuild's own archive":     {start + strings.ReplaceAll(gone, "http://archive.test:8080", "copy:/<<RESOLVERDIR>>"), verdict.PackageFail},
+		"a full disk":              {start + strings.ReplaceAll(gone, "404  Not Found", "Error writing to file - write (28: No space left on device)"), verdict.BuilderFail},
+		"a broken disk":            {start + "E: Could not open lock file /var/lib/dpkg/lock-frontend - open (30: Read-only file system)\n", verdict.BuilderFail},
+		"a server about its disk":  {start + strings.ReplaceAll(gone, "404  Not Found", "503  Error - write (28: No space left on device)"), verdict.GivenBack},
+		"a folder of the image":    {start + strings.ReplaceAll(gone, "404  Not Found", "Could not open file - open (13: Permission denied)"), verdict.PackageFail},
+		"a disk that is too small": {start + tooSmall, verdict.BuilderFail},
+		"a script about a disk":    {start + dpkg + tooSmall, verdict.PackageFail},
+		"behind a very long line":  {start + strings.Repeat("x", 1<<20) + "\n" + gone, verdict.GivenBack},
+		"an empty reason":          {start + "E: Failed to fetch " + goneURL + "  \n", verdict.GivenBack},
+		"a log without line feeds": {strings.Repeat("E: ", 1<<20), verdict.PackageFail},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
@@ -272,7 +273,7 @@ func TestSbuildIsGivenBackWithoutFreshLists(t *testing.T) {
 				l := newLab(t)
 				sbuildSays(l, fake.Answer{Stdout: gone + sbuildSummary, Code: 3})
 				l.target.Script("/usr/bin/apt-get -uy update", update)
-				if err := buildPackage(t, l, nil); outcome(err) != builders.GivenBack {
+				if err := buildPackage(t, l, nil); outcome(err) != verdict.GivenBack {
 					t.Errorf("got %s", result(err))
 				}
 				if n := strings.Count(l.target.Transcript(), "linux64 sbuild"); n != 1 {
@@ -286,10 +287,10 @@ func TestSbuildIsGivenBackWithoutFreshLists(t *testing.T) {
 func TestUpgradeIsTriedAgainWithFreshLists(t *testing.T) {
 	for name, c := range map[string]struct {
 		second fake.Answer
-		want   builders.Outcome
+		want   verdict.Outcome
 	}{
-		"and works": {fake.Answer{}, builders.OK},
-		"and fails": {fake.Answer{Stdout: gone, Code: 100}, builders.ChrootFail},
+		"and works": {fake.Answer{}, verdict.OK},
+		"and fails": {fake.Answer{Stdout: gone, Code: 100}, verdict.ChrootFail},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)

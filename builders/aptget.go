@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // aptCommand is apt-get as the parts of a build call it.
@@ -50,7 +51,7 @@ func (e Env) freshLists(ctx context.Context, trouble *archiveError) error {
 
 // runApt runs apt-get in the target, its output going to the log. Trouble of an
 // archive is an *archiveError, also where apt-get only warns of it; trouble of
-// this machine is a *backends.HostFault.
+// this machine is a *verdict.HostFault.
 func (e Env) runApt(ctx context.Context, cmd backends.Command) error {
 	out := &aptWatch{dst: e.Log}
 	cmd.Stdout, cmd.Stderr = out, out
@@ -76,8 +77,8 @@ func giveBack(err error) error {
 	if !errors.As(err, &trouble) {
 		return err
 	}
-	return &BuildError{
-		Outcome: GivenBack,
+	return &verdict.BuildError{
+		Outcome: verdict.GivenBack,
 		Err:     fmt.Errorf("what the build needs cannot be fetched: %w", trouble),
 		Advice:  "Nothing to do if the archive works again: the build is to be tried again. Otherwise tell those who run that server.",
 	}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // archiveError is what apt says about a file that it could not get from an
@@ -119,7 +119,7 @@ func (w *aptWatch) judge(line string) {
 func faultIn(line string) error {
 	for _, pattern := range []*regexp.Regexp{tooSmall, brokenHost} {
 		if found := pattern.FindStringSubmatch(line); found != nil && !serverSpeak.MatchString(line) {
-			return &backends.HostFault{
+			return &verdict.HostFault{
 				Err:    fmt.Errorf("what the build needs cannot be fetched: %s", found[1]),
 				Advice: "Look at the disk of the builder: is it full, too small, read-only or broken?",
 			}

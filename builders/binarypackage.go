@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"lpbuildd/buildd/verdict"
 )
 
 // binaryPackage builds a Debian source package with sbuild (spec: builders.md
@@ -56,16 +58,16 @@ func (b *binaryPackage) Build(ctx context.Context, env Env) error {
 		return err
 	}
 	if err := registerChroot(ctx, env); err != nil {
-		return blame(ctx, BuilderFail, err, "Repair the builder: schroot must be installed and its configuration writable.")
+		return blame(ctx, verdict.BuilderFail, err, "Repair the builder: schroot must be installed and its configuration writable.")
 	}
 	if err := writeText(ctx, env, "/CurrentlyBuilding", b.currentlyBuilding()); err != nil {
-		return blame(ctx, ChrootFail, err, "Check the base image.")
+		return blame(ctx, verdict.ChrootFail, err, "Check the base image.")
 	}
 	args := b.sbuildArgs(env)
 	b.announce(env, args)
 	settings, err := checkSbuildrc(ctx, env)
 	if err != nil {
-		return blame(ctx, BuilderFail, err, "Repair sbuild's configuration on the builder.")
+		return blame(ctx, verdict.BuilderFail, err, "Repair sbuild's configuration on the builder.")
 	}
 	env.say("Initiating build %s with %d jobs across %d processor cores.", env.Job.BuildID, jobs(env), jobs(env))
 	if err := shareSbuildUser(ctx, env); err != nil {

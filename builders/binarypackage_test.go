@@ -12,6 +12,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -130,40 +131,40 @@ func TestGivenBack(t *testing.T) {
 	for _, c := range []struct {
 		name, dsc, packages string
 		lines               []string
-		outcome             builders.Outcome
+		outcome             verdict.Outcome
 		depends             string
 	}{
-		{"missing", "", "", []string{"Depends: enoent but it is not installable"}, builders.DepFail, "enoent"},
+		{"missing", "", "", []string{"Depends: enoent but it is not installable"}, verdict.DepFail, "enoent"},
 		{
 			"too new", "", "",
 			[]string{"Depends: ebadver (< 2.0) but 3.0 is to be installed"},
-			builders.DepFail, "ebadver (< 2.0)",
+			verdict.DepFail, "ebadver (< 2.0)",
 		},
 		{
 			"too new and there", "", "",
 			[]string{"Depends: ebadver (< 2.0) but 3.0 is installed"},
-			builders.DepFail, "ebadver (< 2.0)",
+			verdict.DepFail, "ebadver (< 2.0)",
 		},
 		{
 			"qualified", "", "",
 			[]string{"Depends: ebadver:any (>= 3.0) but 2.0 is installed"},
-			builders.DepFail, "ebadver (>= 3.0)",
+			verdict.DepFail, "ebadver (>= 3.0)",
 		},
 		{
 			"uninstallable for other reasons", "Build-Depends: uninstallable (>= 1)\n", "Package: uninstallable\nVersion: 1\n",
 			[]string{"Depends: uninstallable (>= 1) but it is not going to be installed"},
-			builders.PackageFail, "",
+			verdict.PackageFail, "",
 		},
 		{
 			"too old", "Build-Depends: ebadver (>= 2)\n", "Package: ebadver\nVersion: 1\n",
 			[]string{"Depends: ebadver (>= 2) but it is not going to be installed"},
-			builders.DepFail, "ebadver (>= 2)",
+			verdict.DepFail, "ebadver (>= 2)",
 		},
 		{
 			"the analysis wins", "Build-Depends: ebadver (>= 2), uninstallable\n",
 			"Package: ebadver\nVersion: 1\n\nPackage: uninstallable\nVersion: 1\n",
 			[]string{"Depends: ebadver (>= 2) but it is not going to be installed", " Depends: uninstallable but it is not installable"},
-			builders.DepFail, "ebadver (>= 2)",
+			verdict.DepFail, "ebadver (>= 2)",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -174,7 +175,7 @@ func TestGivenBack(t *testing.T) {
 			filler := strings.Repeat("x", 4095) + "\n"
 			sbuildSays(l, fake.Answer{Stdout: unmet(c.lines...) + filler + sbuildSummary, Code: 3})
 			err := buildPackage(t, l, nil)
-			var judged *builders.BuildError
+			var judged *verdict.BuildError
 			if !errors.As(err, &judged) || judged.Outcome != c.outcome || judged.Dependencies != c.depends {
 				t.Errorf("got %s", result(err))
 			}
@@ -184,10 +185,10 @@ func TestGivenBack(t *testing.T) {
 
 // TestExitCodes is the table of spec: builders.md section 2.5.
 func TestExitCodes(t *testing.T) {
-	for code, want := range map[int]builders.Outcome{
-		0: builders.OK, 1: builders.PackageFail, 2: builders.PackageFail, 3: builders.PackageFail,
-		4: builders.BuilderFail, 5: builders.BuilderFail, 127: builders.BuilderFail, 128 + 9: builders.BuilderFail,
-		128 + 15: builders.BuilderFail,
+	for code, want := range map[int]verdict.Outcome{
+		0: verdict.OK, 1: verdict.PackageFail, 2: verdict.PackageFail, 3: verdict.PackageFail,
+		4: verdict.BuilderFail, 5: verdict.BuilderFail, 127: verdict.BuilderFail, 128 + 9: verdict.BuilderFail,
+		128 + 15: verdict.BuilderFail,
 	} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			l := newLab(t)
@@ -215,7 +216,7 @@ func TestBuildEndsWithItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Build(ctx, l.env); !errors.Is(err, aborted) || outcome(err) != builders.BuilderFail {
+	if err := b.Build(ctx, l.env); !errors.Is(err, aborted) || outcome(err) != verdict.BuilderFail {
 		t.Errorf("got %v", err)
 	}
 }
@@ -224,7 +225,7 @@ func TestNothingIsMadeBeforeItIsNoted(t *testing.T) {
 	l := newLab(t)
 	l.env.Undo = func(string) error { return errors.New("ledger: disk full") }
 	err := buildPackage(t, l, nil)
-	if outcome(err) != builders.BuilderFail || len(l.target.Commands()) != 0 {
+	if outcome(err) != verdict.BuilderFail || len(l.target.Commands()) != 0 {
 		t.Errorf("%v; commands %q", err, l.target.Commands())
 	}
 }

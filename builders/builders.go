@@ -14,45 +14,6 @@ import (
 	"lpbuildd/backends"
 )
 
-// Outcome is how a build ended: the protocol's build status without its
-// prefix "BuildStatus." (spec: protocol.md section 5.2).
-type Outcome string
-
-// All outcomes.
-const (
-	OK          Outcome = "OK"
-	DepFail     Outcome = "DEPFAIL"
-	GivenBack   Outcome = "GIVENBACK"
-	PackageFail Outcome = "PACKAGEFAIL"
-	ChrootFail  Outcome = "CHROOTFAIL"
-	BuilderFail Outcome = "BUILDERFAIL"
-	Aborted     Outcome = "ABORTED"
-)
-
-// BuildError is a failure with a verdict. An error that is no BuildError
-// gets the status of its stage: BuilderFail in Build, PackageFail in Gather.
-type BuildError struct {
-	Outcome Outcome
-	// Dependencies is set for DepFail: what to wait for, in the form of a
-	// Build-Depends field.
-	Dependencies string
-	// Err is the cause, for the log.
-	Err error
-	// Advice is one line that tells the reader of the log what to do.
-	Advice string
-}
-
-// Error is the text of the cause.
-func (e *BuildError) Error() string {
-	if e.Err == nil {
-		return string(e.Outcome)
-	}
-	return e.Err.Error()
-}
-
-// Unwrap returns the cause.
-func (e *BuildError) Unwrap() error { return e.Err }
-
 // Job is what a build is asked to do, apart from its arguments.
 type Job struct {
 	// BuildID is the manager's name of the build, a single path component.
@@ -116,7 +77,7 @@ type Env struct {
 	Redact func(text io.ReadCloser) io.ReadCloser
 	// Store keeps one result in the file cache before the build is over, under
 	// the name that Gather would give it, and returns its SHA-1. It closes
-	// content. An error is a *backends.HostFault, unless it is content's own.
+	// content. An error is a *verdict.HostFault, unless it is content's own.
 	Store func(ctx context.Context, name string, content io.ReadCloser) (string, error)
 	// Undo registers a host path, made by the build type outside the build
 	// directory, for removal after the build, however it ends. It must be

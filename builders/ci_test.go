@@ -10,6 +10,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -85,7 +86,7 @@ func TestCI(t *testing.T) {
 		{"fail-malware", builders.Args{"scan_malware": true}, fails("runuser -u buildd -g buildd -G lxd -- clamscan --recursive /build/output/build/1")},
 		{"fail-gathering", nil, func(l *lab) { jobLeaves(l, "build:0", 0, "files/line\nbreak") }},
 		{"fail-host", nil, func(l *lab) {
-			l.target.Script("runuser", fake.Answer{Err: &backends.HostFault{Err: errors.New("the container engine is gone"), Advice: "Start it."}})
+			l.target.Script("runuser", fake.Answer{Err: &verdict.HostFault{Err: errors.New("the container engine is gone"), Advice: "Start it."}})
 		}},
 	} {
 		t.Run(c.golden, func(t *testing.T) {
@@ -154,7 +155,7 @@ func TestCIJobsArePublishedOneByOne(t *testing.T) {
 	if err == nil {
 		err = b.Build(t.Context(), l.env)
 	}
-	if outcome(err) != builders.PackageFail {
+	if outcome(err) != verdict.PackageFail {
 		t.Errorf("got %v", err)
 	}
 	first := map[string]any{"build:0": map[string]any{
@@ -234,13 +235,13 @@ func TestCIStoreFails(t *testing.T) {
 	l := newContainerLab(t)
 	jobLeaves(l, "build:0", 0)
 	l.env.Store = func(context.Context, string, io.ReadCloser) (string, error) {
-		return "", &backends.HostFault{Err: errors.New("the disk is full"), Advice: "Free it."}
+		return "", &verdict.HostFault{Err: errors.New("the disk is full"), Advice: "Free it."}
 	}
 	b, err := newBuilder(t, "ci", ciArgs(), nil)
 	if err == nil {
 		err = b.Build(t.Context(), l.env)
 	}
-	if outcome(err) != builders.BuilderFail || !strings.Contains(l.log.String(), "build:0:map[result:FAILED]") {
+	if outcome(err) != verdict.BuilderFail || !strings.Contains(l.log.String(), "build:0:map[result:FAILED]") {
 		t.Errorf("got %v\n%s", err, l.log.String())
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // How a job ended, as the extra status tells it.
@@ -28,7 +29,7 @@ func (c *ci) runStage(ctx context.Context, env Env, stage []ciJob) error {
 		switch {
 		case err == nil:
 			continue
-		case ctx.Err() != nil || !isOutcome(err, PackageFail):
+		case ctx.Err() != nil || !isOutcome(err, verdict.PackageFail):
 			return err
 		}
 		failed = true
@@ -45,15 +46,15 @@ func (c *ci) runStage(ctx context.Context, env Env, stage []ciJob) error {
 		ids[i] = job.String()
 	}
 	env.say("Some jobs in %s failed; stopping.", pythonList(ids))
-	return &BuildError{
-		Outcome: PackageFail,
+	return &verdict.BuildError{
+		Outcome: verdict.PackageFail,
 		Err:     fmt.Errorf("some of the jobs %s failed", strings.Join(ids, ", ")),
 		Advice:  "See the logs of the jobs that failed; they are results of the build.",
 	}
 }
 
-func isOutcome(err error, outcome Outcome) bool {
-	var judged *BuildError
+func isOutcome(err error, outcome verdict.Outcome) bool {
+	var judged *verdict.BuildError
 	return errors.As(err, &judged) && judged.Outcome == outcome
 }
 
@@ -70,7 +71,7 @@ func (c *ci) runJob(ctx context.Context, env Env, job ciJob) error {
 		gatherErr = fmt.Errorf("cannot gather the results of the job %s: %w", job, gatherErr)
 		env.say("Failed to gather results: %v", gatherErr)
 		if err == nil {
-			err = blame(ctx, PackageFail, gatherErr, "See what the job leaves in its output folder.")
+			err = blame(ctx, verdict.PackageFail, gatherErr, "See what the job leaves in its output folder.")
 		}
 	}
 	entry["result"] = jobSucceeded

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // phase is one part of the build in a container, announced in the log.
@@ -35,7 +36,7 @@ func runPhases(ctx context.Context, env Env, phases ...phase) error {
 			failed = "Install failed"
 			advice = "See the output above: what the build needs could not be installed from its archives and stores."
 		}
-		err = blame(ctx, PackageFail, fmt.Errorf("the %s phase failed: %w", p.name, err), advice)
+		err = blame(ctx, verdict.PackageFail, fmt.Errorf("the %s phase failed: %w", p.name, err), advice)
 		if ctx.Err() == nil {
 			env.say("%s\n%v", failed, err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -65,7 +66,7 @@ func TestCrafts(t *testing.T) {
 			{"fail-build", nil, fails(tool[0] + " pack")},
 			{"fail-path-outside", builders.Args{"build_path": "../other"}, nil},
 			{"fail-host", nil, func(l *lab) {
-				l.target.Script("apt-get", fake.Answer{Err: &backends.HostFault{Err: errors.New("the container engine is gone"), Advice: "Start it."}})
+				l.target.Script("apt-get", fake.Answer{Err: &verdict.HostFault{Err: errors.New("the container engine is gone"), Advice: "Start it."}})
 			}},
 		} {
 			t.Run(tag+"/"+c.golden, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // say writes one line to the build log. The log keeps its own error.
@@ -27,20 +28,20 @@ func (e Env) onHost(ctx context.Context, argv ...string) (string, error) {
 
 // blame gives err the verdict outcome, unless the build was ended from outside
 // or the host is at fault.
-func blame(ctx context.Context, outcome Outcome, err error, advice string) error {
+func blame(ctx context.Context, outcome verdict.Outcome, err error, advice string) error {
 	if err == nil {
 		return nil
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	var judged *BuildError
+	var judged *verdict.BuildError
 	if errors.As(err, &judged) {
 		return err
 	}
-	var fault *backends.HostFault
+	var fault *verdict.HostFault
 	if errors.As(err, &fault) {
-		return &BuildError{Outcome: BuilderFail, Err: err, Advice: fault.Advice}
+		return &verdict.BuildError{Outcome: verdict.BuilderFail, Err: err, Advice: fault.Advice}
 	}
-	return &BuildError{Outcome: outcome, Err: err, Advice: advice}
+	return &verdict.BuildError{Outcome: outcome, Err: err, Advice: advice}
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"lpbuildd/buildd/verdict"
 )
 
 const (
@@ -67,8 +69,8 @@ func (p ProxyArgs) certificate() ([]byte, error) {
 		err = errors.New("there is nothing in it")
 	}
 	if err != nil {
-		return nil, &BuildError{
-			Outcome: PackageFail,
+		return nil, &verdict.BuildError{
+			Outcome: verdict.PackageFail,
 			Err:     fmt.Errorf("%s: expected a certificate in base64: %w", certificateKey, err),
 			Advice:  "Correct the certificate of the fetch service in the configuration of the build manager.",
 		}

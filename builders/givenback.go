@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders/depwait"
 )
 
@@ -43,8 +44,8 @@ func (b *binaryPackage) givenBack(ctx context.Context, env Env) error {
 	advice := "See the Fail-Stage line of sbuild's summary, and the messages of that stage."
 	switch {
 	case finding.Kind == depwait.GiveBack:
-		return &BuildError{
-			Outcome: GivenBack,
+		return &verdict.BuildError{
+			Outcome: verdict.GivenBack,
 			Err:     errors.New("apt had problems that have nothing to do with the package"),
 			Advice:  "Nothing to do: the build is to be tried again.",
 		}
@@ -53,8 +54,8 @@ func (b *binaryPackage) givenBack(ctx context.Context, env Env) error {
 	case err == nil && uninstalled:
 		advice = "No build dependency is missing: see apt's messages above for what keeps them from being installed together."
 	}
-	return &BuildError{
-		Outcome: PackageFail,
+	return &verdict.BuildError{
+		Outcome: verdict.PackageFail,
 		Err:     errors.New("sbuild could not prepare the build (exit code 3)"),
 		Advice:  advice,
 	}
@@ -62,9 +63,9 @@ func (b *binaryPackage) givenBack(ctx context.Context, env Env) error {
 
 // dependencyWait is the verdict about a package whose build dependencies are not
 // there yet.
-func dependencyWait(depends string) *BuildError {
-	return &BuildError{
-		Outcome:      DepFail,
+func dependencyWait(depends string) *verdict.BuildError {
+	return &verdict.BuildError{
+		Outcome:      verdict.DepFail,
 		Dependencies: depends,
 		Err:          fmt.Errorf("build dependencies cannot be satisfied: %s", depends),
 		Advice:       "Nothing to do if these packages are being built; otherwise correct the build dependencies.",

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // keyring is where apt in the target finds the build's keys.
@@ -19,7 +20,7 @@ const keyring = "/etc/apt/trusted.gpg.d/launchpad-buildd.gpg"
 // itself, so that one which is no key fails the stage (weakness G10).
 func AddTrustedKeys(ctx context.Context, env Env) error {
 	env.say("Adding trusted keys to build-%s", env.Job.BuildID)
-	return blame(ctx, ChrootFail, addTrustedKeys(ctx, env),
+	return blame(ctx, verdict.ChrootFail, addTrustedKeys(ctx, env),
 		"The build request holds a key that cannot be used; the archive's signing key may be broken.")
 }
 

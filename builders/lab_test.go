@@ -14,6 +14,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -118,7 +119,7 @@ func (l *lab) golden(name string, err error) {
 }
 
 func result(err error) string {
-	var b *builders.BuildError
+	var b *verdict.BuildError
 	switch {
 	case err == nil:
 		return "OK\n"
@@ -133,13 +134,13 @@ func result(err error) string {
 }
 
 // outcome is the verdict of a build.
-func outcome(err error) builders.Outcome {
-	var b *builders.BuildError
+func outcome(err error) verdict.Outcome {
+	var b *verdict.BuildError
 	switch {
 	case err == nil:
-		return builders.OK
+		return verdict.OK
 	case errors.As(err, &b):
 		return b.Outcome
 	}
-	return builders.BuilderFail
+	return verdict.BuilderFail
 }

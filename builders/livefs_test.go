@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -43,7 +43,7 @@ func TestLiveFS(t *testing.T) {
 		{"fail-build", nil, fails("lb build")},
 		{"fail-build-locale", builders.Args{"locale": "zh_CN"}, fails("ubuntu-defaults-image")},
 		{"fail-host", nil, func(l *lab) {
-			l.target.Script("lb", fake.Answer{Err: &backends.HostFault{Err: errors.New("the container engine is gone"), Advice: "Start it."}})
+			l.target.Script("lb", fake.Answer{Err: &verdict.HostFault{Err: errors.New("the container engine is gone"), Advice: "Start it."}})
 		}},
 	} {
 		t.Run(c.golden, func(t *testing.T) {

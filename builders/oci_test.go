@@ -9,6 +9,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -60,7 +61,7 @@ func TestOCI(t *testing.T) {
 			l.target.Script("readlink", fake.Answer{Stdout: "/home/buildd/test-image\n", Code: 1})
 		}},
 		{"fail-host", nil, func(l *lab) {
-			l.target.Script("docker", fake.Answer{Err: &backends.HostFault{Err: errors.New("the container engine is gone"), Advice: "Start it."}})
+			l.target.Script("docker", fake.Answer{Err: &verdict.HostFault{Err: errors.New("the container engine is gone"), Advice: "Start it."}})
 		}},
 	} {
 		t.Run(c.golden, func(t *testing.T) {
@@ -97,7 +98,7 @@ func TestOCIEndsWithItsContext(t *testing.T) {
 			if err = b.Build(ctx, l.env); err == nil {
 				_, err = l.results(ctx, b)
 			}
-			var judged *builders.BuildError
+			var judged *verdict.BuildError
 			if !errors.Is(err, aborted) || errors.As(err, &judged) {
 				t.Errorf("got %v", err)
 			}

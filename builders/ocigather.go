@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // Gather reads the image out of Docker and hands over its manifest, its
@@ -20,7 +21,7 @@ import (
 func (o *oci) Gather(ctx context.Context, env Env, add func(name string, content io.ReadCloser) error) (err error) {
 	dir, err := os.MkdirTemp(env.Job.Dir, "image-")
 	if err != nil {
-		return backends.MarkHostFault(fmt.Errorf("cannot make a temporary folder: %w", err))
+		return verdict.MarkHostFault(fmt.Errorf("cannot make a temporary folder: %w", err))
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	image, err := saveImage(ctx, env, o.name, dir)
@@ -36,7 +37,7 @@ func (o *oci) Gather(ctx context.Context, env Env, add func(name string, content
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("Failed to parse manifest: %w", backends.MarkHostFault(err)) //nolint:staticcheck // the text that people know
+		return fmt.Errorf("Failed to parse manifest: %w", verdict.MarkHostFault(err)) //nolint:staticcheck // the text that people know
 	}
 	return results.each(add)
 }

@@ -26,6 +26,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -357,13 +358,13 @@ func manyMembers(n int) []member {
 }
 
 func TestGatherPassesHostFaultsOn(t *testing.T) {
-	gone := &backends.HostFault{Err: errors.New("the container engine is gone"), Advice: "Start it."}
+	gone := &verdict.HostFault{Err: errors.New("the container engine is gone"), Advice: "Start it."}
 	for _, command := range []string{"docker save", "find /var/lib/docker/image"} {
 		l := newContainerLab(t)
 		dockerSaves(l, fake.Answer{}, tarOf())
 		l.target.Script(command, fake.Answer{Err: gone})
 		_, err := gatherImage(t, l)
-		var fault *backends.HostFault
+		var fault *verdict.HostFault
 		if !errors.As(err, &fault) {
 			t.Errorf("%s: got %v", command, err)
 		}

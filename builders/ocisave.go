@@ -19,6 +19,7 @@ import (
 	"github.com/klauspost/pgzip"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 const (
@@ -98,7 +99,7 @@ func saveImage(ctx context.Context, env Env, name, dir string) (*savedImage, err
 	}
 	var failed *saveError
 	if err != nil && !errors.As(err, &failed) {
-		err = fmt.Errorf("Tar file processing failed: %w", backends.MarkHostFault(err)) //nolint:staticcheck // the text that people know
+		err = fmt.Errorf("Tar file processing failed: %w", verdict.MarkHostFault(err)) //nolint:staticcheck // the text that people know
 	}
 	return image, err
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders/depwait"
 )
 
@@ -66,7 +67,7 @@ func (c *recipe) Build(ctx context.Context, env Env) error {
 		{c.buildSource, "See the output of dpkg-buildpackage above."},
 	} {
 		if err := part.run(ctx, env); err != nil {
-			return blame(ctx, PackageFail, err, part.advice)
+			return blame(ctx, verdict.PackageFail, err, part.advice)
 		}
 	}
 	return nil
@@ -83,7 +84,7 @@ func (c *recipe) prepare(ctx context.Context, env Env) error {
 		err = writeText(ctx, env, work.recipe, c.text)
 	}
 	if err != nil {
-		return blame(ctx, ChrootFail, fmt.Errorf("cannot make %s in the target: %w", work.dir, err),
+		return blame(ctx, verdict.ChrootFail, fmt.Errorf("cannot make %s in the target: %w", work.dir, err),
 			"Check the base image: it needs the user "+env.User+".")
 	}
 	args := []string{filepath.Join(env.SharePath, "bin", "buildrecipe")}

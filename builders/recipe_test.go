@@ -9,6 +9,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -90,7 +91,7 @@ func TestRecipe(t *testing.T) {
 		{"fail-dependency-missing", nil, fails("apt-get build-dep", unmet)},
 		{"fail-source", nil, func(l *lab) { l.target.Script("su -s /bin/sh -c '/usr/bin/dpkg-buildpackage", fake.Answer{Code: 2}) }},
 		{"fail-host", nil, func(l *lab) {
-			l.target.Script("apt-get", fake.Answer{Err: &backends.HostFault{Err: errors.New("the disk is broken"), Advice: "Replace it."}})
+			l.target.Script("apt-get", fake.Answer{Err: &verdict.HostFault{Err: errors.New("the disk is broken"), Advice: "Replace it."}})
 		}},
 	} {
 		t.Run(c.golden, func(t *testing.T) {
@@ -116,12 +117,12 @@ func TestRecipeWaitsForWhatIsMissing(t *testing.T) {
 	const unmet = "The following packages have unmet dependencies:\n builddeps:foo : Depends: bar but it is not installable\n"
 	for name, c := range map[string]struct {
 		packages, says, want string
-		outcome              builders.Outcome
+		outcome              verdict.Outcome
 	}{
-		"some are missing":       {"debhelper=8 arch=1", unmet, "debhelper (>= 9~), bar, baz", builders.DepFail},
-		"all are there":          {"debhelper=9 bar=1 baz=1 arch=1", unmet, "", builders.PackageFail},
-		"something further down": {"debhelper=9 bar=1 baz=1 arch=1", strings.ReplaceAll(unmet, "bar", "deep (>= 2)"), "deep (>= 2)", builders.DepFail},
-		"another explanation":    {"debhelper=9 bar=1 arch=1", "E: in new words\n", "baz", builders.DepFail},
+		"some are missing":       {"debhelper=8 arch=1", unmet, "debhelper (>= 9~), bar, baz", verdict.DepFail},
+		"all are there":          {"debhelper=9 bar=1 baz=1 arch=1", unmet, "", verdict.PackageFail},
+		"something further down": {"debhelper=9 bar=1 baz=1 arch=1", strings.ReplaceAll(unmet, "bar", "deep (>= 2)"), "deep (>= 2)", verdict.DepFail},
+		"another explanation":    {"debhelper=9 bar=1 arch=1", "E: in new words\n", "baz", verdict.DepFail},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -134,7 +135,7 @@ func TestRecipeWaitsForWhatIsMissing(t *testing.T) {
 					t.Fatal(err)
 				}
 				err = b.Build(t.Context(), l.env)
-				var judged *builders.BuildError
+				var judged *verdict.BuildError
 				if !errors.As(err, &judged) || judged.Outcome != c.outcome || judged.Dependencies != c.want {
 					t.Errorf("got %s", result(err))
 				}
@@ -166,11 +167,11 @@ func TestRecipeFindsTheFirstUnmetDependency(t *testing.T) {
 				if err == nil {
 					err = b.Build(t.Context(), l.env)
 				}
-				want := builders.DepFail
+				want := verdict.DepFail
 				if c.want == "" {
-					want = builders.PackageFail
+					want = verdict.PackageFail
 				}
-				var judged *builders.BuildError
+				var judged *verdict.BuildError
 				if !errors.As(err, &judged) || judged.Outcome != want || judged.Dependencies != c.want {
 					t.Errorf("got %v, want %s %q", err, want, c.want)
 				}

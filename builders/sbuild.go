@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders/pointercheck"
 )
 
@@ -50,11 +51,11 @@ func checkSbuildrc(ctx context.Context, env Env) ([]string, error) {
 func (b *binaryPackage) runSbuild(ctx context.Context, env Env, args, environment []string) error {
 	prefix, err := b.personality(ctx, env)
 	if err != nil {
-		return blame(ctx, BuilderFail, err, "The builder cannot run programs of this architecture.")
+		return blame(ctx, verdict.BuilderFail, err, "The builder cannot run programs of this architecture.")
 	}
 	kernel, err := env.onHost(ctx, append(slices.Clone(prefix), "uname", "-rvm")...)
 	if err != nil {
-		return blame(ctx, BuilderFail, fmt.Errorf("cannot find out the kernel: %w", err), "Check setarch on the builder.")
+		return blame(ctx, verdict.BuilderFail, fmt.Errorf("cannot find out the kernel: %w", err), "Check setarch on the builder.")
 	}
 	env.say("Kernel reported to sbuild: %s", strings.TrimRight(kernel, "\n"))
 
@@ -92,7 +93,7 @@ func (b *binaryPackage) sbuild(ctx context.Context, env Env, run backends.Comman
 	case errors.As(err, &exit) && exit.Code == sbuildGivenBack && watch.trouble != nil:
 		return watch.trouble, nil
 	case errors.As(err, &exit) && exit.Code == sbuildGivenBack && watch.fault != nil:
-		return nil, blame(ctx, BuilderFail, watch.fault, "")
+		return nil, blame(ctx, verdict.BuilderFail, watch.fault, "")
 	}
 	return nil, b.judge(ctx, env, err, pointers)
 }
@@ -132,14 +133,14 @@ func (b *binaryPackage) judge(ctx context.Context, env Env, err error, pointers 
 	case errors.As(err, &exit):
 		code = exit.Code
 	case err != nil:
-		return blame(ctx, BuilderFail, fmt.Errorf("cannot run sbuild: %w", err), "Install sbuild on the builder.")
+		return blame(ctx, verdict.BuilderFail, fmt.Errorf("cannot run sbuild: %w", err), "Install sbuild on the builder.")
 	}
 	switch {
 	case code > sbuildGivenBack:
 		return builderTrouble(code)
 	case pointers:
-		return &BuildError{
-			Outcome: PackageFail,
+		return &verdict.BuildError{
+			Outcome: verdict.PackageFail,
 			Err:     errors.New("the compiler converts integers to pointers implicitly"),
 			Advice:  "Declare the functions that the messages above name; such code crashes on 64-bit machines.",
 		}
@@ -150,8 +151,8 @@ func (b *binaryPackage) judge(ctx context.Context, env Env, err error, pointers 
 		if code == sbuildFailed {
 			advice = "See sbuild's lines that begin with \"E:\", above. A source of nothing but architecture-independent packages needs arch_indep."
 		}
-		return &BuildError{
-			Outcome: PackageFail,
+		return &verdict.BuildError{
+			Outcome: verdict.PackageFail,
 			Err:     fmt.Errorf("sbuild reports that the package failed to build (exit code %d)", code),
 			Advice:  advice,
 		}
@@ -164,8 +165,8 @@ func builderTrouble(code int) error {
 	if code > signalled && code <= signalled+lastSignal {
 		err = fmt.Errorf("sbuild was killed by signal %d", code-signalled)
 	}
-	return &BuildError{
-		Outcome: BuilderFail,
+	return &verdict.BuildError{
+		Outcome: verdict.BuilderFail,
 		Err:     err,
 		Advice:  "Look for the reason on the builder: memory, sbuild, schroot and their configuration.",
 	}

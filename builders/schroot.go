@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // schrootFolder is where schroot reads its configuration.
@@ -68,15 +69,15 @@ func shareSbuildUser(ctx context.Context, env Env) error {
 	for _, database := range []string{"group", "passwd"} {
 		entry, err := env.onHost(ctx, "getent", database, "sbuild")
 		if err != nil {
-			return blame(ctx, BuilderFail, fmt.Errorf("cannot find sbuild in the host's %s database: %w", database, err),
+			return blame(ctx, verdict.BuilderFail, fmt.Errorf("cannot find sbuild in the host's %s database: %w", database, err),
 				"Install sbuild on the builder.")
 		}
 		if err := shareEntry(ctx, env, "/etc/"+database, strings.TrimRight(entry, "\n")); err != nil {
-			return blame(ctx, ChrootFail, err, "Check /etc/passwd and /etc/group of the base image.")
+			return blame(ctx, verdict.ChrootFail, err, "Check /etc/passwd and /etc/group of the base image.")
 		}
 	}
 	if err := env.inTarget(ctx, "chown", "sbuild:sbuild", "/build"); err != nil {
-		return blame(ctx, ChrootFail, fmt.Errorf("cannot give /build in the target to sbuild: %w", err),
+		return blame(ctx, verdict.ChrootFail, fmt.Errorf("cannot give /build in the target to sbuild: %w", err),
 			"The base image needs a folder /build.")
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -117,7 +118,7 @@ func TestSnap(t *testing.T) {
 		{"fail-pull-tarball", builders.Args{"build_source_tarball": true}, fails("tar")},
 		{"fail-build", nil, func(l *lab) { l.target.Script("snapcraft", fake.Answer{}, fake.Answer{Stdout: "boom\n", Code: 2}) }},
 		{"fail-host", nil, func(l *lab) {
-			l.target.Script("apt-get", fake.Answer{Err: &backends.HostFault{Err: errors.New("the container engine is gone"), Advice: "Start it."}})
+			l.target.Script("apt-get", fake.Answer{Err: &verdict.HostFault{Err: errors.New("the container engine is gone"), Advice: "Start it."}})
 		}},
 	} {
 		t.Run(c.golden, func(t *testing.T) {
@@ -153,7 +154,7 @@ func TestSnapEndsWithItsContext(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var judged *builders.BuildError
+			var judged *verdict.BuildError
 			if err := b.Build(ctx, l.env); !errors.Is(err, aborted) || errors.As(err, &judged) {
 				t.Errorf("got %v", err)
 			}
@@ -217,7 +218,7 @@ func TestIncompleteBuildsFail(t *testing.T) {
 			}
 			err = b.Build(t.Context(), newContainerLab(t).env)
 			wantError(t, err, c.err)
-			if outcome(err) != builders.PackageFail {
+			if outcome(err) != verdict.PackageFail {
 				t.Errorf("got %v", outcome(err))
 			}
 		})
@@ -259,7 +260,7 @@ func TestSnapStore(t *testing.T) {
 			err = b.Build(t.Context(), l.env)
 			if c.err != "" {
 				wantError(t, err, c.err)
-				if outcome(err) != builders.PackageFail {
+				if outcome(err) != verdict.PackageFail {
 					t.Errorf("got %v", outcome(err))
 				}
 			}

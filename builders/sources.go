@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // oneLineSeries are the series whose sources stay in one-line format (spec:
@@ -22,7 +23,7 @@ var oneLineSeries = []string{"trusty", "xenial", "bionic", "focal", "jammy"}
 func OverrideSources(ctx context.Context, env Env, aptProxy string) error {
 	env.say("Overriding sources.list in build-%s", env.Job.BuildID)
 	err := overrideSources(ctx, env, aptProxy)
-	return blame(ctx, ChrootFail, err,
+	return blame(ctx, verdict.ChrootFail, err,
 		"Look at the command above that failed; the base image may lack a program or a folder below /etc/apt.")
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -21,7 +22,7 @@ func TestOverrideSources(t *testing.T) {
 		"deb [trusted=yes] http://archive.ubuntu.com/ubuntu oracular main",
 		"deb [ arch=amd64,armel lang=en_US,en_CA ] http://ppa.launchpad.net/launchpad/ppa/ubuntu oracular main",
 	}
-	fullDisk := &backends.HostFault{Err: errors.New("no space left on device"), Advice: "Free disk space."}
+	fullDisk := &verdict.HostFault{Err: errors.New("no space left on device"), Advice: "Free disk space."}
 	for _, c := range []struct {
 		golden, series, proxy string
 		archives              []string
@@ -85,7 +86,7 @@ func TestAddTrustedKeys(t *testing.T) {
 			f.Script("host: gpg", fake.Answer{}, fake.Answer{Stderr: "gpg: no valid OpenPGP data found.\n", Code: 2})
 		}},
 		{"no-gpg", []string{"b25l"}, func(f *fake.Target) {
-			f.Script("host: gpg", fake.Answer{Err: &backends.HostFault{Err: errors.New("cannot run gpg"), Advice: "Install gpg."}})
+			f.Script("host: gpg", fake.Answer{Err: &verdict.HostFault{Err: errors.New("cannot run gpg"), Advice: "Install gpg."}})
 		}},
 	} {
 		t.Run(c.golden, func(t *testing.T) {
@@ -129,7 +130,7 @@ func TestAddTrustedKeysWithGnuPG(t *testing.T) {
 		t.Errorf("gpg left %q, %v", left, err)
 	}
 	l.env.Common.TrustedKeys = []string{testKey, "anVuaw=="}
-	if err := builders.AddTrustedKeys(t.Context(), l.env); outcome(err) != builders.ChrootFail || !strings.Contains(err.Error(), "trusted_keys[1]") {
+	if err := builders.AddTrustedKeys(t.Context(), l.env); outcome(err) != verdict.ChrootFail || !strings.Contains(err.Error(), "trusted_keys[1]") {
 		t.Errorf("junk as a key: %v", err)
 	}
 }
@@ -148,7 +149,7 @@ func TestUpdate(t *testing.T) {
 		{"fails-twice", 15 * time.Second, func(f *fake.Target) { f.Script(apt, bad) }},
 		{"upgrade-fails", 0, func(f *fake.Target) { f.Script(apt, good, bad) }},
 		{"host-fault", 0, func(f *fake.Target) {
-			f.Script(apt, fake.Answer{Err: &backends.HostFault{Err: errors.New("too many open files"), Advice: "Raise the limit."}})
+			f.Script(apt, fake.Answer{Err: &verdict.HostFault{Err: errors.New("too many open files"), Advice: "Raise the limit."}})
 		}},
 	} {
 		t.Run(c.golden, func(t *testing.T) {
@@ -186,7 +187,7 @@ func TestUpdateEndsWithItsContext(t *testing.T) {
 				if !errors.Is(err, aborted) || time.Since(start) != c.after {
 					t.Errorf("%v after %v", err, time.Since(start))
 				}
-				var judged *builders.BuildError
+				var judged *verdict.BuildError
 				if errors.As(err, &judged) {
 					t.Errorf("an end from outside has the verdict %v", judged.Outcome)
 				}

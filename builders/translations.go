@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // translations makes gettext templates with intltool (spec: builders.md section
@@ -41,7 +42,7 @@ func (t *translations) Build(ctx context.Context, env Env) error {
 	env.announceIn("chroot", "generate-translation-templates", append(t.source.options(), env.TemplatesArchive)...)
 	env.say("Installing dependencies...")
 	if err := installPackages(ctx, env, "intltool", t.source.packageName()); err != nil {
-		return blame(ctx, ChrootFail, fmt.Errorf("cannot install intltool: %w", err),
+		return blame(ctx, verdict.ChrootFail, fmt.Errorf("cannot install intltool: %w", err),
 			"See apt's messages above: intltool could not be installed from the archives of the build.")
 	}
 	env.say("Fetching %s...", t.source)
@@ -51,7 +52,7 @@ func (t *translations) Build(ctx context.Context, env Env) error {
 		err = t.source.checkOut(ctx, env, treeOf(env), nil, false)
 	}
 	if err != nil {
-		return blame(ctx, PackageFail, fmt.Errorf("cannot fetch the source: %w", err), "See the output above.")
+		return blame(ctx, verdict.PackageFail, fmt.Errorf("cannot fetch the source: %w", err), "See the output above.")
 	}
 	env.say("Generating templates...")
 	templates, err := generate(ctx, env)
@@ -59,7 +60,7 @@ func (t *translations) Build(ctx context.Context, env Env) error {
 		env.say("Generated %d templates.", len(templates))
 		err = pack(ctx, env, templates)
 	}
-	return blame(ctx, PackageFail, err, "See the output above.")
+	return blame(ctx, verdict.PackageFail, err, "See the output above.")
 }
 
 // generate makes a template in every folder that can have one, and returns

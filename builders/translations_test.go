@@ -8,6 +8,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -53,7 +54,7 @@ func TestTranslations(t *testing.T) {
 		{"fail-tar", nil, fails("tar")},
 		{"fail-template", nil, fails("/usr/bin/intltool-update -p")},
 		{"fail-host", nil, func(l *lab) {
-			l.target.Script("apt-get", fake.Answer{Err: &backends.HostFault{Err: errors.New("the disk is broken"), Advice: "Replace it."}})
+			l.target.Script("apt-get", fake.Answer{Err: &verdict.HostFault{Err: errors.New("the disk is broken"), Advice: "Replace it."}})
 		}},
 	} {
 		t.Run(c.golden, func(t *testing.T) {

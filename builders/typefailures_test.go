@@ -10,6 +10,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -72,7 +73,7 @@ func attempt(ctx context.Context, t *testing.T, l *lab, typ builders.Type, c con
 
 func TestHowEveryTypeFails(t *testing.T) {
 	eachType(t, func(t *testing.T, typ builders.Type, c contract) {
-		fault := &backends.HostFault{Err: errors.New("the disk is broken"), Advice: "Replace it."}
+		fault := &verdict.HostFault{Err: errors.New("the disk is broken"), Advice: "Replace it."}
 		killed := c.killed
 		if killed == "" {
 			killed = c.buildFails
@@ -81,14 +82,14 @@ func TestHowEveryTypeFails(t *testing.T) {
 			what    string
 			command string
 			answer  fake.Answer
-			want    builders.Outcome
+			want    verdict.Outcome
 		}{
-			{"nothing fails", "nothing", fake.Answer{}, builders.OK},
+			{"nothing fails", "nothing", fake.Answer{}, verdict.OK},
 			{"the installation fails", c.install, fake.Answer{Code: 100}, c.installFails},
 			{"the build fails", c.build, fake.Answer{Code: 1}, c.buildFails},
 			{"the build is killed", c.build, fake.Answer{Code: 137}, killed},
-			{"the host fails during the installation", c.install, fake.Answer{Err: fault}, builders.BuilderFail},
-			{"the host fails during the build", c.build, fake.Answer{Err: fault}, builders.BuilderFail},
+			{"the host fails during the installation", c.install, fake.Answer{Err: fault}, verdict.BuilderFail},
+			{"the host fails during the build", c.build, fake.Answer{Err: fault}, verdict.BuilderFail},
 		} {
 			if tt.command == "" {
 				continue
@@ -146,12 +147,12 @@ func TestHowGatheringFails(t *testing.T) {
 				}
 				err, gatherErr = nil, err
 			}
-			var host *backends.HostFault
-			var judged *builders.BuildError
+			var host *verdict.HostFault
+			var judged *verdict.BuildError
 			if err != nil || gatherErr == nil || errors.As(gatherErr, &host) {
 				t.Errorf("built: %v, gathered: %v", err, gatherErr)
 			}
-			if errors.As(gatherErr, &judged) && judged.Outcome != builders.PackageFail {
+			if errors.As(gatherErr, &judged) && judged.Outcome != verdict.PackageFail {
 				t.Errorf("gathered: %v, which is %s", gatherErr, judged.Outcome)
 			}
 		})

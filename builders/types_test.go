@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -20,8 +21,8 @@ type contract struct {
 	// Prefixes of commands that fail while the type installs what it needs, and
 	// while it builds, and the outcomes.
 	install, build           string
-	installFails, buildFails builders.Outcome
-	killed                   builders.Outcome // if the build's death is not like its failure
+	installFails, buildFails verdict.Outcome
+	killed                   verdict.Outcome // if the build's death is not like its failure
 	prepare                  func(l *lab)
 }
 
@@ -41,7 +42,7 @@ func contracts() map[string]contract {
 			args: git(builders.Args{"name": "test-craft"}), required: []string{"name"},
 			texts:    slices.Concat(sources, network, []string{"build_path", "launchpad_instance", "launchpad_server_url"}),
 			booleans: booleans, structs: structs,
-			install: "apt-get", build: tool[0] + " pack", installFails: builders.PackageFail, buildFails: builders.PackageFail,
+			install: "apt-get", build: tool[0] + " pack", installFails: verdict.PackageFail, buildFails: verdict.PackageFail,
 			prepare: func(l *lab) { packs(l, tool[0], "/home/buildd/test-craft", "a"+tool[1]) },
 		}
 	}
@@ -51,18 +52,18 @@ func contracts() map[string]contract {
 			files: []string{"foo_1.dsc"}, required: []string{"suite", "ogrecomponent"},
 			texts: []string{"archive_purpose"}, booleans: []string{"arch_indep", "build_debug_symbols"},
 			// Nothing is installed but by sbuild.
-			build: "host: linux64 sbuild", buildFails: builders.PackageFail, killed: builders.BuilderFail,
+			build: "host: linux64 sbuild", buildFails: verdict.PackageFail, killed: verdict.BuilderFail,
 		},
 		"sourcepackagerecipe": {
 			args:     recipeArgs(),
 			required: []string{"recipe_text", "suite", "ogrecomponent", "author_name", "author_email", "archive_purpose"},
 			booleans: []string{"git"},
-			install:  "apt-get install", build: "su", installFails: builders.PackageFail, buildFails: builders.PackageFail,
+			install:  "apt-get install", build: "su", installFails: verdict.PackageFail, buildFails: verdict.PackageFail,
 		},
 		"translation-templates": {
 			args: builders.Args{"branch_url": "lp:project"}, required: []string{"branch_url"},
 			texts:   []string{"branch", "git_repository", "git_path"},
-			install: "apt-get", build: "bzr", installFails: builders.ChrootFail, buildFails: builders.PackageFail,
+			install: "apt-get", build: "bzr", installFails: verdict.ChrootFail, buildFails: verdict.PackageFail,
 			prepare: func(l *lab) { l.target.AddFile(l.tmp+"/source-tree/README", "", 0o644) },
 		},
 		"livefs": {
@@ -72,7 +73,7 @@ func contracts() map[string]contract {
 				"repo_snapshot_stamp", "snapshot_service_timestamp", "cohort-key",
 			},
 			booleans: []string{"debug"}, lists: []string{"extra_ppas", "extra_snaps", "image_targets"},
-			install: "apt-get", build: "lb build", installFails: builders.PackageFail, buildFails: builders.PackageFail,
+			install: "apt-get", build: "lb build", installFails: verdict.PackageFail, buildFails: verdict.PackageFail,
 		},
 		"snap": {
 			args: snapArgs(), required: []string{"name"},
@@ -82,20 +83,20 @@ func contracts() map[string]contract {
 			}),
 			booleans: []string{"build_source_tarball", "private", "use_fetch_service", "disable_proxy_after_pull"},
 			lists:    []string{"target_architectures"}, structs: []string{"channels", "secrets"},
-			install: "apt-get", build: "snapcraft", installFails: builders.PackageFail, buildFails: builders.PackageFail,
+			install: "apt-get", build: "snapcraft", installFails: verdict.PackageFail, buildFails: verdict.PackageFail,
 			prepare: func(l *lab) { snapcraftMakes(l, "a.snap") },
 		},
 		"oci": {
 			args: ociArgs(), required: []string{"name"},
 			texts: slices.Concat(sources, network, []string{"build_file", "build_path"}), structs: []string{"build_args"},
-			install: "apt-get", build: "docker build", installFails: builders.PackageFail, buildFails: builders.PackageFail,
+			install: "apt-get", build: "docker build", installFails: verdict.PackageFail, buildFails: verdict.PackageFail,
 		},
 		"charm": craft("charm"), "rock": craft("rock"), "craft": craft("craft"),
 		"ci": {
 			args: ciArgs(), required: []string{"jobs"},
 			texts: slices.Concat(sources, network), booleans: []string{"scan_malware"}, lists: []string{"package_repositories"},
 			structs: []string{"channels", "environment_variables", "plugin_settings", "secrets"},
-			install: "apt-get", build: "runuser", installFails: builders.PackageFail, buildFails: builders.PackageFail,
+			install: "apt-get", build: "runuser", installFails: verdict.PackageFail, buildFails: verdict.PackageFail,
 		},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // updateRetryDelay is how long a failed apt-get update waits for its second
@@ -18,7 +19,7 @@ const updateRetryDelay = 15 * time.Second
 // the package lists; tests use testing/synctest.
 func Update(ctx context.Context, env Env) error {
 	env.say("Updating target for build %s", env.Job.BuildID)
-	return blame(ctx, ChrootFail, update(ctx, env),
+	return blame(ctx, verdict.ChrootFail, update(ctx, env),
 		"See apt's messages above: an archive cannot be reached or trusted, or the base image cannot be upgraded.")
 }
 
@@ -53,7 +54,7 @@ func (e Env) updateLists(ctx context.Context) error {
 
 // worthRetrying is false when the build has ended or the host is broken.
 func worthRetrying(ctx context.Context, err error) bool {
-	var fault *backends.HostFault
+	var fault *verdict.HostFault
 	return ctx.Err() == nil && !errors.As(err, &fault)
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 const (
@@ -32,7 +33,7 @@ func checkVariant(ctx context.Context, env Env) error {
 	}
 	v, missing, err := lookUpVariant(ctx, env)
 	if err != nil {
-		return blame(ctx, ChrootFail, fmt.Errorf("cannot read what variants the base image knows: %w", err), variantAdvice)
+		return blame(ctx, verdict.ChrootFail, fmt.Errorf("cannot read what variants the base image knows: %w", err), variantAdvice)
 	}
 	hasOption, err := takesVariants(ctx, env)
 	if err != nil {
@@ -45,8 +46,8 @@ func checkVariant(ctx context.Context, env Env) error {
 		missing = append(missing, "the name does not begin with that of the architecture")
 	}
 	if len(missing) > 0 {
-		return &BuildError{
-			Outcome: ChrootFail,
+		return &verdict.BuildError{
+			Outcome: verdict.ChrootFail,
 			Err: fmt.Errorf("the base image cannot build for %s, a variant of %s: %s",
 				env.Common.Variant, env.Common.ABI, strings.Join(missing, "; ")),
 			Advice: variantAdvice,
@@ -108,8 +109,8 @@ func (b *binaryPackage) checkBuiltFor(env Env) error {
 	if made(abi) {
 		err = fmt.Errorf("%w, but %s: the packages were built for %s and not for the variant %s", err, b.changesName(abi), abi, variant)
 	}
-	return &BuildError{
-		Outcome: PackageFail, Err: err,
+	return &verdict.BuildError{
+		Outcome: verdict.PackageFail, Err: err,
 		Advice: "Look for what in the package, or in the dpkg of the base image, ignores " + variantOption + ".",
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"lpbuildd/buildd/verdict"
 )
 
 func TestFindVariant(t *testing.T) {
@@ -100,8 +102,8 @@ func TestGatherForAVariant(t *testing.T) {
 			if !slices.Equal(got, c.gathered) || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 				t.Errorf("gathered %q, %v", got, err)
 			}
-			var judged *BuildError
-			if errors.As(err, &judged) && judged.Outcome != PackageFail {
+			var judged *verdict.BuildError
+			if errors.As(err, &judged) && judged.Outcome != verdict.PackageFail {
 				t.Errorf("it is %s", judged.Outcome)
 			}
 		})

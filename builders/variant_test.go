@@ -8,6 +8,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/fake"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -22,7 +23,7 @@ func withVariants(l *lab) {
 }
 
 func TestBinaryPackageForAVariant(t *testing.T) {
-	fault := &backends.HostFault{Err: errors.New("the disk is broken"), Advice: "Replace it."}
+	fault := &verdict.HostFault{Err: errors.New("the disk is broken"), Advice: "Replace it."}
 	for _, c := range []struct {
 		golden  string
 		args    builders.Args
@@ -111,10 +112,10 @@ func TestDependenciesOfABuildForAVariant(t *testing.T) {
 			l.dsc("Source: hello\nBuild-Depends: " + depends + "\n")
 			sbuildSays(l, fake.Answer{Stdout: unmet("Depends: x but it is not going to be installed") + sbuildSummary, Code: 3})
 			err := buildPackage(t, l, nil)
-			var judged *builders.BuildError
-			outcome := builders.DepFail
+			var judged *verdict.BuildError
+			outcome := verdict.DepFail
 			if want == "" {
-				outcome = builders.PackageFail
+				outcome = verdict.PackageFail
 			}
 			if !errors.As(err, &judged) || judged.Outcome != outcome || judged.Dependencies != want {
 				t.Errorf("got %s", result(err))

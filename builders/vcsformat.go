@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // Git can name the objects of a repository by SHA-1 or by SHA-256, its object
@@ -105,8 +106,8 @@ func (c checkout) explain(ctx context.Context, err error) error {
 	if versionErr != nil || knowsSHA256(version) {
 		return err
 	}
-	return &BuildError{
-		Outcome: PackageFail,
+	return &verdict.BuildError{
+		Outcome: verdict.PackageFail,
 		Err:     fmt.Errorf("%s, which the base image has, cannot read a repository of the object format sha256: %w", version, err),
 		Advice:  "It takes git 2.29 or newer: build for a newer series, or from a repository of the object format sha1.",
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"lpbuildd/buildd"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/ordered"
 )
 
@@ -81,7 +82,7 @@ func statusFrom(members ordered.Struct) (buildd.Status, error) {
 		Version:      optional[string](members, keyVersion),
 		BuildID:      optional[string](members, keyBuildID),
 		LogTail:      optional[[]byte](members, keyLogTail),
-		Outcome:      strings.TrimPrefix(optional[string](members, keyOutcome), buildPrefix),
+		Outcome:      verdict.Outcome(strings.TrimPrefix(optional[string](members, keyOutcome), buildPrefix)),
 		Dependencies: optional[string](members, keyDependencies),
 	}
 	if files, ok := members.Get(keyFileMap).(ordered.Struct); ok {

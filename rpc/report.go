@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"lpbuildd/buildd"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/ordered"
 	"lpbuildd/rpc/xmlrpc"
 )
@@ -71,7 +72,7 @@ func statusMembers(st buildd.Status) ordered.Struct {
 	case buildd.Aborting:
 		add(keyBuildID, st.BuildID)
 	case buildd.Waiting:
-		add(keyOutcome, buildPrefix+st.Outcome)
+		add(keyOutcome, buildPrefix+string(st.Outcome))
 		add(keyBuildID, st.BuildID)
 		if hasFiles(st.Outcome) {
 			add(keyFileMap, st.FileMap)
@@ -82,8 +83,8 @@ func statusMembers(st buildd.Status) ordered.Struct {
 }
 
 // hasFiles says whether the protocol reports files with an outcome.
-func hasFiles(outcome string) bool {
-	return outcome == "OK" || outcome == "PACKAGEFAIL" || outcome == "DEPFAIL"
+func hasFiles(outcome verdict.Outcome) bool {
+	return outcome == verdict.OK || outcome == verdict.PackageFail || outcome == verdict.DepFail
 }
 
 // appendExtra adds the build type's own keys. One that cannot be sent is left

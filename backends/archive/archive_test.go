@@ -17,6 +17,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/archive"
+	"lpbuildd/buildd/verdict"
 )
 
 // testSize is more than a pipe holds.
@@ -229,7 +230,7 @@ func TestUnpackNamesWhatIsWrong(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), path) {
 				t.Errorf("got %v, want %q and the name", err, tt.want)
 			}
-			var fault *backends.HostFault
+			var fault *verdict.HostFault
 			if errors.As(err, &fault) {
 				t.Errorf("the host is blamed: %v", err)
 			}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/disk"
 )
 
@@ -21,7 +22,7 @@ const pipeSize = 1 << 20
 // Unpack unpacks the archive at path into the folder dir, with owners (by
 // number), permissions, extended attributes, ACLs and devices; that takes root.
 // Decompression is ours, the rest is GNU tar's. An error names the file. It is
-// a *backends.HostFault when the machine is to blame, such as a full disk.
+// a *verdict.HostFault when the machine is to blame, such as a full disk.
 // What was unpacked before an error stays.
 func Unpack(ctx context.Context, path, dir string) error {
 	err := unpack(ctx, path, dir)
@@ -31,7 +32,7 @@ func Unpack(ctx context.Context, path, dir string) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return backends.MarkHostFault(fmt.Errorf("cannot unpack %s: %w", path, err))
+	return verdict.MarkHostFault(fmt.Errorf("cannot unpack %s: %w", path, err))
 }
 
 func unpack(ctx context.Context, path, dir string) (err error) {
@@ -94,7 +95,7 @@ func runTar(ctx context.Context, in *os.File, dir string) error {
 	line, _, _ := strings.Cut(string(said.data), "\n")
 	err = fmt.Errorf("%s (exit code %d)", line, exit.Code)
 	if full(dir) {
-		return &backends.HostFault{
+		return &verdict.HostFault{
 			Err:    fmt.Errorf("the disk is full: %w", err),
 			Advice: "Free disk space (and inodes) on the builder.",
 		}

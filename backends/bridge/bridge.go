@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 const (
@@ -188,7 +189,7 @@ func enableForwarding() error {
 		return nil
 	}
 	if err := os.WriteFile(path, []byte("1"), 0o600); err != nil {
-		return &backends.HostFault{Err: fmt.Errorf("cannot turn on forwarding: %w", err), Advice: "Set net.ipv4.ip_forward to 1 on the builder."}
+		return &verdict.HostFault{Err: fmt.Errorf("cannot turn on forwarding: %w", err), Advice: "Set net.ipv4.ip_forward to 1 on the builder."}
 	}
 	return nil
 }
@@ -238,7 +239,7 @@ func (c Config) removeLeftover(ctx context.Context) error {
 			return err
 		}
 		if len(ports) > 0 {
-			return &backends.HostFault{
+			return &verdict.HostFault{
 				Err: fmt.Errorf("cannot start the network of containers: the bridge %s is in use by %s", c.Name, firstLink(ports)),
 				Advice: "Another builder on this machine seems to have the same instance name, or a container of an earlier build" +
 					" was not removed.",

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 const (
@@ -105,11 +106,11 @@ func askDNS(ctx context.Context, address string) (err error) {
 // failure is a host fault: the build has no part in how dnsmasq is started.
 func (d *dnsServer) failure() error {
 	err := fmt.Errorf("cannot start dnsmasq: %w", errors.Join(d.err, errors.New(d.said.String())))
-	var fault *backends.HostFault
+	var fault *verdict.HostFault
 	if errors.As(d.err, &fault) {
-		return &backends.HostFault{Err: err, Advice: fault.Advice}
+		return &verdict.HostFault{Err: err, Advice: fault.Advice}
 	}
-	return &backends.HostFault{Err: err, Advice: "Look whether something else serves DNS on the bridge's address."}
+	return &verdict.HostFault{Err: err, Advice: "Look whether something else serves DNS on the bridge's address."}
 }
 
 // stop kills the server and waits until it is gone. Stopping none, or one that

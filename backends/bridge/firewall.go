@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // firewall makes a bridge's rules. Removing them needs no such choice: both
@@ -33,7 +34,7 @@ func chooseFirewall(ctx context.Context, host backends.Runner, kind string) (fir
 		return nil, fmt.Errorf("cannot use the firewall %q: it must be auto, iptables or nftables", kind)
 	}
 	if !haveNft && !haveIptables {
-		return nil, &backends.HostFault{
+		return nil, &verdict.HostFault{
 			Err:    errors.New("cannot start the network of containers: neither nft nor iptables is there"),
 			Advice: "Install the package nftables or iptables on the builder.",
 		}

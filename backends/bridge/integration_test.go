@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // inside is set in the process that has a network namespace of its own.
@@ -371,7 +372,7 @@ func TestCollisionNamesTheOtherInterfaceAndTheKey(t *testing.T) {
 	sh(t, "ip link add dev other type bridge; ip addr add 10.10.10.77/24 dev other; ip link set other up")
 	t.Cleanup(func() { sh(t, "ip link delete dev other") })
 	_, err := Start(t.Context(), Config{Name: "lpbuilddbr0", Host: backends.Host{}})
-	var fault *backends.HostFault
+	var fault *verdict.HostFault
 	if !errors.As(err, &fault) || !strings.Contains(err.Error(), "other") || !strings.Contains(fault.Advice, "subnet") {
 		t.Fatalf("got %v, want a host fault that names the interface and the key", err)
 	}
@@ -384,7 +385,7 @@ func TestAFailedStartLeavesNothing(t *testing.T) {
 	needRoot(t)
 	before := state(t)
 	_, err := Start(t.Context(), Config{Name: "lpbuilddbr0", Host: backends.Host{}, DNSUser: "no-such-user-at-all"})
-	var fault *backends.HostFault
+	var fault *verdict.HostFault
 	if !errors.As(err, &fault) || !strings.Contains(err.Error(), "no-such-user-at-all") {
 		t.Errorf("got %v, want a host fault with what dnsmasq said", err)
 	}

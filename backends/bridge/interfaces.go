@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"strings"
 
-	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // exists asks the kernel, not /sys, which may show another network namespace.
@@ -34,13 +34,13 @@ type network struct {
 func (c Config) collision() error {
 	networks, err := hostNetworks()
 	if err != nil {
-		return backends.MarkHostFault(err)
+		return verdict.MarkHostFault(err)
 	}
 	for _, n := range networks {
 		if n.link == c.Name || !n.collides(c.subnet()) {
 			continue
 		}
-		return &backends.HostFault{
+		return &verdict.HostFault{
 			Err: fmt.Errorf("cannot use %s for containers: the interface %s already has %s", c.subnet(), n.link, n.prefix),
 			Advice: "Set \"subnet\" in the section [backend] of the builder's configuration to a network that is not in use," +
 				" for example 172.31.254.0/24.",

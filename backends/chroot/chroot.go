@@ -22,6 +22,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/archive"
+	"lpbuildd/buildd/verdict"
 )
 
 // topFolder is the only folder at the top of a base image.
@@ -118,7 +119,7 @@ func (c *Chroot) Create(ctx context.Context, image backends.Image) error {
 func (c *Chroot) createPlain(ctx context.Context, image backends.Image) error {
 	dir := filepath.Join(c.cfg.BuildDir, ".unpack")
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return backends.MarkHostFault(fmt.Errorf("cannot make the chroot: %w", err))
+		return verdict.MarkHostFault(fmt.Errorf("cannot make the chroot: %w", err))
 	}
 	if err := unpackRoot(ctx, image, dir); err != nil {
 		return err
@@ -126,7 +127,7 @@ func (c *Chroot) createPlain(ctx context.Context, image backends.Image) error {
 	// An empty folder may be there from an attempt to mount an overlay.
 	_ = os.Remove(c.Root())
 	if err := os.Rename(filepath.Join(dir, topFolder), c.Root()); err != nil {
-		return backends.MarkHostFault(fmt.Errorf("cannot make the chroot: %w", err))
+		return verdict.MarkHostFault(fmt.Errorf("cannot make the chroot: %w", err))
 	}
 	return RemoveTree(ctx, dir)
 }

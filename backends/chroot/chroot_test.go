@@ -18,6 +18,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/backends/backendtest"
 	"lpbuildd/backends/chroot"
+	"lpbuildd/buildd/verdict"
 )
 
 // place is a machine's folders for chroots.
@@ -149,7 +150,7 @@ func TestImagesThatAreNone(t *testing.T) {
 		p := newPlace(t)
 		c := p.chroot(t, change)
 		err := c.Create(t.Context(), image(empty, "bad"))
-		var fault *backends.HostFault
+		var fault *verdict.HostFault
 		if err == nil || !strings.Contains(err.Error(), "not an archive") || errors.As(err, &fault) {
 			t.Errorf("%s: got %v", mode, err)
 		}
@@ -241,7 +242,7 @@ func TestAFullDiskIsTheHostsFault(t *testing.T) {
 	c := p.chroot(t, func(cfg *chroot.Config) { cfg.Overlay = false })
 	mountTmpfs(t, filepath.Join(p.dir, "build-1"), "size=1m")
 	err := c.Create(t.Context(), image(backendtest.MiniImage(t), "1"))
-	var fault *backends.HostFault
+	var fault *verdict.HostFault
 	if !errors.As(err, &fault) || !strings.Contains(err.Error(), "disk is full") {
 		t.Errorf("got %v", err)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
-	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // CopyIn implements backends.Target. The file appears at once and whole.
@@ -21,7 +21,7 @@ func (c *Chroot) CopyIn(ctx context.Context, content io.Reader, name string, mod
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return backends.MarkHostFault(fmt.Errorf("cannot write %s in the chroot: %w", name, err))
+		return verdict.MarkHostFault(fmt.Errorf("cannot write %s in the chroot: %w", name, err))
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func (c *Chroot) CopyOut(ctx context.Context, name string) (io.ReadCloser, error
 	}
 	f, err := openRegular(c.Root(), name)
 	if err != nil {
-		return nil, backends.MarkHostFault(fmt.Errorf("cannot read %s in the chroot: %w", name, err))
+		return nil, verdict.MarkHostFault(fmt.Errorf("cannot read %s in the chroot: %w", name, err))
 	}
 	return f, nil
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/disk"
 )
 
@@ -129,7 +130,7 @@ func (c *Chroot) move(ctx context.Context, to string, room disk.Room) error {
 		}
 	}
 	if err != nil {
-		return backends.MarkHostFault(fmt.Errorf("cannot move the chroot: %w", err))
+		return verdict.MarkHostFault(fmt.Errorf("cannot move the chroot: %w", err))
 	}
 	return nil
 }
@@ -169,7 +170,7 @@ func (c *Chroot) remount(ctx context.Context, base string) error {
 	c.base = r
 	upper, work := filepath.Join(c.layers(), "upper"), filepath.Join(c.layers(), "work")
 	if err := renewWork(ctx, work); err != nil {
-		return backends.MarkHostFault(fmt.Errorf("cannot mount the chroot again: %w", err))
+		return verdict.MarkHostFault(fmt.Errorf("cannot mount the chroot again: %w", err))
 	}
 	return mountAgain(ctx, c.Root(), r.path(), upper, work)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
-	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // mountPoint is a file system that every chroot has.
@@ -58,7 +58,7 @@ func (m mountPoint) mount(root string) error {
 	}
 	defer func() { _ = dir.Close() }()
 	if err := unix.Mount("none", through(dir), m.fstype, 0, m.options); err != nil {
-		return &backends.HostFault{
+		return &verdict.HostFault{
 			Err:    fmt.Errorf("cannot mount %s on %s in the chroot: %w", m.fstype, m.path, err),
 			Advice: "Check that the kernel has this file system and that the builder may mount.",
 		}
@@ -75,7 +75,7 @@ func (c *Chroot) copyFromHost(ctx context.Context, path string) error {
 		return nil
 	}
 	if err != nil {
-		return &backends.HostFault{Err: fmt.Errorf("cannot read %s: %w", path, err), Advice: "Make " + path + " readable on the builder."}
+		return &verdict.HostFault{Err: fmt.Errorf("cannot read %s: %w", path, err), Advice: "Make " + path + " readable on the builder."}
 	}
 	defer func() { _ = f.Close() }()
 	st, err := f.Stat()

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // layersDir is the folder of the upper layer and its work directory, below the
@@ -81,7 +81,7 @@ func (c *Chroot) mountOverlay(lower string) error {
 		err = mountLayers(c.Root(), lower, upper, work)
 	}
 	if err != nil {
-		return backends.MarkHostFault(fmt.Errorf("cannot make the chroot: %w", err))
+		return verdict.MarkHostFault(fmt.Errorf("cannot make the chroot: %w", err))
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // The folder of unpacked images holds, for each image with SHA-1 S:
@@ -68,7 +69,7 @@ func (c rootCache) acquire(ctx context.Context, image backends.Image) (*heldRoot
 		return nil, fmt.Errorf("cannot use the image name %q: it must be a file name", image.SHA1)
 	}
 	if err := errors.Join(os.MkdirAll(c.dir, 0o700), os.Chmod(c.dir, 0o700)); err != nil { //nolint:gosec // a folder needs the x bit
-		return nil, backends.MarkHostFault(fmt.Errorf("cannot make the folder of unpacked images: %w", err))
+		return nil, verdict.MarkHostFault(fmt.Errorf("cannot make the folder of unpacked images: %w", err))
 	}
 	for {
 		r, err := c.tryAcquire(ctx, image)
@@ -85,7 +86,7 @@ func (c rootCache) acquire(ctx context.Context, image backends.Image) (*heldRoot
 func (c rootCache) tryAcquire(ctx context.Context, image backends.Image) (*heldRoot, error) {
 	lock, err := openLock(filepath.Join(c.dir, image.SHA1+lockSuffix))
 	if err != nil {
-		return nil, backends.MarkHostFault(fmt.Errorf("cannot lock an unpacked image: %w", err))
+		return nil, verdict.MarkHostFault(fmt.Errorf("cannot lock an unpacked image: %w", err))
 	}
 	r := &heldRoot{dir: filepath.Join(c.dir, image.SHA1+rootSuffix), lock: lock, synced: make(chan struct{})}
 	if err := c.hold(ctx, image, r); err != nil {
@@ -134,7 +135,7 @@ func (c rootCache) unpack(ctx context.Context, image backends.Image, r *heldRoot
 		return err
 	}
 	if err := os.Mkdir(r.dir, 0o700); err != nil {
-		return backends.MarkHostFault(fmt.Errorf("cannot unpack the image: %w", err))
+		return verdict.MarkHostFault(fmt.Errorf("cannot unpack the image: %w", err))
 	}
 	if err := unpackRoot(ctx, image, r.dir); err != nil {
 		return errors.Join(err, discard(context.WithoutCancel(ctx), r.dir, c.trash))

@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
-	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // discard makes a folder vanish from its place: at once into the trash when
@@ -29,7 +29,7 @@ func discard(ctx context.Context, path, trash string) error {
 		return RemoveTree(ctx, path)
 	}
 	if err := os.MkdirAll(trash, 0o700); err != nil {
-		return backends.MarkHostFault(fmt.Errorf("cannot make the trash folder: %w", err))
+		return verdict.MarkHostFault(fmt.Errorf("cannot make the trash folder: %w", err))
 	}
 	err = os.Rename(path, filepath.Join(trash, uuid.NewString()))
 	switch {
@@ -38,7 +38,7 @@ func discard(ctx context.Context, path, trash string) error {
 	case errors.Is(err, unix.EXDEV):
 		return RemoveTree(ctx, path)
 	}
-	return backends.MarkHostFault(fmt.Errorf("cannot remove %s: %w", path, err))
+	return verdict.MarkHostFault(fmt.Errorf("cannot remove %s: %w", path, err))
 }
 
 // EmptyTrash deletes what Remove and the eviction of images have left in the

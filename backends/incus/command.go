@@ -17,6 +17,7 @@ import (
 	"github.com/lxc/incus/v6/shared/api"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 const (
@@ -41,7 +42,7 @@ const (
 
 // Run implements backends.Runner. A program that is missing in the container is
 // exit code 127, as in a shell. The installation of a snap is tried again.
-// A container that somebody else stops or deletes is a *backends.HostFault.
+// A container that somebody else stops or deletes is a *verdict.HostFault.
 func (c *Container) Run(ctx context.Context, cmd backends.Command) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -147,12 +148,12 @@ func (c *Container) attempt(ctx context.Context, cmd backends.Command) error {
 		c.kill(context.WithoutCancel(ctx), nonce, run)
 		return context.Cause(ctx)
 	}
-	return c.verdict(ctx, cmd.Argv, nonce, run, streams)
+	return c.exitError(ctx, cmd.Argv, nonce, run, streams)
 }
 
-// verdict is the result of a command whose streams, or which itself, have
+// exitError is the result of a command whose streams, or which itself, have
 // ended.
-func (c *Container) verdict(ctx context.Context, argv []string, nonce string, run *execution, streams []*stream) error {
+func (c *Container) exitError(ctx context.Context, argv []string, nonce string, run *execution, streams []*stream) error {
 	code, marked := 0, true
 	for _, s := range streams {
 		one, ok, err := s.result()
@@ -185,7 +186,7 @@ func (c *Container) verdict(ctx context.Context, argv []string, nonce string, ru
 // what the engine said, if it said something. Killed by us is an exit code,
 // stopped by others the host's fault.
 func (c *Container) blame(ctx context.Context, argv []string, run *execution, err error) error {
-	var fault *backends.HostFault
+	var fault *verdict.HostFault
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -201,7 +202,7 @@ func (c *Container) blame(ctx context.Context, argv []string, run *execution, er
 	case stateErr != nil:
 		return stateErr
 	case stopped:
-		return &backends.HostFault{
+		return &verdict.HostFault{
 			Err:    fmt.Errorf("the container %s was stopped or deleted during the build, and not by the builder", c.name),
 			Advice: "Find out who or what stopped the container: an operator, the engine, or the machine running out of memory.",
 		}
@@ -214,7 +215,7 @@ func (c *Container) blame(ctx context.Context, argv []string, run *execution, er
 func (c *Container) wasStopped(ctx context.Context) (bool, error) {
 	for range stateChecks {
 		state, err := containerState(ctx, c.server, c.name)
-		var fault *backends.HostFault
+		var fault *verdict.HostFault
 		if errors.As(err, &fault) {
 			return false, err
 		}

@@ -14,7 +14,7 @@ import (
 
 	client "github.com/lxc/incus/v6/client"
 
-	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // Names of Config.Engine.
@@ -176,7 +176,7 @@ func notConnected(address string, err error) error {
 	}
 	// Several reasons come on several lines; ours is one.
 	reason := strings.ReplaceAll(err.Error(), "\n", "; ")
-	return &backends.HostFault{
+	return &verdict.HostFault{
 		Err:    fmt.Errorf("%s: %s", text, reason),
 		Advice: "Install LXD or Incus on the builder and start it, or correct its address in the builder's configuration.",
 	}

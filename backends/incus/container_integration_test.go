@@ -24,6 +24,7 @@ import (
 	"lpbuildd/backends/backendtest"
 	"lpbuildd/backends/bridge"
 	"lpbuildd/backends/incus"
+	"lpbuildd/buildd/verdict"
 )
 
 // realImage is the base image that .ci/container-image makes.
@@ -89,7 +90,7 @@ func TestARealContainerIsSetUp(t *testing.T) {
 
 func wantHostFault(t *testing.T, err error, text string) {
 	t.Helper()
-	var fault *backends.HostFault
+	var fault *verdict.HostFault
 	if !errors.As(err, &fault) || !strings.Contains(err.Error(), text) || fault.Advice == "" {
 		t.Errorf("got %v, want the host's fault about %q", err, text)
 	}
@@ -227,7 +228,7 @@ func TestWhatIsNoImage(t *testing.T) {
 		for _, kind := range []string{"chroot", "lxd"} {
 			c := p.container(t)
 			err := c.Create(t.Context(), backends.Image{Path: path, SHA1: "bad", Type: kind})
-			var fault *backends.HostFault
+			var fault *verdict.HostFault
 			if err == nil || errors.As(err, &fault) {
 				t.Errorf("%s: got %v", kind, err)
 			}

@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"lpbuildd/backends"
 	"lpbuildd/backends/archive"
+	"lpbuildd/buildd/verdict"
 )
 
 const (
@@ -115,7 +115,7 @@ func creationDate(ctx context.Context, path string) (created time.Time, err erro
 func readTar(ctx context.Context, path string, f func(plain io.Reader) error) error {
 	file, err := os.Open(path) //nolint:gosec // a file of the daemon's cache
 	if err != nil {
-		return backends.MarkHostFault(fmt.Errorf("cannot read the image: %w", err))
+		return verdict.MarkHostFault(fmt.Errorf("cannot read the image: %w", err))
 	}
 	defer func() { _ = file.Close() }()
 	plain, _, err := archive.NewReader(ctx, file)

@@ -15,7 +15,7 @@ import (
 	client "github.com/lxc/incus/v6/client"
 	"github.com/lxc/incus/v6/shared/api"
 
-	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 const (
@@ -248,7 +248,7 @@ func (s *server) refusal(what string, err error) error {
 		"Failed to get ready state": "Wait until the container engine is up again.",
 	} {
 		if strings.Contains(err.Error(), text) {
-			return &backends.HostFault{Err: err, Advice: advice}
+			return &verdict.HostFault{Err: err, Advice: advice}
 		}
 	}
 	return err
@@ -256,7 +256,7 @@ func (s *server) refusal(what string, err error) error {
 
 // fault is the engine's own failure.
 func (s *server) fault(what string, err error) error {
-	return &backends.HostFault{
+	return &verdict.HostFault{
 		Err:    fmt.Errorf("cannot %s: no use of %s: %w", what, s.engine, err),
 		Advice: fmt.Sprintf("Check that %s runs on the builder and answers (for example with its list command), and restart it if not.", s.engine),
 	}

@@ -17,7 +17,7 @@ import (
 	client "github.com/lxc/incus/v6/client"
 	"github.com/lxc/incus/v6/shared/api"
 
-	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // listen serves as an engine on a socket of its own.
@@ -71,7 +71,7 @@ func mustConnect(t *testing.T, cfg Config) *server {
 
 func wantFault(t *testing.T, err error, text string) {
 	t.Helper()
-	var fault *backends.HostFault
+	var fault *verdict.HostFault
 	if !errors.As(err, &fault) || fault.Advice == "" || !strings.Contains(err.Error(), text) {
 		t.Errorf("got %v, want the host's fault with %q", err, text)
 	}
@@ -150,7 +150,7 @@ func TestOperationsThatEnd(t *testing.T) {
 		if (tt.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %v", tt.what, err)
 		}
-		var fault *backends.HostFault
+		var fault *verdict.HostFault
 		if errors.As(err, &fault) != (tt.what == "a full disk") {
 			t.Errorf("%s: blames the wrong one: %v", tt.what, err)
 		}

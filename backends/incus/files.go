@@ -18,6 +18,7 @@ import (
 	"github.com/pkg/sftp"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 const (
@@ -56,7 +57,7 @@ func (c *Container) CopyOut(ctx context.Context, name string) (io.ReadCloser, er
 // fileError says what could not be done (spec: backends.md section 9 has the
 // texts).
 func (c *Container) fileError(ctx context.Context, what, name string, err error) error {
-	var fault *backends.HostFault
+	var fault *verdict.HostFault
 	switch {
 	case err == nil || errors.Is(err, io.EOF):
 		return err

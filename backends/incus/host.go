@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 const (
@@ -45,7 +46,7 @@ func (c *Container) prepareSnap(ctx context.Context) error {
 	if err == nil || ctx.Err() != nil {
 		return endedOr(ctx, err)
 	}
-	return &backends.HostFault{Err: fmt.Errorf("cannot prepare LXD: %w", err), Advice: "Check the snaps of the builder (snap changes, snap list)."}
+	return &verdict.HostFault{Err: fmt.Errorf("cannot prepare LXD: %w", err), Advice: "Check the snaps of the builder (snap changes, snap list)."}
 }
 
 // isFresh tells whether the snap of LXD, whose state is in a folder, is what is
@@ -69,7 +70,7 @@ func (c *Container) onHost(ctx context.Context, argv ...string) error {
 func (c *Container) hostNames(ctx context.Context) (hostname, fqdn string, err error) {
 	hostname, err = os.Hostname()
 	if err != nil {
-		return "", "", backends.MarkHostFault(fmt.Errorf("cannot tell the name of the host: %w", err))
+		return "", "", verdict.MarkHostFault(fmt.Errorf("cannot tell the name of the host: %w", err))
 	}
 	timed, cancel := context.WithTimeout(ctx, hostNameTime)
 	defer cancel()
@@ -91,7 +92,7 @@ func (c *Container) graphicsFiles(ctx context.Context) ([]string, error) {
 		return nil, nil
 	}
 	if c.cfg.Remote != "" {
-		return nil, &backends.HostFault{
+		return nil, &verdict.HostFault{
 			Err:    errors.New("cannot use the graphics processor: the containers of this builder are on another machine"),
 			Advice: "Take the constraint gpu-nvidia from the builder, or use the engine of its own machine.",
 		}
@@ -103,7 +104,7 @@ func (c *Container) graphicsFiles(ctx context.Context) ([]string, error) {
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		return nil, &backends.HostFault{
+		return nil, &verdict.HostFault{
 			Err:    fmt.Errorf("cannot list the files of the graphics driver: %w", err),
 			Advice: "Install the NVIDIA driver and the LXD snap, or take the constraint gpu-nvidia from the builder.",
 		}

@@ -18,6 +18,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/archive"
+	"lpbuildd/buildd/verdict"
 )
 
 // Types of base images (spec: lifecycle.md section 3).
@@ -140,7 +141,7 @@ func (c *Container) produce(ctx context.Context, w io.Writer, image backends.Ima
 	}
 	f, err := os.Open(image.Path)
 	if err != nil {
-		return backends.MarkHostFault(fmt.Errorf("cannot read the image: %w", err))
+		return verdict.MarkHostFault(fmt.Errorf("cannot read the image: %w", err))
 	}
 	defer func() { _ = f.Close() }()
 	dst := &marked{w: w}
@@ -148,7 +149,7 @@ func (c *Container) produce(ctx context.Context, w io.Writer, image backends.Ima
 	if dst.err != nil {
 		return &archive.WriteError{Err: dst.err}
 	}
-	return backends.MarkHostFault(err)
+	return verdict.MarkHostFault(err)
 }
 
 // send uploads what it reads and returns the operation that works on it.

@@ -7,7 +7,7 @@
 // a build is as good as root on the machine that runs the container.
 //
 // Everything that asks the engine has a deadline. An engine that hangs or dies
-// is a *backends.HostFault.
+// is a *verdict.HostFault.
 package incus
 
 import (
@@ -26,6 +26,7 @@ import (
 	"github.com/lxc/incus/v6/shared/api"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // Kinds of entries for Config.Record.
@@ -278,7 +279,7 @@ func (c *Container) Remove(ctx context.Context) error {
 		}
 	}
 	if c.cfg.BuildDir != "" {
-		errs = append(errs, backends.MarkHostFault(os.RemoveAll(c.cfg.BuildDir)))
+		errs = append(errs, verdict.MarkHostFault(os.RemoveAll(c.cfg.BuildDir)))
 	}
 	return errors.Join(errs...)
 }
@@ -362,7 +363,7 @@ func persist(ctx context.Context, f func() error) error {
 	defer cancel()
 	for {
 		err := f()
-		var fault *backends.HostFault
+		var fault *verdict.HostFault
 		if err == nil || ctx.Err() != nil || errors.As(err, &fault) {
 			return err
 		}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/lxc/incus/v6/shared/api"
 
-	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // ownNetwork says whether the engine makes the network of the container: on
@@ -31,7 +31,7 @@ func (c *Container) makeNetwork(ctx context.Context) error {
 		err = createNetwork(ctx, c.server, c.cfg)
 	}
 	if api.StatusErrorCheck(err) {
-		return &backends.HostFault{Err: err, Advice: "Look whether another builder that uses this engine has the same instance name or subnet" +
+		return &verdict.HostFault{Err: err, Advice: "Look whether another builder that uses this engine has the same instance name or subnet" +
 			" ([backend] instance, subnet), and whether the client certificate may make networks."}
 	}
 	return err
@@ -99,7 +99,7 @@ func (c *Container) Way(ctx context.Context) (here netip.Addr, from []netip.Pref
 	for _, m := range members {
 		addresses, err := addressesOf(ctx, m.URL)
 		if err != nil {
-			return netip.Addr{}, nil, &backends.HostFault{
+			return netip.Addr{}, nil, &verdict.HostFault{
 				Err:    fmt.Errorf("cannot find the machine %s of the cluster: %w", m.ServerName, err),
 				Advice: "Make the names of all machines of the cluster known to the builder (DNS or /etc/hosts).",
 			}

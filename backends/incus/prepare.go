@@ -11,7 +11,7 @@ import (
 	"regexp"
 	"strings"
 
-	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // policy keeps services of the container from being started by the packages
@@ -50,7 +50,7 @@ func (c *Container) prepareFiles(ctx context.Context) error {
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	var fault *backends.HostFault
+	var fault *verdict.HostFault
 	if err != nil && !errors.As(err, &fault) {
 		return fmt.Errorf("cannot set up files of the container: %w", err)
 	}
@@ -152,7 +152,7 @@ func hostResolvers(bridge netip.Prefix) (string, error) {
 		return resolvConf("", bridge), nil
 	}
 	if err != nil {
-		return "", backends.MarkHostFault(fmt.Errorf("cannot read the host's resolvers: %w", err))
+		return "", verdict.MarkHostFault(fmt.Errorf("cannot read the host's resolvers: %w", err))
 	}
 	return resolvConf(string(data), bridge), nil
 }

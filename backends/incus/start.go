@@ -11,6 +11,7 @@ import (
 	"github.com/lxc/incus/v6/shared/api"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 )
 
 // startTime is how long a container may take to run, and then how long until it
@@ -70,7 +71,7 @@ func (c *Container) makeProfile(ctx context.Context, graphics []string) error {
 		return e.CreateProfile(profile(c.cfg, c.name, c.server.major, graphics))
 	})
 	if api.StatusErrorCheck(err) {
-		return &backends.HostFault{Err: err, Advice: "Check the storage pool and the bridge in the builder's configuration."}
+		return &verdict.HostFault{Err: err, Advice: "Check the storage pool and the bridge in the builder's configuration."}
 	}
 	return err
 }

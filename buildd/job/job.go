@@ -17,6 +17,7 @@ import (
 	"slices"
 	"time"
 
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/ordered"
 )
 
@@ -202,9 +203,8 @@ type Event struct {
 
 // Outcome is how a build ended.
 type Outcome struct {
-	BuildID string `json:"build_id"`
-	// Status is the build status without its prefix, e.g. "PACKAGEFAIL".
-	Status string `json:"status"`
+	BuildID string          `json:"build_id"`
+	Status  verdict.Outcome `json:"status"`
 	// Dependencies are what a build waits for that ended as DEPFAIL.
 	Dependencies string `json:"dependencies,omitempty"`
 	// FileMap has the SHA-1 of each result by its name.
@@ -222,14 +222,9 @@ type Outcome struct {
 	LeftForReset bool `json:"left_for_reset,omitempty"`
 }
 
-// statuses are those that a build can end with.
-func statuses() []string {
-	return []string{"OK", "DEPFAIL", "GIVENBACK", "PACKAGEFAIL", "CHROOTFAIL", "BUILDERFAIL", "ABORTED"}
-}
-
 // Check refuses what no supervisor has written.
 func (o Outcome) Check() error {
-	if !slices.Contains(statuses(), o.Status) || o.BuildID == "" {
+	if !slices.Contains(verdict.Outcomes(), o.Status) || o.BuildID == "" {
 		return fmt.Errorf("the outcome of the build %q is %q", o.BuildID, o.Status)
 	}
 	return nil

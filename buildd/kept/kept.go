@@ -29,6 +29,7 @@ import (
 	"github.com/google/uuid"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/disk"
 )
 
@@ -54,10 +55,10 @@ type Record struct {
 	Series  string `json:"series,omitempty"`
 	Arch    string `json:"arch,omitempty"`
 	// Status, Stage and Cause say how the build ended.
-	Status string    `json:"status"`
-	Stage  string    `json:"stage,omitempty"`
-	Cause  string    `json:"cause,omitempty"`
-	Failed time.Time `json:"failed"`
+	Status verdict.Outcome `json:"status"`
+	Stage  string          `json:"stage,omitempty"`
+	Cause  string          `json:"cause,omitempty"`
+	Failed time.Time       `json:"failed"`
 	// Expires is when it is removed.
 	Expires time.Time `json:"expires"`
 	// MinFree is how many bytes must be free on the disk, and the same share of its

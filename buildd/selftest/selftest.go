@@ -18,6 +18,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/filecache"
 )
 
@@ -160,7 +161,7 @@ func failed(detail, advice string) Finding {
 
 // failure is a failed check, with the advice of the error if it has some.
 func failure(err error, advice string) Finding {
-	if fault := (*backends.HostFault)(nil); errors.As(err, &fault) && fault.Advice != "" {
+	if fault := (*verdict.HostFault)(nil); errors.As(err, &fault) && fault.Advice != "" {
 		advice = fault.Advice
 	}
 	return failed(err.Error(), advice)

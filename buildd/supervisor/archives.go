@@ -10,6 +10,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/buildd/proxy"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -55,7 +56,7 @@ func (b *build) openArchives(ctx context.Context) error {
 		Credentials: b.credentials, Sources: b.common.Archives, Upstream: upstream, Listen: listen, Allow: allow, Log: b.log,
 	})
 	if err != nil {
-		return &backends.HostFault{Err: err, Advice: "Free the port after builder.proxyport on the builder, or change it."}
+		return &verdict.HostFault{Err: err, Advice: "Free the port after builder.proxyport on the builder, or change it."}
 	}
 	b.hasSecrets(archivesConf, archivesAuth, oldArchivesAuth)
 	conf := b.archives.AptConf()

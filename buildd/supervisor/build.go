@@ -18,6 +18,7 @@ import (
 	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/buildd/proxy"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 	"lpbuildd/filecache"
 )
@@ -185,7 +186,7 @@ func (b *build) open(ctx context.Context) error {
 	openLedger := func() error { return b.openLedger(context.WithoutCancel(ctx)) }
 	for _, step := range []func() error{b.openLog, b.checkGroup, b.parse, b.openCache, openLedger, b.recordToken, b.openAccount, b.openTarget} {
 		if err := protect(step); err != nil {
-			return &stageError{stage: stage{name: "request", failure: builders.BuilderFail}, err: err}
+			return &stageError{stage: stage{name: "request", failure: verdict.BuilderFail}, err: err}
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 	"lpbuildd/disk"
 	"lpbuildd/ordered"
@@ -153,7 +154,7 @@ func TestLogsOfTypesThatNeedItLoseUnknownCredentials(t *testing.T) {
 }
 
 func TestPrepRunsTheOperatorsOwnProgram(t *testing.T) {
-	for code, want := range map[int]string{0: "OK", 3: "BUILDERFAIL"} {
+	for code, want := range map[int]verdict.Outcome{0: verdict.OK, 3: verdict.BuilderFail} {
 		r := newRig(t)
 		bin := filepath.Join(r.request.Settings.SharePath, "bin")
 		if err := os.Mkdir(bin, 0o700); err != nil {
@@ -186,7 +187,7 @@ func TestAClockThatCannotBeSetIsOnlyALine(t *testing.T) {
 func TestBlame(t *testing.T) {
 	plenty, short, full := disk.Room{Bytes: 1 << 50, Inodes: disk.Uncounted}, disk.Room{Bytes: 100 << 20, Inodes: disk.Uncounted}, disk.Room{Bytes: 1 << 20, Inodes: disk.Uncounted}
 	few, none := disk.Room{Bytes: 1 << 50, Inodes: 1000}, disk.Room{Bytes: 1 << 50, Inodes: 3}
-	verdictOf := func(o builders.Outcome) error { return &builders.BuildError{Outcome: o} }
+	verdictOf := func(o verdict.Outcome) error { return &verdict.BuildError{Outcome: o} }
 	for _, c := range []struct {
 		name string
 		free disk.Room
@@ -194,18 +195,18 @@ func TestBlame(t *testing.T) {
 		err  error
 		host bool
 	}{
-		{"enough space", plenty, "No space left on device\n", verdictOf(builders.PackageFail), false},
-		{"no space", full, "", verdictOf(builders.PackageFail), true},
+		{"enough space", plenty, "No space left on device\n", verdictOf(verdict.PackageFail), false},
+		{"no space", full, "", verdictOf(verdict.PackageFail), true},
 		{"no space, no verdict", full, "", &backends.ExitError{Code: 1}, true},
-		{"no space in the image", full, "", verdictOf(builders.ChrootFail), true},
-		{"little space", short, "", verdictOf(builders.PackageFail), false},
-		{"little space that was even less", short, "tar: x: No space left on device\n", verdictOf(builders.PackageFail), true},
-		{"no inodes", none, "", verdictOf(builders.PackageFail), true},
-		{"few inodes", few, "", verdictOf(builders.PackageFail), false},
-		{"few inodes that were even less", few, "touch: x: No space left on device\n", verdictOf(builders.PackageFail), true},
-		{"no space, but missing dependencies", full, "", verdictOf(builders.DepFail), false},
-		{"no space, but given back", full, "", verdictOf(builders.GivenBack), false},
-		{"a known host fault", plenty, "", &backends.HostFault{Err: errors.New("x")}, true},
+		{"no space in the image", full, "", verdictOf(verdict.ChrootFail), true},
+		{"little space", short, "", verdictOf(verdict.PackageFail), false},
+		{"little space that was even less", short, "tar: x: No space left on device\n", verdictOf(verdict.PackageFail), true},
+		{"no inodes", none, "", verdictOf(verdict.PackageFail), true},
+		{"few inodes", few, "", verdictOf(verdict.PackageFail), false},
+		{"few inodes that were even less", few, "touch: x: No space left on device\n", verdictOf(verdict.PackageFail), true},
+		{"no space, but missing dependencies", full, "", verdictOf(verdict.DepFail), false},
+		{"no space, but given back", full, "", verdictOf(verdict.GivenBack), false},
+		{"a known host fault", plenty, "", &verdict.HostFault{Err: errors.New("x")}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)

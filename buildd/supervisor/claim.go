@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lpbuildd/backends"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/verdict"
 )
 
 // Several builders on a machine share HOME, and a manager may give a build that
@@ -64,7 +64,7 @@ func (b *build) discardOldHome(ctx context.Context) error {
 	old, err := claim(b.home)
 	if errors.Is(err, errClaimed) {
 		b.foreign = true
-		return &backends.HostFault{
+		return &verdict.HostFault{
 			Err:    fmt.Errorf("cannot make %s: %w", b.home, errClaimed),
 			Advice: "Wait until that build has ended, or abort it; then try again.",
 		}

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
-	"lpbuildd/builders"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/disk"
 )
 
@@ -106,7 +106,7 @@ func (r *result) fits(size int64) error {
 		return err
 	}
 	if left := space.Free.Lacks(fullRoom().Plus(disk.Room{Bytes: size - r.read})); left != "" {
-		return &backends.HostFault{
+		return &verdict.HostFault{
 			Err:    fmt.Errorf("%d bytes do not fit on the disk of the file cache, which has %s: %w", size, left, unix.ENOSPC),
 			Advice: "Free disk space (and inodes) on the builder.",
 		}
@@ -161,12 +161,12 @@ var errChanged = errors.New("it was written to while it was gathered")
 func storeError(name string, err error) error {
 	err = fmt.Errorf("cannot store %s: %w", name, err)
 	if errors.Is(err, errChanged) {
-		return &builders.BuildError{
-			Outcome: builders.PackageFail, Err: err,
+		return &verdict.BuildError{
+			Outcome: verdict.PackageFail, Err: err,
 			Advice: "Let the build end what it starts in the background before it ends itself.",
 		}
 	}
-	return backends.MarkHostFault(err)
+	return verdict.MarkHostFault(err)
 }
 
 // endStrays kills what runs in the container and is no service of it: the

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -43,7 +44,7 @@ func TestResults(t *testing.T) {
 		size   int64
 		limit  int64
 		meddle func(path string)
-		status string
+		status verdict.Outcome
 		cause  string
 	}{
 		{"as it is", 10, 10, nil, "OK", ""},

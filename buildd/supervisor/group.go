@@ -15,6 +15,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/buildd/cgroup"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/verdict"
 )
 
 // protectedScore keeps the out-of-memory killer from a supervisor as long as
@@ -103,7 +104,7 @@ func (b *build) checkGroup() error {
 	if b.noGroup == "" {
 		return nil
 	}
-	return &backends.HostFault{
+	return &verdict.HostFault{
 		Err:    fmt.Errorf("cannot keep the limits of the build ([limits] cpus, memory): %s", b.noGroup),
 		Advice: "Run 'lpbuildd config check' on the builder; without these two keys it builds without limits.",
 	}
@@ -128,7 +129,7 @@ func (b *build) outOfMemory(ctx context.Context, err error) error {
 			key:  "[limits] memory = " + job.FormatSize(limit),
 		}
 	}
-	return &backends.HostFault{
+	return &verdict.HostFault{
 		Err:    fmt.Errorf("the machine had no memory left, and the kernel killed %d processes of the build: %w", memory.Kills, err),
 		Advice: "Give the builder more memory, or let builds promise less of it: [limits] memory, memory_overcommit, reserved_memory.",
 	}

@@ -9,21 +9,21 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lpbuildd/backends"
 	"lpbuildd/buildd/cgroup"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
 func TestWhatABuildOutOfProcessesEndsAs(t *testing.T) {
-	fork := &builders.BuildError{Outcome: builders.PackageFail, Err: errors.New("fork: Resource temporarily unavailable")}
-	fault := &backends.HostFault{Err: errors.New("no network")}
-	waits := &builders.BuildError{Outcome: builders.DepFail, Dependencies: "gone", Err: errors.New("gone is missing")}
+	fork := &verdict.BuildError{Outcome: verdict.PackageFail, Err: errors.New("fork: Resource temporarily unavailable")}
+	fault := &verdict.HostFault{Err: errors.New("no network")}
+	waits := &verdict.BuildError{Outcome: verdict.DepFail, Dependencies: "gone", Err: errors.New("gone is missing")}
 	for name, tt := range map[string]struct {
 		limit   int64
 		refused int
 		err     error
-		status  string
+		status  verdict.Outcome
 		cause   string
 	}{
 		"it had enough":                        {500, 0, fork, "PACKAGEFAIL", "fork: Resource"},
@@ -65,38 +65,38 @@ func TestTheProcessesOfAUserAreLimited(t *testing.T) {
 
 func TestWhatABuildOutOfMemoryEndsAs(t *testing.T) {
 	const limit = 4 << 30
-	failed := func(o builders.Outcome) error {
-		return &builders.BuildError{Outcome: o, Dependencies: "x", Err: errors.New("make: *** Killed")}
+	failed := func(o verdict.Outcome) error {
+		return &verdict.BuildError{Outcome: o, Dependencies: "x", Err: errors.New("make: *** Killed")}
 	}
-	fault := &backends.HostFault{Err: errors.New("no network")}
+	fault := &verdict.HostFault{Err: errors.New("no network")}
 	tests := []struct {
 		name   string
 		limit  int64
 		memory cgroup.Memory
 		err    error
-		status string
+		status verdict.Outcome
 		cause  string
 	}{
-		{"nothing was killed", limit, cgroup.Memory{Exceeded: true}, failed(builders.PackageFail), "PACKAGEFAIL", "make: *** Killed"},
+		{"nothing was killed", limit, cgroup.Memory{Exceeded: true}, failed(verdict.PackageFail), "PACKAGEFAIL", "make: *** Killed"},
 		{
 			"it exceeded its limit", limit,
 			cgroup.Memory{Kills: 2, Exceeded: true},
-			failed(builders.PackageFail), "PACKAGEFAIL",
+			failed(verdict.PackageFail), "PACKAGEFAIL",
 			"the build was ended: it used more memory than it may, and the kernel killed 2 of its processes (limit [limits] memory = 4G)",
 		},
 		{
 			"what it says about dependencies then is not to be trusted", limit,
 			cgroup.Memory{Kills: 1, Exceeded: true},
-			failed(builders.DepFail), "PACKAGEFAIL",
+			failed(verdict.DepFail), "PACKAGEFAIL",
 			"it used more memory than it may",
 		},
 		{
 			"the machine had no memory, and there is a limit", limit,
 			cgroup.Memory{Kills: 1},
-			failed(builders.PackageFail), "BUILDERFAIL",
+			failed(verdict.PackageFail), "BUILDERFAIL",
 			"the machine had no memory left, and the kernel killed 1 processes of the build: make: *** Killed",
 		},
-		{"the machine had no memory, and there is no limit", 0, cgroup.Memory{Kills: 1, Exceeded: true}, failed(builders.PackageFail), "BUILDERFAIL", "the machine had no memory left"},
+		{"the machine had no memory, and there is no limit", 0, cgroup.Memory{Kills: 1, Exceeded: true}, failed(verdict.PackageFail), "BUILDERFAIL", "the machine had no memory left"},
 		{"something was killed, but the build succeeded", limit, cgroup.Memory{Kills: 1, Exceeded: true}, nil, "OK", ""},
 		{"the builder's fault stays the builder's", limit, cgroup.Memory{Kills: 1, Exceeded: true}, fault, "BUILDERFAIL", "no network"},
 	}

@@ -16,6 +16,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/chroot"
+	"lpbuildd/buildd/verdict"
 )
 
 // account is the unprivileged user that sbuild runs as.
@@ -29,7 +30,7 @@ type account struct {
 // lookup finds a user; home is what HOME is for it during a build.
 func lookup(name, home string) (account, error) {
 	fault := func(err error) (account, error) {
-		return account{}, &backends.HostFault{
+		return account{}, &verdict.HostFault{
 			Err:    fmt.Errorf("cannot use the build user %q: %w", name, err),
 			Advice: "Make the user and add it to the group sbuild, or name another one in builder.user.",
 		}

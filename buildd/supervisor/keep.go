@@ -12,7 +12,7 @@ import (
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/ledger"
-	"lpbuildd/builders"
+	"lpbuildd/buildd/verdict"
 )
 
 // keeper is a target that can outlive its build. Nothing runs in it any more.
@@ -51,10 +51,10 @@ func (b *build) worthALook(failure error) bool {
 	if b.request.Settings.Keep.For <= 0 || failure == nil || errors.Is(failure, errUnkillable) || !b.passed("start") {
 		return false
 	}
-	switch verdict(failure).Outcome {
-	case builders.PackageFail, builders.ChrootFail, builders.BuilderFail, builders.GivenBack:
+	switch judge(failure).Outcome {
+	case verdict.PackageFail, verdict.ChrootFail, verdict.BuilderFail, verdict.GivenBack:
 		return true
-	case builders.OK, builders.Aborted, builders.DepFail:
+	case verdict.OK, verdict.Aborted, verdict.DepFail:
 	}
 	return false
 }

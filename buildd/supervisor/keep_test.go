@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"lpbuildd/buildd/kept"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -41,7 +42,7 @@ func (r *rig) keeps() *keepable {
 	k := &keepable{hooked: hooked{r.target, r}}
 	r.request.Settings.Keep.For = time.Hour
 	r.parts.newTarget = func(*build) (target, error) { return k, nil }
-	r.stub.build = func(context.Context, builders.Env) error { return &builders.BuildError{Outcome: builders.PackageFail} }
+	r.stub.build = func(context.Context, builders.Env) error { return &verdict.BuildError{Outcome: verdict.PackageFail} }
 	return k
 }
 
@@ -64,24 +65,24 @@ func (r *rig) keptLog() string {
 }
 
 func TestWhatIsKeptOfABuild(t *testing.T) {
-	fails := func(o builders.Outcome) func(*rig) {
+	fails := func(o verdict.Outcome) func(*rig) {
 		return func(r *rig) {
 			r.stub.build = func(context.Context, builders.Env) error {
-				return &builders.BuildError{Outcome: o, Err: errors.New("a riddle")}
+				return &verdict.BuildError{Outcome: o, Err: errors.New("a riddle")}
 			}
 		}
 	}
 	for _, c := range []struct {
 		name   string
 		change func(*rig)
-		status string
+		status verdict.Outcome
 		want   bool
 	}{
-		{"the package failed", fails(builders.PackageFail), "PACKAGEFAIL", true},
-		{"the image failed", fails(builders.ChrootFail), "CHROOTFAIL", true},
-		{"the builder failed", fails(builders.BuilderFail), "BUILDERFAIL", true},
-		{"it was given back", fails(builders.GivenBack), "GIVENBACK", true},
-		{"it waits for a dependency", fails(builders.DepFail), "DEPFAIL", false},
+		{"the package failed", fails(verdict.PackageFail), "PACKAGEFAIL", true},
+		{"the image failed", fails(verdict.ChrootFail), "CHROOTFAIL", true},
+		{"the builder failed", fails(verdict.BuilderFail), "BUILDERFAIL", true},
+		{"it was given back", fails(verdict.GivenBack), "GIVENBACK", true},
+		{"it waits for a dependency", fails(verdict.DepFail), "DEPFAIL", false},
 		{"a good build", func(r *rig) { r.stub = stub{} }, "OK", false},
 		{"the operator does not want it", func(r *rig) { r.request.Settings.Keep.For = 0 }, "PACKAGEFAIL", false},
 		{"the machine is reset anyway", func(r *rig) { r.request.Args["fast_cleanup"] = true }, "PACKAGEFAIL", false},

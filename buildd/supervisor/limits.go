@@ -10,9 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"lpbuildd/backends"
 	"lpbuildd/buildd/job"
-	"lpbuildd/builders"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/disk"
 )
 
@@ -83,7 +82,7 @@ func (b *build) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 // What a package's tools say of such a disk would be taken for its failure.
 func (b *build) unwritable(ctx context.Context, try func(dir string) error) error {
 	if err := b.log.Err(); err != nil {
-		return &backends.HostFault{
+		return &verdict.HostFault{
 			Err:    fmt.Errorf("cannot write the build log: %w", err),
 			Advice: "Look at the disk of the file cache: is it full, read-only or broken?",
 		}
@@ -94,7 +93,7 @@ func (b *build) unwritable(ctx context.Context, try func(dir string) error) erro
 			continue
 		}
 		b.daemon.ErrorContext(ctx, "A disk of the builder cannot be written any more", "error", err)
-		return &backends.HostFault{
+		return &verdict.HostFault{
 			Err:    fmt.Errorf("a disk of the builder cannot be written any more: %w", err),
 			Advice: "Look at the kernel's log of the builder (dmesg): the file system may be damaged, or read-only after an error.",
 		}
@@ -169,8 +168,8 @@ func (b *build) fullDisk(ctx context.Context) string {
 // blame marks a failure that is this machine's fault as such, so that it is
 // never taken for the package's.
 func (b *build) blame(ctx context.Context, err error) error {
-	var fault *backends.HostFault
-	var verdict *builders.BuildError
+	var fault *verdict.HostFault
+	var judged *verdict.BuildError
 	if errors.As(err, &fault) {
 		return err
 	}
@@ -180,18 +179,18 @@ func (b *build) blame(ctx context.Context, err error) error {
 	if reason := b.outOfMemory(ctx, err); reason != nil {
 		return reason
 	}
-	decided := errors.As(err, &verdict)
-	if decided && (verdict.Outcome == builders.DepFail || verdict.Outcome == builders.GivenBack) {
+	decided := errors.As(err, &judged)
+	if decided && (judged.Outcome == verdict.DepFail || judged.Outcome == verdict.GivenBack) {
 		return err // it has not come to what needs much
 	}
 	if reason := b.outOfProcesses(ctx); reason != nil {
 		return reason
 	}
-	if decided && verdict.Outcome != builders.PackageFail && verdict.Outcome != builders.ChrootFail {
+	if decided && judged.Outcome != verdict.PackageFail && judged.Outcome != verdict.ChrootFail {
 		return err
 	}
 	if left := b.fullDisk(ctx); left != "" {
-		return &backends.HostFault{
+		return &verdict.HostFault{
 			Err:    fmt.Errorf("the disk was full (%s were free): %w", left, err),
 			Advice: "Free disk space (and inodes) on the builder, or raise [chroot] tmpfs if the build's upper layer is in memory.",
 		}

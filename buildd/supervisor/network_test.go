@@ -13,9 +13,9 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"lpbuildd/backends"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -129,13 +129,14 @@ func TestTheSessionOfAFetchServiceIsRevokedAsOne(t *testing.T) {
 func TestTheTokenIsRevokedOnceInEveryEnding(t *testing.T) {
 	broken := errors.New("it is broken")
 	for _, c := range []struct {
-		name, status string
-		change       func(*rig)
+		name   string
+		status verdict.Outcome
+		change func(*rig)
 	}{
 		{"a success", "OK", func(*rig) {}},
 		{"a failed build", "PACKAGEFAIL", func(r *rig) {
 			r.stub.build = func(context.Context, builders.Env) error {
-				return &builders.BuildError{Outcome: builders.PackageFail, Err: broken}
+				return &verdict.BuildError{Outcome: verdict.PackageFail, Err: broken}
 			}
 		}},
 		{"a panic", "BUILDERFAIL", func(r *rig) {
@@ -175,7 +176,7 @@ func TestTheTokenIsRevokedOnceInEveryEnding(t *testing.T) {
 		{"a missing argument", "BUILDERFAIL", func(r *rig) { delete(r.request.Args, "series") }},
 		{"a ledger that cannot be undone", "BUILDERFAIL", func(r *rig) { r.leavesContainer() }},
 		{"no target", "BUILDERFAIL", func(r *rig) {
-			r.parts.newTarget = func(*build) (target, error) { return nil, &backends.HostFault{Err: broken} }
+			r.parts.newTarget = func(*build) (target, error) { return nil, &verdict.HostFault{Err: broken} }
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

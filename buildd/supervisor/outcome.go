@@ -10,18 +10,18 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/buildd/job"
-	"lpbuildd/builders"
+	"lpbuildd/buildd/verdict"
 )
 
 // outcomeOf turns the error of a build into its outcome. It is the only place
 // where that is decided.
 func (b *build) outcomeOf(err error) job.Outcome {
-	v := verdict(err)
+	v := judge(err)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	// An abandoned stage may still write to the originals.
 	o := job.Outcome{
-		BuildID: b.request.BuildID, Status: string(v.Outcome), Dependencies: v.Dependencies,
+		BuildID: b.request.BuildID, Status: v.Outcome, Dependencies: v.Dependencies,
 		FileMap: maps.Clone(b.results), Added: slices.Clone(b.added), Extra: b.extra,
 		LeftForReset: b.leftForReset,
 	}
@@ -35,57 +35,57 @@ func (b *build) outcomeOf(err error) job.Outcome {
 	return o
 }
 
-// verdict says how a build with this error ended, why, and what to do.
-func verdict(err error) *builders.BuildError {
+// judge says how a build with this error ended, why, and what to do.
+func judge(err error) *verdict.BuildError {
 	var (
 		failed *stageError
-		host   *backends.HostFault
+		host   *verdict.HostFault
 		limit  *limitError
-		build  *builders.BuildError
+		build  *verdict.BuildError
 	)
 	switch {
 	case err == nil:
-		return &builders.BuildError{Outcome: builders.OK}
+		return &verdict.BuildError{Outcome: verdict.OK}
 	case errors.Is(err, errUnkillable):
-		return &builders.BuildError{Outcome: builders.BuilderFail, Err: err, Advice: "Restart the builder: the processes named above are stuck in the kernel."}
+		return &verdict.BuildError{Outcome: verdict.BuilderFail, Err: err, Advice: "Restart the builder: the processes named above are stuck in the kernel."}
 	case errors.Is(err, errAborted):
-		return &builders.BuildError{Outcome: builders.Aborted, Err: errAborted, Advice: "Nothing, if the abort was meant; otherwise start the build again."}
+		return &verdict.BuildError{Outcome: verdict.Aborted, Err: errAborted, Advice: "Nothing, if the abort was meant; otherwise start the build again."}
 	case errors.As(err, &host):
-		return &builders.BuildError{Outcome: builders.BuilderFail, Err: err, Advice: host.Advice}
+		return &verdict.BuildError{Outcome: verdict.BuilderFail, Err: err, Advice: host.Advice}
 	case errors.As(err, &limit):
-		return &builders.BuildError{Outcome: limited(err), Err: limit, Advice: "Make the build smaller or faster, or let the operator raise the limit."}
+		return &verdict.BuildError{Outcome: limited(err), Err: limit, Advice: "Make the build smaller or faster, or let the operator raise the limit."}
 	case errors.As(err, &build):
 		return build
 	case errors.As(err, &failed):
-		return &builders.BuildError{Outcome: failed.stage.failure, Err: err, Advice: advice(failed.stage.failure)}
+		return &verdict.BuildError{Outcome: failed.stage.failure, Err: err, Advice: advice(failed.stage.failure)}
 	}
-	return &builders.BuildError{Outcome: builders.BuilderFail, Err: err, Advice: advice(builders.BuilderFail)}
+	return &verdict.BuildError{Outcome: verdict.BuilderFail, Err: err, Advice: advice(verdict.BuilderFail)}
 }
 
 // limited is the outcome of a build that exceeded a limit: the package's, once
 // it is the package that runs.
-func limited(err error) builders.Outcome {
+func limited(err error) verdict.Outcome {
 	var failed *stageError
 	if !errors.As(err, &failed) || failed.stage.name == "build" {
-		return builders.PackageFail
+		return verdict.PackageFail
 	}
 	return failed.stage.failure
 }
 
 // advice is what to do about an outcome when nobody knows better.
-func advice(o builders.Outcome) string {
+func advice(o verdict.Outcome) string {
 	switch o {
-	case builders.ChrootFail:
+	case verdict.ChrootFail:
 		return "Look at the base image and the archives: the lines above say which step failed."
-	case builders.PackageFail:
+	case verdict.PackageFail:
 		return "Look at the end of the build's own output above."
-	case builders.BuilderFail:
+	case verdict.BuilderFail:
 		return "Look at the builder: the lines above say what it could not do. The build can be tried again elsewhere."
-	case builders.GivenBack:
+	case verdict.GivenBack:
 		return "Start the build again later."
-	case builders.DepFail:
+	case verdict.DepFail:
 		return "Wait for the dependencies, or correct them."
-	case builders.OK, builders.Aborted:
+	case verdict.OK, verdict.Aborted:
 	}
 	return ""
 }
@@ -100,9 +100,9 @@ func (b *build) summary(o job.Outcome, err error) string {
 	}
 	text.WriteString("\nBuild summary\n")
 	line("Build", fmt.Sprintf("%s (%s)", b.request.BuildID, b.request.Tag))
-	line("Result", o.Status)
+	line("Result", string(o.Status))
 	if err != nil {
-		v := verdict(err)
+		v := judge(err)
 		line("Stage", o.Stage)
 		line("Cause", strings.TrimSpace(v.Error()))
 		line("Wait for", o.Dependencies)

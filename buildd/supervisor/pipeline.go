@@ -7,9 +7,8 @@ import (
 	"runtime/debug"
 	"time"
 
-	"lpbuildd/backends"
 	"lpbuildd/buildd/job"
-	"lpbuildd/builders"
+	"lpbuildd/buildd/verdict"
 )
 
 // guarded runs the stages and, whatever became of them, the teardown.
@@ -29,7 +28,7 @@ func (b *build) guarded(ctx context.Context) error {
 	}
 	// An abort replaces every other end but the builder's failure, even one that
 	// came before it (spec: protocol.md section 8).
-	if errors.Is(context.Cause(ctx), errAborted) && !errors.Is(err, errAborted) && verdict(err).Outcome != builders.BuilderFail {
+	if errors.Is(context.Cause(ctx), errAborted) && !errors.Is(err, errAborted) && judge(err).Outcome != verdict.BuilderFail {
 		err = &stageError{stage: cleanupStage(), err: errAborted}
 		b.unkeep(context.WithoutCancel(ctx))
 	}
@@ -92,7 +91,7 @@ func (b *build) runStage(ctx context.Context, s stage, gaveUp <-chan struct{}) e
 func protect(f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = &backends.HostFault{
+			err = &verdict.HostFault{
 				Err:    fmt.Errorf("internal error: %v\n%s", r, debug.Stack()),
 				Advice: "Report this error in the builder's software, with this log.",
 			}

@@ -16,6 +16,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -121,8 +122,8 @@ func TestStagesThatAreNotWantedAreLeftOut(t *testing.T) {
 // ending is what a build with a failing stage looks like.
 type ending struct {
 	stage   string
-	failure builders.Outcome // of an error that nobody has explained
-	limited builders.Outcome // when a limit ends it
+	failure verdict.Outcome // of an error that nobody has explained
+	limited verdict.Outcome // when a limit ends it
 	// before are the steps up to the failing stage, reaped says that processes
 	// can be left after it, calls are those of the target without killing.
 	before string
@@ -184,32 +185,32 @@ func TestHowEachStageFails(t *testing.T) {
 	for _, way := range []struct {
 		name  string
 		run   func(context.Context, *build) error
-		want  func(ending) builders.Outcome
+		want  func(ending) verdict.Outcome
 		cause string
 		log   string
 	}{
 		{
 			"unexplained", fail(errors.New("no such thing")),
-			func(e ending) builders.Outcome { return e.failure }, "no such thing", "",
+			func(e ending) verdict.Outcome { return e.failure }, "no such thing", "",
 		},
 		{
 			"a command fails", fail(&backends.ExitError{Argv: []string{"cmd", "arg"}, Code: 137}),
-			func(e ending) builders.Outcome { return e.failure }, "cmd arg: exit code 137", "",
+			func(e ending) verdict.Outcome { return e.failure }, "cmd arg: exit code 137", "",
 		},
 		{
-			"with a verdict", fail(&builders.BuildError{Outcome: builders.DepFail, Dependencies: "libx", Err: errors.New("no libx"), Advice: "Wait."}),
-			func(ending) builders.Outcome { return builders.DepFail }, "no libx", "  Wait for:   libx\n  What to do: Wait.\n",
+			"with a verdict", fail(&verdict.BuildError{Outcome: verdict.DepFail, Dependencies: "libx", Err: errors.New("no libx"), Advice: "Wait."}),
+			func(ending) verdict.Outcome { return verdict.DepFail }, "no libx", "  Wait for:   libx\n  What to do: Wait.\n",
 		},
 		{
-			"by the host's fault", fail(&builders.BuildError{
-				Outcome: builders.ChrootFail,
-				Err:     &backends.HostFault{Err: errors.New("the disk is full"), Advice: "Free disk space."},
+			"by the host's fault", fail(&verdict.BuildError{
+				Outcome: verdict.ChrootFail,
+				Err:     &verdict.HostFault{Err: errors.New("the disk is full"), Advice: "Free disk space."},
 			}),
-			func(ending) builders.Outcome { return builders.BuilderFail }, "the disk is full", "  What to do: Free disk space.\n",
+			func(ending) verdict.Outcome { return verdict.BuilderFail }, "the disk is full", "  What to do: Free disk space.\n",
 		},
 		{
 			"with a panic", func(context.Context, *build) error { panic("never mind") },
-			func(ending) builders.Outcome { return builders.BuilderFail }, "internal error: never mind", "pipeline.go",
+			func(ending) verdict.Outcome { return verdict.BuilderFail }, "internal error: never mind", "pipeline.go",
 		},
 	} {
 		for _, e := range endings() {
@@ -217,10 +218,10 @@ func TestHowEachStageFails(t *testing.T) {
 				r := newRig(t)
 				r.replace(e.stage, way.run)
 				o := r.run()
-				if o.Status != string(way.want(e)) || o.Stage != e.stage || o.Cause != way.cause {
+				if o.Status != way.want(e) || o.Stage != e.stage || o.Cause != way.cause {
 					t.Errorf("the outcome is %+v", o)
 				}
-				r.expectLog("\nBuild summary\n", "  Result:     "+o.Status+"\n", "  Stage:      "+e.stage+"\n",
+				r.expectLog("\nBuild summary\n", "  Result:     "+string(o.Status)+"\n", "  Stage:      "+e.stage+"\n",
 					"  Cause:      "+way.cause, "  What to do: ", way.log)
 				steps := e.before
 				if e.reaped {
@@ -316,9 +317,9 @@ func TestAnAbortDuringCleanUp(t *testing.T) {
 		want      string
 	}{
 		{"of a good build", nil, nil, "ABORTED"},
-		{"of a failed build", &builders.BuildError{Outcome: builders.PackageFail}, nil, "ABORTED"},
+		{"of a failed build", &verdict.BuildError{Outcome: verdict.PackageFail}, nil, "ABORTED"},
 		{"that fails", nil, errors.New("busy"), "BUILDERFAIL"},
-		{"of a build that failed the builder", &builders.BuildError{Outcome: builders.BuilderFail}, nil, "BUILDERFAIL"},
+		{"of a build that failed the builder", &verdict.BuildError{Outcome: verdict.BuilderFail}, nil, "BUILDERFAIL"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)
@@ -328,7 +329,7 @@ func TestAnAbortDuringCleanUp(t *testing.T) {
 				return ctx.Err()
 			}
 			r.hooks["remove"] = func(ctx context.Context) error { return errors.Join(ctx.Err(), c.removeErr) }
-			if o := r.run(); o.Status != c.want {
+			if o := r.run(); string(o.Status) != c.want {
 				t.Errorf("the outcome is %+v", o)
 			}
 			r.expectLog("  Result:     " + c.want + "\n")
@@ -421,7 +422,7 @@ func TestLimitsEndEachStage(t *testing.T) {
 					r.replace(e.stage, untilCancelled)
 					limit.set(&r.request.Settings)
 					o := r.run()
-					if o.Status != string(e.limited) || o.Stage != e.stage || o.Cause != limit.cause {
+					if o.Status != e.limited || o.Stage != e.stage || o.Cause != limit.cause {
 						t.Errorf("the outcome is %+v", o)
 					}
 					if !strings.HasSuffix(r.steps(), "remove-build") || r.ledger() != "none" {
@@ -461,7 +462,7 @@ func TestAFailedGatherKeepsWhatItHas(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		err    error
-		status string
+		status verdict.Outcome
 	}{
 		{"the package's fault", errors.New("no such file"), "PACKAGEFAIL"},
 		{"a full disk", &os.PathError{Op: "read", Path: "x", Err: syscall.ENOSPC}, "BUILDERFAIL"},
@@ -498,10 +499,10 @@ func TestOnlyAnInputThatIsThereCanBeBroken(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				return &builders.BuildError{Outcome: builders.PackageFail, Err: errors.New("no such file hello.dsc")}
+				return &verdict.BuildError{Outcome: verdict.PackageFail, Err: errors.New("no such file hello.dsc")}
 			}
 			o := r.run()
-			if o.Status != want || o.Stage != "build" || strings.Contains(o.Cause, "the input file hello.dsc has vanished") == there {
+			if string(o.Status) != want || o.Stage != "build" || strings.Contains(o.Cause, "the input file hello.dsc has vanished") == there {
 				t.Errorf("the outcome is %+v", o)
 			}
 		})
@@ -518,7 +519,7 @@ func TestOnlyAnImageThatIsThereCanBeBroken(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if o := r.run(); o.Status != want || o.Stage != "unpack" || strings.Contains(o.Cause, "has vanished") == there {
+			if o := r.run(); string(o.Status) != want || o.Stage != "unpack" || strings.Contains(o.Cause, "has vanished") == there {
 				t.Errorf("the outcome is %+v", o)
 			}
 		})

@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lpbuildd/backends"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/filecache"
 )
 
@@ -85,7 +85,7 @@ func (b *build) settle() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	clear(b.results)
-	return &backends.HostFault{
+	return &verdict.HostFault{
 		Err:    fmt.Errorf("the results did not reach the disk: %w", err),
 		Advice: "Check the disk of the file cache.",
 	}

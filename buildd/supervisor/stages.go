@@ -12,6 +12,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -22,7 +23,7 @@ type stage struct {
 	name, wire string
 	// failure is how the build ends when the stage fails and nobody knows
 	// better (spec: lifecycle.md section 13).
-	failure builders.Outcome
+	failure verdict.Outcome
 	// announce is the command line that the log shows for the stage, says the
 	// line after it; %s is the build id.
 	announce func(*build) []string
@@ -36,23 +37,23 @@ type stage struct {
 func stages() []stage {
 	return []stage{
 		{
-			name: "prep", wire: "INIT", failure: builders.BuilderFail, run: prep,
+			name: "prep", wire: "INIT", failure: verdict.BuilderFail, run: prep,
 			announce: func(b *build) []string { return []string{b.prepProgram()} },
 		},
 		{
-			name: "unpack", wire: "UNPACK", failure: builders.ChrootFail, run: unpack,
+			name: "unpack", wire: "UNPACK", failure: verdict.ChrootFail, run: unpack,
 			announce: func(b *build) []string {
 				return b.operation("unpack-chroot", "--image-type", b.common.ImageType, b.imagePath())
 			},
 			says: "Creating target for build %s",
 		},
 		{
-			name: "start", wire: "MOUNT", failure: builders.ChrootFail, run: start,
+			name: "start", wire: "MOUNT", failure: verdict.ChrootFail, run: start,
 			announce: func(b *build) []string { return b.operation("mount-chroot") },
 			says:     "Starting target for build %s",
 		},
 		{
-			name: "sources", wire: "SOURCES", failure: builders.ChrootFail,
+			name: "sources", wire: "SOURCES", failure: verdict.ChrootFail,
 			wanted: func(b *build) bool { return b.common.HasArchives },
 			announce: func(b *build) []string {
 				var args []string
@@ -64,21 +65,21 @@ func stages() []stage {
 			run: sources,
 		},
 		{
-			name: "keys", wire: "KEYS", failure: builders.ChrootFail,
+			name: "keys", wire: "KEYS", failure: verdict.ChrootFail,
 			wanted:   func(b *build) bool { return len(b.common.TrustedKeys) > 0 },
 			announce: func(b *build) []string { return b.operation("add-trusted-keys") },
 			run:      func(ctx context.Context, b *build) error { return builders.AddTrustedKeys(ctx, b.env) },
 		},
 		{
-			name: "update", wire: "UPDATE", failure: builders.ChrootFail,
+			name: "update", wire: "UPDATE", failure: verdict.ChrootFail,
 			announce: func(b *build) []string { return b.operation("update-debian-chroot") },
 			run:      func(ctx context.Context, b *build) error { return builders.Update(ctx, b.env) },
 		},
 		{
-			name: "build", wire: "BUILD", failure: builders.BuilderFail,
+			name: "build", wire: "BUILD", failure: verdict.BuilderFail,
 			run: compile,
 		},
-		{name: "gather", wire: "GATHER", failure: builders.PackageFail, run: gather},
+		{name: "gather", wire: "GATHER", failure: verdict.PackageFail, run: gather},
 	}
 }
 
@@ -147,7 +148,7 @@ func blameVanished(ctx context.Context, err error, what, path string) error {
 	if _, statErr := os.Stat(path); !errors.Is(statErr, fs.ErrNotExist) {
 		return err
 	}
-	return &backends.HostFault{
+	return &verdict.HostFault{
 		Err:    fmt.Errorf("the %s has vanished from the file cache: %w", what, err),
 		Advice: "Let nothing but the builder delete files in its file cache; the build can be tried again.",
 	}
@@ -208,7 +209,7 @@ func (b *build) makeHome(ctx context.Context) error {
 }
 
 // cleanupStage is the teardown, as far as it is a stage.
-func cleanupStage() stage { return stage{name: "cleanup", failure: builders.BuilderFail} }
+func cleanupStage() stage { return stage{name: "cleanup", failure: verdict.BuilderFail} }
 
 // stageError is the failure of a stage.
 type stageError struct {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -15,14 +16,14 @@ func TestAFailedCleanUpCountsOnlyWhenNothingFailedBefore(t *testing.T) {
 	for _, c := range []struct {
 		name, step string
 		buildErr   error
-		status     string
+		status     verdict.Outcome
 		stage      string
 		left       bool // the ledger keeps the build directory
 	}{
 		{"stop after a good build", "stop", nil, "BUILDERFAIL", "cleanup", false},
 		{"remove after a good build", "remove", nil, "BUILDERFAIL", "cleanup", true},
-		{"stop after a failed build", "stop", &builders.BuildError{Outcome: builders.PackageFail}, "PACKAGEFAIL", "build", false},
-		{"remove after a failed build", "remove", &builders.BuildError{Outcome: builders.PackageFail}, "PACKAGEFAIL", "build", true},
+		{"stop after a failed build", "stop", &verdict.BuildError{Outcome: verdict.PackageFail}, "PACKAGEFAIL", "build", false},
+		{"remove after a failed build", "remove", &verdict.BuildError{Outcome: verdict.PackageFail}, "PACKAGEFAIL", "build", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)

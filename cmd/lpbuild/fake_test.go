@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"lpbuildd/buildd"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/rpc"
 )
 
@@ -170,7 +171,7 @@ func logs(text string) func(*fakeBuilder) {
 // ends is the last step of a build. Results are contents by name.
 func ends(outcome string, results map[string]string) func(*fakeBuilder) {
 	return func(f *fakeBuilder) {
-		f.status.State, f.status.Outcome, f.status.FileMap = buildd.Waiting, outcome, map[string]string{}
+		f.status.State, f.status.Outcome, f.status.FileMap = buildd.Waiting, verdict.Outcome(outcome), map[string]string{}
 		if outcome == "DEPFAIL" {
 			f.status.Dependencies = "libfoo-dev (>= 2)"
 		}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"lpbuildd/buildd"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/rpc"
 )
 
@@ -19,18 +20,18 @@ const exitFailure = 1
 // outcomeError is the end of a build that was not successful. It has been
 // printed already.
 type outcomeError struct {
-	outcome string
+	outcome verdict.Outcome
 	code    int
 }
 
 // Error names the outcome.
-func (e *outcomeError) Error() string { return "the build ended with " + e.outcome }
+func (e *outcomeError) Error() string { return "the build ended with " + string(e.outcome) }
 
 // exitCodeOf is the exit code of an outcome; the help of the root command has
 // the same table.
-func exitCodeOf(outcome string) int {
-	codes := map[string]int{
-		"OK": 0, "PACKAGEFAIL": 2, "DEPFAIL": 3, "GIVENBACK": 4, "CHROOTFAIL": 5, "BUILDERFAIL": 6, "ABORTED": 7,
+func exitCodeOf(outcome verdict.Outcome) int {
+	codes := map[verdict.Outcome]int{
+		verdict.OK: 0, verdict.PackageFail: 2, verdict.DepFail: 3, verdict.GivenBack: 4, verdict.ChrootFail: 5, verdict.BuilderFail: 6, verdict.Aborted: 7,
 	}
 	if code, ok := codes[outcome]; ok {
 		return code
@@ -41,27 +42,27 @@ func exitCodeOf(outcome string) int {
 // meaningOf is an outcome in words.
 func meaningOf(st buildd.Status) string {
 	switch st.Outcome {
-	case "OK":
+	case verdict.OK:
 		return "the build was successful"
-	case "PACKAGEFAIL":
+	case verdict.PackageFail:
 		return "the package failed to build; the end of the log says why"
-	case "DEPFAIL":
+	case verdict.DepFail:
 		return "build dependencies are missing: " + printable(st.Dependencies)
-	case "GIVENBACK":
+	case verdict.GivenBack:
 		return "the builder could not build it now; try again"
-	case "CHROOTFAIL":
+	case verdict.ChrootFail:
 		return "the base image, or the archives it was given, do not work; the end of the log says why"
-	case "BUILDERFAIL":
+	case verdict.BuilderFail:
 		return "the builder failed, not the package; look at its log"
-	case "ABORTED":
+	case verdict.Aborted:
 		return "the build was aborted"
 	}
 	return "the builder reported an outcome that lpbuild does not know"
 }
 
 // asError is nil for a successful build.
-func asError(outcome string) error {
-	if outcome == "OK" {
+func asError(outcome verdict.Outcome) error {
+	if outcome == verdict.OK {
 		return nil
 	}
 	return &outcomeError{outcome: outcome, code: exitCodeOf(outcome)}

@@ -10,28 +10,30 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/buildd/verdict"
 )
 
 // event is one JSON object on standard output. Event says what happened; the
 // other fields are set as they apply.
 type event struct {
-	Event        string   `json:"event"`
-	Name         string   `json:"name,omitempty"`
-	SHA1         string   `json:"sha1,omitempty"`
-	Size         *int64   `json:"size,omitempty"`
-	Present      *bool    `json:"present,omitempty"`
-	Info         string   `json:"info,omitempty"`
-	BuildID      string   `json:"build_id,omitempty"`
-	Stage        string   `json:"stage,omitempty"`
-	Text         *string  `json:"text,omitempty"`
-	Path         string   `json:"path,omitempty"`
-	Commit       string   `json:"commit,omitempty"`
-	Outcome      string   `json:"outcome,omitempty"`
-	Dependencies string   `json:"dependencies,omitempty"`
-	Files        []string `json:"files,omitempty"`
-	Seconds      float64  `json:"seconds,omitempty"`
-	Error        string   `json:"error,omitempty"`
-	ExitCode     *int     `json:"exit_code,omitempty"`
+	Event        string          `json:"event"`
+	Name         string          `json:"name,omitempty"`
+	SHA1         string          `json:"sha1,omitempty"`
+	Size         *int64          `json:"size,omitempty"`
+	Present      *bool           `json:"present,omitempty"`
+	Info         string          `json:"info,omitempty"`
+	BuildID      string          `json:"build_id,omitempty"`
+	Stage        string          `json:"stage,omitempty"`
+	Text         *string         `json:"text,omitempty"`
+	Path         string          `json:"path,omitempty"`
+	Commit       string          `json:"commit,omitempty"`
+	Outcome      verdict.Outcome `json:"outcome,omitempty"`
+	Dependencies string          `json:"dependencies,omitempty"`
+	Files        []string        `json:"files,omitempty"`
+	Seconds      float64         `json:"seconds,omitempty"`
+	Error        string          `json:"error,omitempty"`
+	ExitCode     *int            `json:"exit_code,omitempty"`
 }
 
 // printer shows what happens, to people or, if json is set, to programs. It is

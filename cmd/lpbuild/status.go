@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lpbuildd/buildd"
+	"lpbuildd/buildd/verdict"
 )
 
 // statusReport is the output of status with --json.
@@ -15,7 +16,7 @@ type statusReport struct {
 	Drained      string            `json:"drained,omitempty"`
 	Version      string            `json:"version,omitempty"`
 	BuildID      string            `json:"build_id,omitempty"`
-	Outcome      string            `json:"outcome,omitempty"`
+	Outcome      verdict.Outcome   `json:"outcome,omitempty"`
 	Dependencies string            `json:"dependencies,omitempty"`
 	FileMap      map[string]string `json:"filemap,omitempty"`
 	LogTail      *string           `json:"logtail,omitempty"`
@@ -72,7 +73,7 @@ func (a *app) showStatus(st buildd.Status) {
 	show("version", st.Version)
 	show("build", st.BuildID)
 	if st.State == buildd.Waiting {
-		show("outcome", st.Outcome+", "+meaningOf(st))
+		show("outcome", string(st.Outcome)+", "+meaningOf(st))
 	}
 	for _, name := range slices.Sorted(maps.Keys(st.FileMap)) {
 		show("result", st.FileMap[name]+"  "+name)

@@ -54,7 +54,7 @@ func (a *app) ended(st buildd.Status, files []string, code int) {
 		Event: "outcome", BuildID: st.BuildID, Outcome: st.Outcome, Dependencies: st.Dependencies,
 		Files: files, Seconds: a.out.elapsed(), ExitCode: &code,
 	})
-	text := st.Outcome + ": " + meaningOf(st)
+	text := string(st.Outcome) + ": " + meaningOf(st)
 	switch {
 	case a.out.color && exitCodeOf(st.Outcome) == 0:
 		text = "\x1b[1;32m" + text + "\x1b[0m"
