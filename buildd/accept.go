@@ -45,15 +45,14 @@ func (d *Daemon) Build(ctx context.Context, r Request) error {
 	if err != nil {
 		return &Fault{Reason: "build: " + err.Error()}
 	}
-	private, _ := truth(r.Args["archive_private"])
 	o.journal = journal{
 		BuildID: r.BuildID, Tag: r.Tag, Inputs: inputs, Accepted: time.Now(),
-		Private: private || t.Sanitize, ProxyInfo: proxyInfo(r.Args),
+		Private: r.Private || t.Sanitize, ProxyInfo: r.Proxy,
 	}
-	if private {
+	if r.Private {
 		o.journal.PrivateInputs = privateInputs(r)
 	}
-	if reset, _ := truth(r.Args["fast_cleanup"]); reset {
+	if r.EndsWithReset {
 		o.journal.ResetAfter, _ = job.BootID() // without it, the results stay
 	}
 	return d.place(o)
@@ -248,29 +247,4 @@ func checkBuildID(id string) error {
 		return bad("no control characters")
 	}
 	return nil
-}
-
-// truth returns the value of an argument that is a boolean, or one of the numbers
-// 0 and 1, which builders take for booleans too.
-func truth(v any) (value, ok bool) {
-	if b, isBool := v.(bool); isBool {
-		return b, true
-	}
-	if _, isText := v.(string); isText {
-		return false, false
-	}
-	text := fmt.Sprint(v)
-	return text == "1", text == "0" || text == "1"
-}
-
-// proxyInfo picks what the manager asks for later.
-func proxyInfo(args map[string]any) ProxyInfo {
-	var p ProxyInfo
-	if use, ok := truth(args["use_fetch_service"]); ok {
-		p.UseFetchService = &use
-	}
-	if endpoint, ok := args["revocation_endpoint"].(string); ok {
-		p.RevocationEndpoint = &endpoint
-	}
-	return p
 }

@@ -99,9 +99,8 @@ func TestProxyInfoAnswersForTheBuild(t *testing.T) {
 	if err := r.Clean(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	request := buildd.Request{BuildID: "S-1", Tag: "snap", Image: r.image, Args: map[string]any{
-		"script": "wait", "use_fetch_service": true, "revocation_endpoint": "http://proxy.test/1",
-	}}
+	use, endpoint := true, "http://proxy.test/1"
+	request := buildd.Request{BuildID: "S-1", Tag: "snap", Image: r.image, Args: map[string]any{"script": "wait"}, Proxy: buildd.ProxyInfo{UseFetchService: &use, RevocationEndpoint: &endpoint}}
 	if err := r.Build(t.Context(), request); err != nil {
 		t.Fatal(err)
 	}
@@ -109,34 +108,6 @@ func TestProxyInfoAnswersForTheBuild(t *testing.T) {
 	p, err := r.ProxyInfo()
 	if err != nil || p.UseFetchService == nil || !*p.UseFetchService || *p.RevocationEndpoint != "http://proxy.test/1" {
 		t.Errorf("%+v, %v", p, err)
-	}
-	if err := r.Abort(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	r.awaitEnd()
-}
-
-// TestTheNumberOneIsTrue: as for the builders (builders.Args.Bool).
-func TestTheNumberOneIsTrue(t *testing.T) {
-	r := newRig(t)
-	request := buildd.Request{BuildID: "S-1", Tag: "snap", Image: r.image, Args: map[string]any{"script": "wait", "use_fetch_service": 1}}
-	if err := r.Build(t.Context(), request); err != nil {
-		t.Fatal(err)
-	}
-	if p, err := r.ProxyInfo(); err != nil || p.UseFetchService == nil || !*p.UseFetchService {
-		t.Errorf("%+v, %v", p, err)
-	}
-	if err := r.Abort(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	r.awaitEnd()
-	if err := r.Clean(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	r.build("wait", "archive_private", 1)
-	r.write(filepath.Join(r.config.Cache.Dir(), "buildlog"), "half a line\na line\n")
-	if s := r.Status(); string(s.LogTail) != "a line" {
-		t.Errorf("the tail of the log is %q", s.LogTail)
 	}
 	if err := r.Abort(t.Context()); err != nil {
 		t.Fatal(err)

@@ -43,6 +43,13 @@ type Request struct {
 	// string, []byte, []any and ordered.Struct, for which a map[string]any will do
 	// where the order means nothing. Unknown keys are ignored.
 	Args map[string]any
+	// Private, EndsWithReset and Proxy are what the daemon itself needs to know of the
+	// arguments; who reads the call fills them in. Private says that the files are
+	// secret, EndsWithReset that the manager resets the machine after the build instead
+	// of calling clean().
+	Private       bool
+	EndsWithReset bool
+	Proxy         ProxyInfo
 	// BadInputs is what is wrong with the image or the files as they were sent, nil
 	// if nothing is. A build type that is not there is reported before it.
 	BadInputs error
