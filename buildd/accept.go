@@ -2,7 +2,6 @@ package buildd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -151,14 +150,9 @@ func (s *slot) withdraw(ctx context.Context, why error, answer chan<- error) {
 	})
 }
 
-// startSupervisor starts the supervisor, which from then on is the only one
-// that holds the socket, and connects to it.
+// startSupervisor starts the supervisor and connects to it.
 func (s *slot) startSupervisor(ctx context.Context, limits job.Limits) (*link, error) {
 	if err := s.files.begin(limits); err != nil {
-		return nil, err
-	}
-	socket, err := listen(ctx, s.files.dir)
-	if err != nil {
 		return nil, err
 	}
 	a := s.book.journal.attempt()
@@ -166,14 +160,11 @@ func (s *slot) startSupervisor(ctx context.Context, limits job.Limits) (*link, e
 		// A daemon that stops leaves that to the next one.
 		_ = s.loop.call(func(ctx context.Context, s *slot) { s.supervisorEnded(ctx, a, err) })
 	}
-	if err := s.cfg.Launcher.start(ctx, s.files.dir, socket, ended); err != nil {
-		return nil, errors.Join(err, socket.Close())
-	}
-	s.started = a
-	if err := socket.Close(); err != nil {
+	if err := s.cfg.Launcher.StartSupervisor(ctx, s.files.dir, ended); err != nil {
 		return nil, err
 	}
-	return connect(ctx, s.files.dir)
+	s.started = a
+	return connect(ctx, s.cfg.Launcher, s.files.dir)
 }
 
 // supervisorEnded is called when the supervisor that was started for a build has

@@ -76,6 +76,7 @@ func (b *board) note(extra map[string]any) {
 	s := *b.now.Load()
 	s.status.Extra = b.extra(s.tag, extra)
 	b.now.Store(&s)
+	b.changed()
 }
 
 // extra adds to what is told of a build what its type has from the start.

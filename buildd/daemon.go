@@ -42,7 +42,7 @@ type Config struct {
 	// folder.
 	Cache *filecache.Cache
 	// Launcher starts the privileged helpers.
-	Launcher Launcher
+	Launcher Helpers
 	// AbortGrace is how much longer than Settings.AbortLimit a supervisor may
 	// take to report an aborted build before it is killed.
 	AbortGrace time.Duration

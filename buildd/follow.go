@@ -155,7 +155,7 @@ func (s *slot) reconnect(ctx context.Context) bool {
 	if _, err := s.files.outcome(s.book.journal.BuildID); !errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
-	l, err := connect(ctx, s.files.dir)
+	l, err := connect(ctx, s.cfg.Launcher, s.files.dir)
 	if err != nil {
 		return false
 	}

@@ -18,7 +18,7 @@ const cleanupTime = 30 * time.Second
 // cleaner undoes what dead builds have left.
 type cleaner struct {
 	files    *files
-	launcher Launcher
+	launcher Helpers
 	cache    *filecache.Cache
 	trash    *trash
 	loop     *loop
@@ -36,7 +36,7 @@ func (c *cleaner) tidy(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, cleanupTime)
 	defer cancel()
 	c.prepare(ctx)
-	err := c.launcher.cleanup(limited, c.files.dir)
+	err := c.launcher.CleanUp(limited, c.files.dir)
 	err = errors.Join(err, job.RemoveTemporaries(c.files.dir))
 	if err != nil {
 		c.log.ErrorContext(ctx, "Cannot clean up after the last build", "error", err)
@@ -107,7 +107,7 @@ func (s *slot) awaitEnd(ctx context.Context, a attempt, checks int) {
 	if !s.files.left(job.LedgerName) && s.started != a || s.book.journal.runs() {
 		return
 	}
-	l, err := connect(ctx, s.files.dir)
+	l, err := connect(ctx, s.cfg.Launcher, s.files.dir)
 	if err == nil {
 		l.close()
 	} else {
