@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 )
 
 // Build checks a request, makes it durable, and starts the build. The order of
@@ -52,7 +53,7 @@ func (d *Daemon) Build(ctx context.Context, r Request) error {
 		o.journal.PrivateInputs = privateInputs(r)
 	}
 	if r.EndsWithReset {
-		o.journal.ResetAfter, _ = job.BootID() // without it, the results stay
+		o.journal.ResetAfter, _ = state.BootID() // without it, the results stay
 	}
 	return d.place(o)
 }
@@ -160,11 +161,11 @@ func (s *slot) startSupervisor(ctx context.Context, limits job.Limits) (*link, e
 		// A daemon that stops leaves that to the next one.
 		_ = s.loop.call(func(ctx context.Context, s *slot) { s.supervisorEnded(ctx, a, err) })
 	}
-	if err := s.cfg.Launcher.StartSupervisor(ctx, s.files.dir, ended); err != nil {
+	if err := s.cfg.Launcher.StartSupervisor(ctx, s.files.build.Path(), ended); err != nil {
 		return nil, err
 	}
 	s.started = a
-	return connect(ctx, s.cfg.Launcher, s.files.dir)
+	return connect(ctx, s.cfg.Launcher, s.files.build.Path())
 }
 
 // supervisorEnded is called when the supervisor that was started for a build has

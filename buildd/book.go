@@ -77,7 +77,7 @@ func (b *book) open() error {
 		b.journal = j
 		return b.forgetAfterReset()
 	}
-	b.files.setAside(b.files.journal(), err)
+	b.files.setAside(b.files.state.Journal(), err)
 	b.journal = b.files.reconstruct()
 	b.log.Warn("The journal was made anew", "state", b.journal.State, "build_id", b.journal.BuildID)
 	return errors.Join(b.forgetAfterReset(), b.write())
@@ -120,7 +120,7 @@ func (b *book) clean() error {
 // again at the next clean or start: the builder is idle all the same.
 func (b *book) sweep() {
 	errs := []error{b.cache.RemoveAll(b.journal.Garbage)}
-	for _, path := range []string{b.files.buildLog(), b.files.build(job.AcceptedName)} {
+	for _, path := range []string{b.files.state.Log(), b.files.build.Accepted()} {
 		errs = append(errs, os.RemoveAll(path))
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -4,12 +4,13 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 	"lpbuildd/filecache"
 )
 
@@ -77,8 +78,8 @@ type Config struct {
 type Daemon struct {
 	cfg      *Config
 	files    *files
-	lock     *os.File // closed when another daemon may begin
-	loop     *loop    // has the slot
+	lock     *disk.Lock // closed when another daemon may begin
+	loop     *loop      // has the slot
 	board    *board
 	disk     *diskWatch
 	drain    *drainNews
@@ -92,7 +93,7 @@ type Daemon struct {
 // The daemon lives until Close and not until the end of ctx.
 func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	cfg.setDefaults()
-	files := newFiles(cfg.Cache, cfg.Log)
+	files := newFiles(state.Folder(cfg.Cache.StateDir()), cfg.Log)
 	if err := files.makeFolder(); err != nil {
 		return nil, err
 	}
@@ -105,7 +106,7 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	loop := newLoop()
 	d := &Daemon{
 		cfg: &cfg, files: files, lock: lock, loop: loop,
-		board: &board{version: cfg.Version, log: files.buildLog(), types: cfg.Types, cache: cfg.Cache, changed: cfg.Changed},
+		board: &board{version: cfg.Version, log: files.state.Log(), types: cfg.Types, cache: cfg.Cache, changed: cfg.Changed},
 		disk:  &diskWatch{files: files, loop: loop, log: cfg.Log, changed: cfg.Changed, delay: cfg.RetryDelay},
 		drain: &drainNews{state: files.state, log: cfg.Log},
 		trash: &trash{files: files, launcher: cfg.Launcher, log: cfg.Log},

@@ -170,7 +170,7 @@ func TestAnAbortThatIsLateHasAnOutcomeAllTheSame(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		r.build("ignore")
 		r.abort()
-		if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
+		if err := job.WriteOutcome(r.state().Build(), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
 			t.Fatal(err)
 		}
 		r.pass(r.config.Settings.AbortLimit + r.config.AbortGrace)
@@ -237,7 +237,7 @@ func TestASupervisorThatDiesIsReported(t *testing.T) {
 func TestASlowStartIsNoDeath(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		r.root.slow = time.Minute
-		last, before := r.inState("build", job.SupervisorName), time.Now().Add(-time.Hour)
+		last, before := r.inState("build", "supervisor.json"), time.Now().Add(-time.Hour)
 		r.write(last, `{"pid":1073741824,"start":"1","boot":"another"}`)
 		if err := os.Chtimes(last, before, before); err != nil {
 			t.Fatal(err)
@@ -283,7 +283,7 @@ func TestWaitingSurvivesARestart(t *testing.T) {
 func TestABuildThatDiedWithTheDaemonIsForgotten(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		r.Close()
-		for _, name := range []string{job.LedgerName, "left-behind"} {
+		for _, name := range []string{"ledger", "left-behind"} {
 			r.write(r.inState("build", name), "")
 		}
 		r.journal(map[string]any{"state": "BUILDING", "build_id": "B-1", "tag": "binarypackage"})

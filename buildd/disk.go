@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"lpbuildd/buildd/job"
+	"lpbuildd/disk"
 )
 
 // A disk may turn read-only, or fail, under a builder. It says so, gives no build
@@ -58,7 +58,7 @@ func (w *diskWatch) check() {
 
 func (w *diskWatch) checkAgain() {
 	again := w.broken.Load() != nil
-	err := errors.Join(job.TryToWrite(w.files.state), job.TryToWrite(w.files.dir))
+	err := errors.Join(disk.TryToWrite(w.files.state.Path()), disk.TryToWrite(w.files.build.Path()))
 	switch {
 	case err == nil && again:
 		w.broken.Store(nil)

@@ -28,7 +28,7 @@ func (s *slot) settle(ctx context.Context, restarted bool, cause string) {
 		s.accomplish(ctx, o)
 		return
 	case !errors.Is(err, fs.ErrNotExist):
-		s.files.setAside(s.files.build(job.OutcomeName), err)
+		s.files.setAside(s.files.build.Outcome(), err)
 		restarted, cause = false, err.Error()
 	}
 	s.log.ErrorContext(ctx, "Supervisor died without an outcome", "build_id", s.book.journal.BuildID, "restarted", restarted)
@@ -79,7 +79,7 @@ func (s *slot) fail(ctx context.Context, cause string, cleanupErr error) {
 	}
 	text := fmt.Sprintf("\nBuild summary\n  Result:     %s\n  Cause:      %s\n"+
 		"  What to do: look into the log of the daemon (journalctl -u 'lpbuildd*') and the kernel's (dmesg: out of memory?); the build can be tried again.\n", verdict.BuilderFail, cause)
-	if err := buildlog.Append(s.files.buildLog(), text); err != nil {
+	if err := buildlog.Append(s.files.state.Log(), text); err != nil {
 		s.log.ErrorContext(ctx, "Cannot write to the build log", "error", err)
 	}
 	extra := s.book.board.now.Load().status.Extra

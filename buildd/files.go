@@ -14,48 +14,36 @@ import (
 
 	"lpbuildd/buildd/aside"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 	"lpbuildd/filecache"
 )
-
-// buildFolder is the folder of the running build, in the state folder.
-const buildFolder = "build"
 
 // files are the daemon's own files, beside the journal: those of the build that
 // runs, and what earlier ones have left. It has no state; who calls when is the
 // slot's business.
 type files struct {
-	cache string // folder of the file cache
-	state string // folder of the journal
-	dir   string // folder of the running build
+	state state.Folder
+	build state.Build // of the build that runs
 	log   *slog.Logger
 }
 
-func newFiles(cache *filecache.Cache, log *slog.Logger) *files {
-	state := cache.StateDir()
-	return &files{cache: cache.Dir(), state: state, dir: filepath.Join(state, buildFolder), log: log}
+func newFiles(folder state.Folder, log *slog.Logger) *files {
+	return &files{state: folder, build: folder.Build(), log: log}
 }
 
-// buildLog is where the log of the build is.
-func (f *files) buildLog() string { return filepath.Join(f.cache, "buildlog") }
-
-// journal is where the journal is.
-func (f *files) journal() string { return filepath.Join(f.state, journalName) }
-
-// build is the path of a file in the folder of the build.
-func (f *files) build(name string) string { return filepath.Join(f.dir, name) }
-
-// left says whether a build left this file in its folder.
-func (f *files) left(name string) bool {
-	_, err := os.Lstat(f.build(name))
+// isLeft says whether a build left something of this name.
+func isLeft(path string) bool {
+	_, err := os.Lstat(path)
 	return err == nil
 }
 
 // makeFolder makes the folder of builds.
 func (f *files) makeFolder() error {
-	if info, err := os.Lstat(f.dir); err == nil && !info.IsDir() {
-		f.setAside(f.dir, errors.New("it is no folder"))
+	if info, err := os.Lstat(f.build.Path()); err == nil && !info.IsDir() {
+		f.setAside(f.build.Path(), errors.New("it is no folder"))
 	}
-	if err := os.MkdirAll(f.dir, 0o700); err != nil {
+	if err := os.MkdirAll(f.build.Path(), 0o700); err != nil {
 		return fmt.Errorf("cannot make the folder of builds: %w", err)
 	}
 	return nil
@@ -64,11 +52,11 @@ func (f *files) makeFolder() error {
 // removeOld deletes what an earlier daemon left half done, and the raw log that the
 // predecessor of this program left beside the served one (weaknesses.md D1).
 func (f *files) removeOld() {
-	err := os.Remove(f.buildLog() + ".unsanitized")
+	err := os.Remove(f.state.Log() + ".unsanitized")
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	if err := errors.Join(job.RemoveTemporaries(f.state), err); err != nil {
+	if err := errors.Join(disk.RemoveTemporaries(f.state.Path()), err); err != nil {
 		f.log.Warn("Cannot delete old files", "error", err)
 	}
 }
@@ -76,7 +64,7 @@ func (f *files) removeOld() {
 // makeReserves keeps room for the journal and the outcome of a build, so that a
 // build that fills the disk can be ended.
 func (f *files) makeReserves(ctx context.Context) {
-	if err := errors.Join(job.MakeReserve(f.state), job.MakeReserve(f.dir)); err != nil {
+	if err := errors.Join(disk.MakeReserve(f.state.Path()), disk.MakeReserve(f.build.Path())); err != nil {
 		f.log.WarnContext(ctx, "Cannot set room aside on the disk", "error", err)
 	}
 }
@@ -91,36 +79,34 @@ func (f *files) setAside(path string, why error) {
 // a new one: after a crash, an outcome must be that of the build in the journal.
 // What stands in the place of its files and cannot be replaced is set aside.
 func (f *files) prepare(ctx context.Context, accepted journal) error {
-	for _, name := range []string{job.SocketName, job.OutcomeName} {
-		if err := os.RemoveAll(f.build(name)); err != nil {
+	for _, path := range []string{f.build.Socket(), f.build.Outcome()} {
+		if err := os.RemoveAll(path); err != nil {
 			return err
 		}
 	}
-	paths := []string{f.buildLog()}
-	for _, name := range []string{job.LimitsName, job.AcceptedName, job.SupervisorName, job.ReserveName} {
-		paths = append(paths, f.build(name))
-	}
-	for _, path := range paths {
+	for _, path := range []string{
+		f.state.Log(), f.build.Limits(), f.build.Accepted(), f.build.Supervisor(), filepath.Join(f.build.Path(), disk.ReserveName),
+	} {
 		if odd, err := aside.MoveOdd(path); odd || err != nil {
 			f.log.ErrorContext(ctx, "What is no file is set aside", "path", path, "error", err)
 		}
 	}
 	f.makeReserves(ctx)
 	accepted.State = Building
-	return errors.Join(job.RemoveTemporaries(f.dir), job.WriteFile(f.build(job.AcceptedName), accepted))
+	return errors.Join(disk.RemoveTemporaries(f.build.Path()), disk.WriteJSON(f.build.Accepted(), accepted))
 }
 
 // begin makes the files that a supervisor finds when it starts.
 func (f *files) begin(limits job.Limits) error {
-	if err := os.WriteFile(f.buildLog(), nil, 0o640); err != nil { //nolint:gosec // readable by the group of the builder
+	if err := os.WriteFile(f.state.Log(), nil, 0o640); err != nil { //nolint:gosec // readable by the group of the builder
 		return fmt.Errorf("cannot make the build log: %w", err)
 	}
-	return job.WriteLimits(f.dir, limits)
+	return job.WriteLimits(f.build, limits)
 }
 
 // outcome reads how a build ended; fs.ErrNotExist, if it did not.
 func (f *files) outcome(buildID string) (job.Outcome, error) {
-	o, err := job.ReadOutcome(f.dir)
+	o, err := job.ReadOutcome(f.build)
 	for _, sum := range slices.Concat(o.Added, slices.Collect(maps.Values(o.FileMap))) {
 		err = errors.Join(err, filecache.CheckName(sum))
 	}
@@ -137,7 +123,7 @@ func (f *files) outcome(buildID string) (job.Outcome, error) {
 // accepted and not yet cleaned. Its outcome, or its supervisor, is then found as
 // after each start.
 func (f *files) reconstruct() journal {
-	path := f.build(job.AcceptedName)
+	path := f.build.Accepted()
 	j, err := readJournalFile(path)
 	switch {
 	case err == nil && j.State == Building:
@@ -146,7 +132,7 @@ func (f *files) reconstruct() journal {
 		return journal{State: Idle}
 	}
 	f.setAside(path, err)
-	if o, err := job.ReadOutcome(f.dir); err == nil {
+	if o, err := job.ReadOutcome(f.build); err == nil {
 		return journal{State: Building, BuildID: o.BuildID, Accepted: time.Now()}
 	}
 	return journal{State: Idle}

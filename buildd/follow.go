@@ -41,7 +41,7 @@ func (s *slot) follow(ctx context.Context, l *link, resumed bool) {
 		return
 	}
 	f := &follower{
-		build: s.book.journal.attempt(), link: l, dir: s.files.dir, loop: s.loop, log: s.log,
+		build: s.book.journal.attempt(), link: l, dir: s.files.build.Path(), loop: s.loop, log: s.log,
 		patience: s.cfg.RetryDelay, ready: s.cfg.ReadyWait,
 		abort: s.book.journal.State == Aborting, resumed: resumed,
 	}
@@ -155,11 +155,11 @@ func (s *slot) reconnect(ctx context.Context) bool {
 	if _, err := s.files.outcome(s.book.journal.BuildID); !errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
-	l, err := connect(ctx, s.cfg.Launcher, s.files.dir)
+	l, err := connect(ctx, s.cfg.Launcher, s.files.build.Path())
 	if err != nil {
 		return false
 	}
-	if supervisorGone(s.files.dir) {
+	if supervisorGone(s.files.build.Path()) {
 		l.close()
 		return false
 	}

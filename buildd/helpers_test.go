@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 )
 
 // helpers stand in for what root does for a daemon. The real ones need root, and have
@@ -108,7 +110,7 @@ func (h *helpers) CleanUp(ctx context.Context, dir string) error {
 	if clean != nil {
 		err = clean(dir)
 	} else {
-		for _, name := range []string{"left-behind", job.LedgerName, job.SupervisorName} {
+		for _, name := range []string{"left-behind", "ledger", "supervisor.json"} {
 			_ = os.Remove(filepath.Join(dir, name))
 		}
 	}
@@ -206,12 +208,12 @@ func (s *supervisor) run(slow time.Duration) error {
 	case <-s.killed:
 		return errDied
 	}
-	for _, name := range []string{job.LedgerName, "left-behind"} {
+	for _, name := range []string{"ledger", "left-behind"} {
 		if err := os.WriteFile(filepath.Join(s.dir, name), nil, 0o600); err != nil {
 			return err
 		}
 	}
-	if err := job.WriteFile(filepath.Join(s.dir, job.SupervisorName), os.Getpid()); err != nil {
+	if err := disk.WriteJSON(filepath.Join(s.dir, "supervisor.json"), os.Getpid()); err != nil {
 		return err
 	}
 	return s.follow(request)
@@ -256,7 +258,7 @@ func (s *supervisor) follow(request job.Request) error {
 	if script == "die when told" {
 		return errDied
 	}
-	if err := job.WriteOutcome(s.dir, outcome); err != nil {
+	if err := job.WriteOutcome(state.Build(s.dir), outcome); err != nil {
 		return err
 	}
 	switch script {
@@ -267,7 +269,7 @@ func (s *supervisor) follow(request job.Request) error {
 		<-s.killed
 		return errDied
 	}
-	for _, name := range []string{"left-behind", job.LedgerName, job.SupervisorName} {
+	for _, name := range []string{"left-behind", "ledger", "supervisor.json"} {
 		_ = os.Remove(filepath.Join(s.dir, name))
 	}
 	return nil

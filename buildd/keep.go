@@ -54,7 +54,7 @@ type trash struct {
 func (t *trash) empty(ctx context.Context) {
 	t.emptying.Lock()
 	defer t.emptying.Unlock()
-	if err := t.launcher.EmptyTrash(ctx, t.files.dir, 0); err != nil {
+	if err := t.launcher.EmptyTrash(ctx, t.files.build.Path(), 0); err != nil {
 		t.log.WarnContext(ctx, "Cannot delete what earlier builds left", "error", err)
 	}
 }
@@ -76,7 +76,7 @@ func (t *trash) expire(ctx context.Context, need int64) bool {
 	// Not together with empty, which may take long and need not know of it.
 	t.expiring.Lock()
 	defer t.expiring.Unlock()
-	if err := t.launcher.EmptyTrash(ctx, t.files.dir, need); err != nil {
+	if err := t.launcher.EmptyTrash(ctx, t.files.build.Path(), need); err != nil {
 		t.log.ErrorContext(ctx, "Cannot remove what is kept of failed builds", "error", err)
 		return false
 	}

@@ -3,7 +3,6 @@ package buildd_test
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -15,7 +14,7 @@ import (
 // keepUntil makes something that is kept until then.
 func keepUntil(r *rig, expires time.Time) {
 	r.t.Helper()
-	s := kept.In(filepath.Dir(r.inState("build")))
+	s := kept.In(r.state())
 	id, path := s.NewPath()
 	if err := s.Begin(path); err != nil {
 		r.t.Fatal(err)

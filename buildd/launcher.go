@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 )
 
 // Helpers do for a daemon what only root can. A Launcher starts the real ones.
@@ -103,9 +103,9 @@ func await(ctx context.Context, dir string, argv []string, input string, wait ti
 
 // AskStock has the helper look after what is kept for later builds of the builder
 // with this state folder. A builder that never ran has nothing.
-func (l Launcher) AskStock(ctx context.Context, state string, r job.StockRequest) (job.StockReport, error) {
+func (l Launcher) AskStock(ctx context.Context, folder state.Folder, r job.StockRequest) (job.StockReport, error) {
 	var report job.StockReport
-	dir := filepath.Join(state, buildFolder)
+	dir := folder.Build().Path()
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return report, nil
 	}

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"lpbuildd/buildd/job"
 )
 
 // pipes makes named pipes in a folder for the helpers.
@@ -139,7 +137,7 @@ func TestASupervisorCanBeConnectedToForAsLongAsItLives(t *testing.T) {
 	check(t, l.StartSupervisor(t.Context(), dir, func(err error) { ended <- err }))
 	conn, err := l.Connect(t.Context(), dir)
 	check(t, err)
-	if info, err := os.Stat(filepath.Join(dir, job.SocketName)); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(filepath.Join(dir, "socket")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket: %v, %v", info, err)
 	}
 	check(t, os.WriteFile(filepath.Join(dir, "finish"), []byte("\n"), 0o600))
@@ -154,7 +152,7 @@ func TestASupervisorCanBeConnectedToForAsLongAsItLives(t *testing.T) {
 		t.Errorf("after its end: %v", err)
 	}
 	l.Supervise = []string{"/nonexistent/sudo"}
-	check(t, os.Remove(filepath.Join(dir, job.SocketName)))
+	check(t, os.Remove(filepath.Join(dir, "socket")))
 	if err := l.StartSupervisor(t.Context(), dir, nil); err == nil || !strings.Contains(err.Error(), "cannot start the supervisor") {
 		t.Errorf("one that is not there: %v", err)
 	}

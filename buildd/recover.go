@@ -36,7 +36,7 @@ func (s *slot) resume(ctx context.Context) {
 		s.settle(ctx, true, diedWithin)
 		return
 	}
-	l, err := connect(ctx, s.cfg.Launcher, s.files.dir)
+	l, err := connect(ctx, s.cfg.Launcher, s.files.build.Path())
 	if err != nil {
 		s.settle(ctx, true, diedWithin)
 		return

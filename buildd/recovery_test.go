@@ -17,13 +17,15 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 	"lpbuildd/filecache"
 )
 
 func TestAnOutcomeOfAnotherBuildIsNotPresented(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		r.found(func() {
-			if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-0", Status: "OK"}); err != nil {
+			if err := job.WriteOutcome(r.state().Build(), job.Outcome{BuildID: "B-0", Status: "OK"}); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -31,7 +33,7 @@ func TestAnOutcomeOfAnotherBuildIsNotPresented(t *testing.T) {
 			t.Errorf("after the restart: %+v", s)
 		}
 		// Nor when the manager gives the same id again.
-		if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
+		if err := job.WriteOutcome(r.state().Build(), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
 			t.Fatal(err)
 		}
 		r.build("die")
@@ -44,7 +46,7 @@ func TestAnOutcomeOfAnotherBuildIsNotPresented(t *testing.T) {
 func TestAnOutcomeWrittenWhileNobodyWatchedIsPresented(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		r.found(func() {
-			if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-1", Status: "DEPFAIL", Dependencies: "libx"}); err != nil {
+			if err := job.WriteOutcome(r.state().Build(), job.Outcome{BuildID: "B-1", Status: "DEPFAIL", Dependencies: "libx"}); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -71,7 +73,7 @@ func TestADeadSupervisorsSocketIsNotWaitedFor(t *testing.T) {
 		r.found(func() {
 			r.root.slow = 24 * time.Hour
 			r.root.orphan(r.inState("build"))
-			r.write(r.inState("build", job.SupervisorName), `{"pid":1073741824,"start":"1","boot":"another"}`)
+			r.write(r.inState("build", "supervisor.json"), `{"pid":1073741824,"start":"1","boot":"another"}`)
 		})
 		r.pass(4 * time.Second)
 		r.is(buildd.Building)
@@ -148,10 +150,10 @@ func TestAJournalThatCannotBeWrittenIsWrittenLater(t *testing.T) {
 func TestALossThatCannotBeWrittenIsWrittenLater(t *testing.T) {
 	for name, lose := range map[string]func(*rig){
 		"a build that died with the daemon": func(r *rig) {
-			r.found(func() { r.write(r.inState("build", job.LedgerName), "") })
+			r.found(func() { r.write(r.inState("build", "ledger"), "") })
 		},
 		"a build that cannot be started": func(r *rig) {
-			r.write(r.inState("build", job.LedgerName), "")
+			r.write(r.inState("build", "ledger"), "")
 			if err := r.Build(t.Context(), r.request("wait")); err == nil {
 				t.Error("it was started")
 			}
@@ -163,7 +165,7 @@ func TestALossThatCannotBeWrittenIsWrittenLater(t *testing.T) {
 				var repair func()
 				r.root.clean = func(string) error {
 					repair = r.breakJournal()
-					return os.Remove(r.inState("build", job.LedgerName))
+					return os.Remove(r.inState("build", "ledger"))
 				}
 				lose(r)
 				synctest.Wait()
@@ -249,7 +251,7 @@ func TestAStartDoesNotWaitForASlowCleanUp(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		finish := r.root.hold()
 		begun := time.Now()
-		r.found(func() { r.write(r.inState("build", job.LedgerName), "") })
+		r.found(func() { r.write(r.inState("build", "ledger"), "") })
 		if took := time.Since(begun); took != time.Second {
 			t.Errorf("the start took %s", took)
 		}
@@ -302,7 +304,7 @@ func TestAResetInABuildForgetsItsResults(t *testing.T) {
 		r.build("succeed when told", adds(result), func(r *buildd.Request) { r.EndsWithReset = true })
 		r.Close()
 		o := job.Outcome{BuildID: "B-1", Status: "OK", FileMap: map[string]string{"result": result}, Added: []string{result}}
-		if err := job.WriteOutcome(r.inState("build"), o); err != nil {
+		if err := job.WriteOutcome(r.state().Build(), o); err != nil {
 			t.Fatal(err)
 		}
 		bootAnew(r)
@@ -317,7 +319,7 @@ func TestAResetInABuildForgetsItsResults(t *testing.T) {
 func bootAnew(r *rig) {
 	r.t.Helper()
 	journal := r.inState("journal.json")
-	boot, err := job.BootID()
+	boot, err := state.BootID()
 	data, readErr := os.ReadFile(journal)
 	if err != nil || readErr != nil || boot == "" {
 		r.t.Fatal(boot, err, readErr)
@@ -346,15 +348,15 @@ func TestACrashInCleanLeavesNothing(t *testing.T) {
 // those of CI jobs, long before the daemon knows their names.
 func TestNothingIsEvictedThatALongBuildHasStored(t *testing.T) {
 	accepted := time.Now().Add(-5 * time.Hour)
-	for state, protected := range map[string]bool{"BUILDING": true, "ABORTING": true, "WAITING": false} {
+	for name, protected := range map[string]bool{"BUILDING": true, "ABORTING": true, "WAITING": false} {
 		dir := t.TempDir()
-		journal := map[string]any{"state": state, "build_id": "B-1", "tag": "ci", "accepted": accepted, "outcome": job.Outcome{BuildID: "B-1", Status: "OK"}}
-		if err := job.WriteFile(filepath.Join(dir, "journal.json"), journal); err != nil {
+		journal := map[string]any{"state": name, "build_id": "B-1", "tag": "ci", "accepted": accepted, "outcome": job.Outcome{BuildID: "B-1", Status: "OK"}}
+		if err := disk.WriteJSON(filepath.Join(dir, "journal.json"), journal); err != nil {
 			t.Fatal(err)
 		}
-		seen, err := buildd.Look(dir)
+		seen, err := buildd.Look(state.Folder(dir))
 		if err != nil || seen.InUseSince.Before(accepted) != protected {
-			t.Errorf("%s: what was used since %s stays: %v", state, seen.InUseSince, err)
+			t.Errorf("%s: what was used since %s stays: %v", name, seen.InUseSince, err)
 		}
 	}
 }
@@ -365,7 +367,7 @@ func TestABuilderThatCannotCleanUpTakesNoBuilds(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
 		r.root.clean = func(string) error { return errors.New("a mount is stuck") }
 		r.found(func() {
-			r.write(r.inState("build", job.LedgerName), "")
+			r.write(r.inState("build", "ledger"), "")
 			r.write(filepath.Join(r.config.Cache.Dir(), "buildlog"), "a log\n")
 		})
 		s := r.is(buildd.Waiting)
@@ -378,7 +380,7 @@ func TestABuilderThatCannotCleanUpTakesNoBuilds(t *testing.T) {
 // TestThereIsRoomForTheEndOfABuild, whatever the build does to the disk.
 func TestThereIsRoomForTheEndOfABuild(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {
-		reserves := []string{r.inState(job.ReserveName), r.inState("build", job.ReserveName)}
+		reserves := []string{r.inState(disk.ReserveName), r.inState("build", disk.ReserveName)}
 		expect := func(when string) {
 			for _, path := range reserves {
 				if info, err := os.Stat(path); err != nil || info.Size() == 0 {

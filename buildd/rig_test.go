@@ -15,6 +15,8 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 	"lpbuildd/filecache"
 )
 
@@ -177,6 +179,9 @@ func (r *rig) has(sum string) bool {
 	return ok && err == nil
 }
 
+// state is the state folder.
+func (r *rig) state() state.Folder { return state.Folder(r.config.Cache.StateDir()) }
+
 // inState is a path in the state folder.
 func (r *rig) inState(names ...string) string {
 	return filepath.Join(append([]string{r.config.Cache.StateDir()}, names...)...)
@@ -211,7 +216,7 @@ func (r *rig) found(prepare func()) {
 // journal writes a journal.
 func (r *rig) journal(j map[string]any) {
 	r.t.Helper()
-	if err := job.WriteFile(r.inState("journal.json"), j); err != nil {
+	if err := disk.WriteJSON(r.inState("journal.json"), j); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -242,7 +247,7 @@ func (r *rig) leftovers() []string {
 	var names []string
 	for _, e := range entries {
 		switch e.Name() {
-		case job.SocketName, job.OutcomeName, job.ReserveName, job.LimitsName, job.AcceptedName, job.BuilderName:
+		case "socket", "outcome.json", disk.ReserveName, "limits.json", "accepted.json", "builder.json":
 		default:
 			names = append(names, e.Name())
 		}

@@ -9,6 +9,7 @@ import (
 
 	"lpbuildd/buildd/aside"
 	"lpbuildd/buildd/job"
+	"lpbuildd/disk"
 	"lpbuildd/filecache"
 )
 
@@ -30,14 +31,14 @@ type cleaner struct {
 // that still lives. There must be one at a time, and no build that is not to be
 // ended.
 func (c *cleaner) tidy(ctx context.Context) error {
-	if !c.files.left(job.LedgerName) && !c.files.left(job.SupervisorName) {
-		return job.RemoveTemporaries(c.files.dir)
+	if !isLeft(c.files.build.Ledger()) && !isLeft(c.files.build.Supervisor()) {
+		return disk.RemoveTemporaries(c.files.build.Path())
 	}
 	limited, cancel := context.WithTimeout(ctx, cleanupTime)
 	defer cancel()
 	c.prepare(ctx)
-	err := c.launcher.CleanUp(limited, c.files.dir)
-	err = errors.Join(err, job.RemoveTemporaries(c.files.dir))
+	err := c.launcher.CleanUp(limited, c.files.build.Path())
+	err = errors.Join(err, disk.RemoveTemporaries(c.files.build.Path()))
 	if err != nil {
 		c.log.ErrorContext(ctx, "Cannot clean up after the last build", "error", err)
 	}
@@ -48,9 +49,9 @@ func (c *cleaner) tidy(ctx context.Context) error {
 // prepare writes down where a clean-up has to look if the ledger does not tell. On a
 // full disk it makes room without.
 func (c *cleaner) prepare(ctx context.Context) {
-	path := c.files.build(job.BuilderName)
+	path := c.files.build.Builder()
 	odd, err := aside.MoveOdd(path)
-	if err = errors.Join(err, job.WriteBuilder(c.files.dir, *c.settings.Load())); odd || err != nil {
+	if err = errors.Join(err, job.WriteBuilder(c.files.build, *c.settings.Load())); odd || err != nil {
 		c.log.WarnContext(ctx, "Cannot tell the clean-up all that it could need", "path", path, "is_no_file", odd, "error", err)
 	}
 }
@@ -104,17 +105,17 @@ const endChecks = 12
 // awaitEnd waits until nothing is left of a supervisor that has written its
 // outcome, and tidies up after one that died before it came to do that.
 func (s *slot) awaitEnd(ctx context.Context, a attempt, checks int) {
-	if !s.files.left(job.LedgerName) && s.started != a || s.book.journal.runs() {
+	if !isLeft(s.files.build.Ledger()) && s.started != a || s.book.journal.runs() {
 		return
 	}
-	l, err := connect(ctx, s.cfg.Launcher, s.files.dir)
+	l, err := connect(ctx, s.cfg.Launcher, s.files.build.Path())
 	if err == nil {
 		l.close()
 	} else {
 		checks = min(checks, 1)
 	}
 	switch {
-	case err != nil && s.files.left(job.LedgerName):
+	case err != nil && isLeft(s.files.build.Ledger()):
 		s.tidyBehind(ctx, a)
 	case checks > 0:
 		s.loop.later(s.cfg.RetryDelay, func(ctx context.Context, s *slot) { s.awaitEnd(ctx, a, checks-1) })

@@ -15,8 +15,8 @@ func TestWhatASupervisorLeavesThatDiesAfterItsOutcomeIsCleanedUp(t *testing.T) {
 	t.Run("while there was no daemon", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, r *rig) {
 			r.found(func() {
-				r.write(r.inState("build", job.LedgerName), "")
-				if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
+				r.write(r.inState("build", "ledger"), "")
+				if err := job.WriteOutcome(r.state().Build(), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
 					t.Fatal(err)
 				}
 			})
@@ -29,8 +29,8 @@ func TestWhatASupervisorLeavesThatDiesAfterItsOutcomeIsCleanedUp(t *testing.T) {
 	t.Run("unless it was left for the reset of the machine", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, r *rig) {
 			r.found(func() {
-				r.write(r.inState("build", job.LedgerName), "")
-				if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-1", Status: "OK", LeftForReset: true}); err != nil {
+				r.write(r.inState("build", "ledger"), "")
+				if err := job.WriteOutcome(r.state().Build(), job.Outcome{BuildID: "B-1", Status: "OK", LeftForReset: true}); err != nil {
 					t.Fatal(err)
 				}
 			})
