@@ -130,7 +130,7 @@ func (d *Daemon) launch(ctx context.Context, r Request) error {
 		return err
 	}
 	d.abortLimit = d.settings.AbortLimit
-	if err := os.WriteFile(d.logPath(), nil, 0o640); err != nil { //nolint:gosec // readable by the group of the builder
+	if err := os.WriteFile(d.logPath(), nil, 0o640); err != nil { // readable by the group of the builder
 		return fmt.Errorf("cannot make the build log: %w", err)
 	}
 	if err := job.WriteLimits(state.Build(d.dir), d.settings.Limits); err != nil {

@@ -38,7 +38,7 @@ type Launcher struct {
 // outlives this process; ended is called when it has ended, with an error if it
 // did not as it should.
 func (l Launcher) start(ctx context.Context, dir string, socket *os.File, ended func(error)) error {
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), l.Supervise[0], l.Supervise[1:]...) //nolint:gosec // from the configuration of this daemon
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), l.Supervise[0], l.Supervise[1:]...)
 	cmd.Dir = dir
 	cmd.Env = environment()
 	cmd.Stdin = socket
@@ -71,7 +71,7 @@ const letGo = time.Second
 // it complains about into the error. When ctx ends, wait is how long its output is
 // waited for, which whatever it has started holds; 0 is to the end.
 func await(ctx context.Context, dir string, argv []string, input string, wait time.Duration) error {
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // from the configuration of this daemon
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = dir
 	cmd.Env = environment()
 	cmd.WaitDelay = wait
@@ -95,7 +95,7 @@ func (l Launcher) AskStock(ctx context.Context, folder state.Folder, r job.Stock
 	if err != nil {
 		return report, err
 	}
-	cmd := exec.CommandContext(ctx, l.Stock[0], l.Stock[1:]...) //nolint:gosec // this same program
+	cmd := exec.CommandContext(ctx, l.Stock[0], l.Stock[1:]...)
 	cmd.Dir = dir
 	cmd.Env = environment()
 	cmd.WaitDelay = letGo

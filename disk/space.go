@@ -30,8 +30,8 @@ func Of(path string) (Space, error) {
 
 func of(st unix.Statfs_t) Space {
 	s := Space{
-		Free:  Room{Bytes: int64(st.Bavail) * st.Bsize, Inodes: Uncounted}, //nolint:gosec // blocks of a real file system fit
-		Total: Room{Bytes: int64(st.Blocks) * st.Bsize, Inodes: Uncounted}, //nolint:gosec // the same
+		Free:  Room{Bytes: int64(st.Bavail) * st.Bsize, Inodes: Uncounted}, // blocks of a real file system fit
+		Total: Room{Bytes: int64(st.Blocks) * st.Bsize, Inodes: Uncounted},
 	}
 	// Some count what there is, and say that there is no end to what can be.
 	if all, free := st.Files, st.Ffree; all > 0 && all < math.MaxInt64 && free < math.MaxInt64 {

@@ -62,7 +62,7 @@ func EmptyTrash(ctx context.Context, need int64, log *slog.Logger) error {
 		return err
 	}
 	keptErr := expireKept(ctx, keptStore(dir), need, log)
-	cleanErr := chroot.CleanRoots(rootsDir(dir)) //nolint:contextcheck // it takes none
+	cleanErr := chroot.CleanRoots(ctx, rootsDir(dir))
 	return errors.Join(keptErr, cleanErr, chroot.EmptyTrash(ctx, trashDir(dir)))
 }
 

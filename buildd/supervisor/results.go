@@ -29,7 +29,7 @@ func (b *build) openResults() (err error) {
 	if err := removeFile(path); err != nil {
 		return err
 	}
-	b.resultList, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600) //nolint:gosec // the path is the daemon's own
+	b.resultList, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
 	b.batch = b.cache.NewBatch()
 	return err
 }
@@ -104,7 +104,7 @@ func (c *cleaner) removeResults() error {
 		return nil
 	}
 	path := state.Build(c.dir).Results()
-	list, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) //nolint:gosec // the path is the daemon's own
+	list, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
