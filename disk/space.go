@@ -3,6 +3,7 @@ package disk
 import (
 	"fmt"
 	"math"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,6 +39,12 @@ func of(st unix.Statfs_t) Space {
 		s.Free.Inodes, s.Total.Inodes = int64(free), int64(all)
 	}
 	return s
+}
+
+// Allocated is how many bytes a file takes on the disk.
+func Allocated(st *syscall.Stat_t) int64 {
+	const unit = 512 // of st_blocks, whatever the file system
+	return st.Blocks * unit
 }
 
 // Reserve is so many bytes, and the same share of the inodes.

@@ -11,9 +11,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
-
 	"lpbuildd/backends/chroot"
 	"lpbuildd/backends/incus"
 	"lpbuildd/buildd/aside"
@@ -217,16 +214,5 @@ func isKept(dir, container string) (bool, error) {
 // file system is deleted at once. Nothing is mounted below it any more: mounts
 // end with the namespace that they were made in.
 func discard(ctx context.Context, dir, path string) error {
-	trash := trashDir(dir)
-	if err := os.MkdirAll(trash, 0o700); err != nil {
-		return err
-	}
-	err := os.Rename(path, filepath.Join(trash, uuid.NewString()))
-	switch {
-	case err == nil, errors.Is(err, fs.ErrNotExist):
-		return nil
-	case errors.Is(err, unix.EXDEV):
-		return chroot.RemoveTree(ctx, path)
-	}
-	return fmt.Errorf("cannot remove %s: %w", path, err)
+	return chroot.Discard(ctx, path, trashDir(dir))
 }
