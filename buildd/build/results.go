@@ -23,7 +23,7 @@ func (b *build) openResults() (err error) {
 	if err := disk.Remove(path); err != nil {
 		return err
 	}
-	b.resultList, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600) //nolint:gosec // the path is the daemon's own
+	b.resultList, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
 	b.batch = b.cache.NewBatch()
 	return err
 }

@@ -183,7 +183,7 @@ func (b *build) makeHome(ctx context.Context) error {
 	if err := b.ledger.Add(ledger.Entry{Kind: ledger.Directory, Name: b.home}); err != nil {
 		return err
 	}
-	if err := os.Mkdir(b.home, 0o755); err != nil { //nolint:gosec // sbuild's user must get through
+	if err := os.Mkdir(b.home, 0o755); err != nil { // sbuild's user must get through
 		return err
 	}
 	if b.claimed, err = leftovers.Claim(b.home); err != nil {
