@@ -173,8 +173,8 @@ func (c *ci) lpci(env Env, job ciJob) []string {
 	return argv
 }
 
-// gatherJob stores what a job made, and tells where it is (section 11.3). The
-// entry is of use even with an error.
+// gatherJob stores what a job made, and tells where it is (spec: builders.md
+// section 11.3). The entry is of use even with an error.
 func (c *ci) gatherJob(ctx context.Context, env Env, job ciJob) (map[string]any, error) {
 	entry := map[string]any{}
 	for _, file := range []string{"log", "properties"} {

@@ -18,7 +18,7 @@ import (
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/state"
 	"lpbuildd/filecache"
-	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
 )
 
 // private is a daemon of the same configuration, in a folder of its own. A
@@ -26,10 +26,10 @@ import (
 // a builder that builds for nobody for a broken one.
 type private struct {
 	*tester
-	dir    string
-	client *rpc.Client
-	stop   func()
-	said   *lastLines
+	dir     string
+	builder *client.Client
+	stop    func()
+	said    *lastLines
 }
 
 const (
@@ -73,7 +73,7 @@ func (t *tester) newPrivate(ctx context.Context) (*private, error) {
 	select {
 	case address := <-listening:
 		var err error
-		p.client, err = rpc.New("http://" + address)
+		p.builder, err = client.New("http://" + address)
 		return p, err
 	case err := <-ended:
 		p.stop()
@@ -128,8 +128,8 @@ func (p *private) command() []string {
 // close ends the daemon and removes everything.
 func (p *private) close(ctx context.Context) error {
 	p.stop()
-	if p.client != nil {
-		p.client.Close()
+	if p.builder != nil {
+		p.builder.Close()
 	}
 	if p.dir == "" {
 		return nil

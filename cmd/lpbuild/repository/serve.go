@@ -1,4 +1,4 @@
-package main
+package repository
 
 import (
 	"bytes"
@@ -15,8 +15,8 @@ import (
 // for a million branches is shorter.
 const largestQuestion = 64 << 20
 
-// handler serves the copies to clones, shallow ones too. Nobody can change them.
-func (r *repository) handler() (http.Handler, error) {
+// Handler serves the copies to clones, shallow ones too. Nobody can change them.
+func (c *Copy) Handler() (http.Handler, error) {
 	program, err := exec.LookPath("git")
 	if err != nil {
 		return nil, fmt.Errorf("cannot serve the repository: %w", err)
@@ -27,16 +27,16 @@ func (r *repository) handler() (http.Handler, error) {
 			return
 		}
 		h := cgi.Handler{
-			Path: program, Args: []string{"http-backend"}, Dir: r.folder,
+			Path: program, Args: []string{"http-backend"}, Dir: c.folder,
 			Env: []string{
-				"GIT_PROJECT_ROOT=" + r.folder, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1",
+				"GIT_PROJECT_ROOT=" + c.folder, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1",
 				"GIT_PROTOCOL=" + q.Header.Get("Git-Protocol"),
 			},
 			Logger: log.New(io.Discard, "", 0), Stderr: io.Discard, // the client says what went wrong
 		}
 		h.ServeHTTP(w, q)
 	}
-	served := r.served()
+	served := c.served()
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		for method, question := range map[string]string{http.MethodGet: "/info/refs", http.MethodPost: "/git-upload-pack"} {
 			at, ok := strings.CutSuffix(q.URL.Path, question)
@@ -52,9 +52,9 @@ func (r *repository) handler() (http.Handler, error) {
 
 // served tells which copy is served where, below the secret name: in as few folders
 // as their submodules allow.
-func (r *repository) served() map[string]string {
+func (c *Copy) served() map[string]string {
 	above := mostAbove
-	for at := range r.copies {
+	for at := range c.copies {
 		climbs := 0
 		for strings.HasPrefix(at[climbs*len(upwards):], upwards) {
 			climbs++
@@ -62,15 +62,15 @@ func (r *repository) served() map[string]string {
 		above = min(above, climbs)
 	}
 	served := map[string]string{}
-	for at, bare := range r.copies {
+	for at, bare := range c.copies {
 		served[at[above*len(upwards):]] = bare
 	}
 	return served
 }
 
-// place is where the repository itself is served.
-func (r *repository) place() string {
-	for at, bare := range r.served() {
+// Place is where the repository itself is served.
+func (c *Copy) Place() string {
+	for at, bare := range c.served() {
 		if bare == servedName {
 			return at
 		}

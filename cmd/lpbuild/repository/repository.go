@@ -1,10 +1,15 @@
-package main
+// Package repository gives a local git repository to a build: a copy of it, which
+// stays as it was while the build goes on, and a server that clones read. The
+// command-line client runs it, as the person who called it; it reads the
+// repository, runs git, and writes into a temporary folder only.
+package repository
 
 import (
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path"
@@ -13,60 +18,62 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // servedName is the name of a repository below the secret folder.
 const servedName = "source.git"
 
-// repository is a copy of a local repository. What happens to the original
-// while it is built does not matter.
-type repository struct {
+// Copy is a copy of a local repository. What happens to the original while it is
+// built does not matter.
+type Copy struct {
+	// Top is the folder of the original's work tree.
+	Top string
+	// Ref is a branch, a tag or a commit id; Commit is the id of its commit.
+	Ref, Commit string
+	// Changes is the number of files that differ from HEAD or are not in it.
+	Changes int
+	// Warnings are what a build will miss, each in a line.
+	Warnings []string
+
 	// folder is a temporary one; the bare copy in it is called servedName.
 	folder string
-	// top is the folder of the original's work tree.
-	top string
-	// ref is a branch, a tag or a commit id; commit is the id of its commit.
-	ref, commit string
-	// changes is the number of files that differ from HEAD or are not in it.
-	changes int
 	// copies are the names, in folder, of the copies of this repository and of its
 	// submodules, by the place that clones look for them.
 	copies map[string]string
-	// warnings are what a build will miss.
-	warnings []string
 }
 
-// openRepository copies the repository of a work tree. Ref is what to build, ""
+// Open copies the repository of a work tree. Ref is what to build, ""
 // means what is checked out. The caller must close the copy.
-func openRepository(ctx context.Context, folder, ref string) (*repository, error) {
+func Open(ctx context.Context, folder, ref string) (*Copy, error) {
 	top, err := workTree(ctx, folder)
 	if err != nil {
 		return nil, fmt.Errorf("cannot build %s: %w", folder, err)
 	}
-	r := &repository{top: top}
-	if r.ref, err = resolve(ctx, top, ref); err != nil {
+	c := &Copy{Top: top}
+	if c.Ref, err = resolve(ctx, top, ref); err != nil {
 		return nil, fmt.Errorf("cannot build %s: %w", folder, err)
 	}
 	status, err := git(ctx, top, "status", "--porcelain")
 	if err != nil {
 		return nil, fmt.Errorf("cannot build %s: %w", folder, err)
 	}
-	r.changes = len(strings.Split(status, "\n"))
+	c.Changes = len(strings.Split(status, "\n"))
 	if status == "" {
-		r.changes = 0
+		c.Changes = 0
 	}
-	if err := r.copy(ctx); err != nil {
-		r.close()
+	if err := c.copy(ctx); err != nil {
+		c.Close()
 		return nil, fmt.Errorf("cannot copy the repository %s: %w", top, err)
 	}
 	at := strings.Repeat(upwards, mostAbove) + servedName
-	r.copies = map[string]string{at: servedName}
-	if err := r.addSubmodules(ctx, original{dir: top, tree: top}, at, r.commit, ""); err != nil {
-		r.close()
+	c.copies = map[string]string{at: servedName}
+	if err := c.addSubmodules(ctx, original{dir: top, tree: top}, at, c.Commit, ""); err != nil {
+		c.Close()
 		return nil, fmt.Errorf("cannot copy the submodules of %s: %w", top, err)
 	}
-	r.lookForLFS(ctx, servedName, r.commit, "")
-	return r, nil
+	c.lookForLFS(ctx, servedName, c.Commit, "")
+	return c, nil
 }
 
 // workTree is the folder itself, made absolute, if it is the top of a work tree.
@@ -134,55 +141,55 @@ func isUnique(ctx context.Context, top, name string) bool {
 // copy makes the bare copy, which shares the content of the original where the
 // file system can do that. Its HEAD is what is to be built, so that a commit
 // without a branch is part of every clone.
-func (r *repository) copy(ctx context.Context) error {
+func (c *Copy) copy(ctx context.Context) error {
 	var err error
-	if r.folder, err = os.MkdirTemp("", "lpbuild-"); err != nil {
+	if c.folder, err = os.MkdirTemp("", "lpbuild-"); err != nil {
 		return err
 	}
-	if err := r.clone(ctx, r.top, servedName); err != nil {
+	if err := c.clone(ctx, c.Top, servedName); err != nil {
 		return err
 	}
-	if r.commit, err = git(ctx, r.bare(), "rev-parse", "--verify", r.ref+"^{commit}"); err != nil {
+	if c.Commit, err = git(ctx, c.bare(), "rev-parse", "--verify", c.Ref+"^{commit}"); err != nil {
 		return err
 	}
-	branch := "refs/heads/" + r.ref
-	if _, err := git(ctx, r.bare(), "show-ref", "--verify", "--quiet", branch); err == nil {
-		_, err = git(ctx, r.bare(), "symbolic-ref", "HEAD", branch)
+	branch := "refs/heads/" + c.Ref
+	if _, err := git(ctx, c.bare(), "show-ref", "--verify", "--quiet", branch); err == nil {
+		_, err = git(ctx, c.bare(), "symbolic-ref", "HEAD", branch)
 		return err
 	}
-	_, err = git(ctx, r.bare(), "update-ref", "--no-deref", "HEAD", r.commit)
+	_, err = git(ctx, c.bare(), "update-ref", "--no-deref", "HEAD", c.Commit)
 	return err
 }
 
 // clone makes a bare copy of a repository in the folder.
-func (r *repository) clone(ctx context.Context, from, name string) error {
-	_, err := git(ctx, r.folder, "clone", "--quiet", "--bare", "--template=",
+func (c *Copy) clone(ctx context.Context, from, name string) error {
+	_, err := git(ctx, c.folder, "clone", "--quiet", "--bare", "--template=",
 		"-c", "http.receivepack=false", "-c", "uploadpack.allowAnySHA1InWant=true",
 		"--", from, name)
 	return err
 }
 
-func (r *repository) bare() string { return filepath.Join(r.folder, servedName) }
+func (c *Copy) bare() string { return filepath.Join(c.folder, servedName) }
 
-// close deletes the copy.
-func (r *repository) close() {
-	if r.folder != "" {
-		_ = os.RemoveAll(r.folder) // a temporary folder
+// Close deletes the copy.
+func (c *Copy) Close() {
+	if c.folder != "" {
+		_ = os.RemoveAll(c.folder) // a temporary folder
 	}
 }
 
-// has tells whether the commit has a file.
-func (r *repository) has(ctx context.Context, path string) bool {
-	_, err := git(ctx, r.bare(), "cat-file", "-e", r.commit+":"+path)
+// Has tells whether the commit has a file.
+func (c *Copy) Has(ctx context.Context, path string) bool {
+	_, err := git(ctx, c.bare(), "cat-file", "-e", c.Commit+":"+path)
 	return err == nil
 }
 
-// snapName is the name in the first snapcraft.yaml that snapcraft would use in a
+// SnapName is the name in the first snapcraft.yaml that snapcraft would use in a
 // folder of the repository.
-func (r *repository) snapName(ctx context.Context, folder string) (string, bool) {
+func (c *Copy) SnapName(ctx context.Context, folder string) (string, bool) {
 	line := regexp.MustCompile(`(?m)^name:[ \t]*["']?([a-z0-9][a-z0-9-]*)["']?[ \t]*(#.*)?\r?$`)
 	for _, file := range []string{"snap/snapcraft.yaml", "build-aux/snap/snapcraft.yaml", "snapcraft.yaml", ".snapcraft.yaml"} {
-		text, err := git(ctx, r.bare(), "cat-file", "blob", r.commit+":"+path.Join(folder, file))
+		text, err := git(ctx, c.bare(), "cat-file", "blob", c.Commit+":"+path.Join(folder, file))
 		if err != nil {
 			continue
 		}
@@ -194,8 +201,8 @@ func (r *repository) snapName(ctx context.Context, folder string) (string, bool)
 	return "", false
 }
 
-// short is a commit id for people.
-func short(commit string) string { return commit[:min(len(commit), 12)] }
+// Short is a commit id for people.
+func Short(commit string) string { return commit[:min(len(commit), 12)] }
 
 // git runs git in a folder and returns what it prints, without the last end of
 // line. Its error has what git says.
@@ -234,4 +241,22 @@ func gitEnvironment() []string {
 		return slices.Contains(elsewhere, name)
 	})
 	return append(environment, "LC_ALL=C.UTF-8", "GIT_TERMINAL_PROMPT=0")
+}
+
+// printable is what git says, as one line for people.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, strings.Join(strings.Fields(text), " "))
+}
+
+// WithoutPassword is a folder or URL for messages.
+func WithoutPassword(place string) string {
+	if u, err := url.Parse(place); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return place
 }

@@ -1,41 +1,38 @@
-package rpc_test
+package client_test
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/http"
 	"net/http/httptest"
 
 	"lpbuildd/buildd"
-	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
+	"lpbuildd/rpc/fake"
 )
 
 func Example() {
-	daemon := &builder{
-		status:   buildd.Status{State: buildd.Idle, Version: "255"},
-		presence: buildd.Presence{Present: true, Info: "Cache"},
-	}
-	server := httptest.NewServer(rpc.NewServer(daemon, daemon, http.NotFoundHandler(), slog.New(slog.DiscardHandler)))
+	daemon := fake.New(buildd.Status{State: buildd.Idle, Version: "255"})
+	daemon.Presence = buildd.Presence{Present: true, Info: "Cache"}
+	server := httptest.NewServer(handler(daemon))
 	defer server.Close()
 
 	ctx := context.Background()
-	client, err := rpc.New(server.URL)
+	builder, err := client.New(server.URL)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer client.Close()
+	defer builder.Close()
 
-	st, err := client.Status(ctx)
+	st, err := builder.Status(ctx)
 	fmt.Println(st.State, st.Version, err)
 
 	const image = "5149db891544176e8bb505f09c3f655849dba52c"
-	presence, err := client.EnsurePresent(ctx, image, buildd.Source{})
+	presence, err := builder.EnsurePresent(ctx, image, buildd.Source{})
 	fmt.Println(presence.Present, presence.Info, err)
 
-	err = client.Build(ctx, buildd.Request{
+	err = builder.Build(ctx, buildd.Request{
 		BuildID: "PACKAGEBUILD-1", Tag: "binarypackage", Image: image, Args: map[string]any{"series": "bookworm"},
 	})
 	var missing *buildd.UnknownSumError
@@ -43,8 +40,8 @@ func Example() {
 		fmt.Println("offer the base image first:", err)
 	}
 
-	var fault *rpc.Fault
-	if err := client.Clean(ctx); errors.As(err, &fault) {
+	var fault *client.Fault
+	if err := builder.Clean(ctx); errors.As(err, &fault) {
 		fmt.Println(fault.Code, fault.Reason)
 	}
 	// Output:

@@ -1,7 +1,14 @@
-package rpc
+// Package client drives a builder over its port, as a manager does: the calls of
+// the protocol, the files of the builder's cache, and a build's log as it grows.
+// Commands of a person and tests run it, without any privilege; it touches nothing
+// but the network.
+//
+// A Client may be used concurrently.
+package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"lpbuildd/rpc/wire"
 	"lpbuildd/rpc/xmlrpc"
 )
 
@@ -23,10 +31,25 @@ import (
 // (status), empty strings become nil, and calls have no contexts. Where it is
 // right, the tests use it as a second opinion on the server.
 type Client struct {
-	base     string // URL without trailing slash
-	http     *http.Client
-	poll     time.Duration
-	patience time.Duration
+	base string // URL without trailing slash
+	http *http.Client
+	poll time.Duration
+}
+
+// Fault is a call that the builder refused or could not carry out.
+type Fault struct { //nolint:errname // the protocol's own word
+	// Code is wire.CodeUnknown for an unknown method and wire.CodeFailed otherwise.
+	Code int
+	// String is the protocol's text, which may be just "error".
+	String string
+	// Reason is one line of plain ASCII that says what was wrong, at most 500 bytes;
+	// "" from a builder that says no more than the String.
+	Reason string
+}
+
+// Error shows the code and the reason.
+func (f *Fault) Error() string {
+	return fmt.Sprintf("fault %d: %s", f.Code, cmp.Or(f.Reason, f.String))
 }
 
 // Option changes how a Client works.
@@ -37,10 +60,6 @@ func WithHTTPClient(h *http.Client) Option { return func(c *Client) { c.http = h
 
 // WithPoll sets how often FollowLog asks; the default is one second.
 func WithPoll(d time.Duration) Option { return func(c *Client) { c.poll = d } }
-
-// WithPatience sets for how long FollowLog bears a builder that does not
-// answer; the default is 30 seconds, enough for a restart.
-func WithPatience(d time.Duration) Option { return func(c *Client) { c.patience = d } }
 
 // New makes a client for a builder's URL, such as http://127.0.0.1:8221; the
 // path /rpc may be there. It does not connect.
@@ -54,9 +73,8 @@ func New(builder string, opts ...Option) (*Client, error) {
 	}
 	u.RawQuery, u.Fragment = "", ""
 	c := &Client{
-		base:     strings.TrimSuffix(strings.TrimRight(u.String(), "/"), "/rpc"),
-		poll:     time.Second,
-		patience: 30 * time.Second,
+		base: strings.TrimSuffix(strings.TrimRight(u.String(), "/"), "/rpc"),
+		poll: time.Second,
 	}
 	for _, opt := range opts {
 		opt(c)
@@ -111,7 +129,7 @@ func (c *Client) post(ctx context.Context, doc []byte) (value any, reason string
 	if resp.StatusCode != http.StatusOK {
 		return nil, "", fmt.Errorf("the builder answered %s", resp.Status)
 	}
-	const largest = 2 * MaxBody
+	const largest = 2 * wire.MaxBody
 	body, err := io.ReadAll(io.LimitReader(resp.Body, largest+1))
 	if err == nil && len(body) > largest {
 		err = fmt.Errorf("the answer is larger than %d bytes", largest)
@@ -120,5 +138,5 @@ func (c *Client) post(ctx context.Context, doc []byte) (value any, reason string
 		return nil, "", err
 	}
 	value, err = xmlrpc.DecodeResponse(body)
-	return value, resp.Header.Get(reasonHeader), err
+	return value, resp.Header.Get(wire.ReasonHeader), err
 }

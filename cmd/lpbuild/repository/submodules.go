@@ -1,4 +1,4 @@
-package main
+package repository
 
 import (
 	"context"
@@ -94,8 +94,8 @@ func submodulesOf(ctx context.Context, dir, commit string) ([]submodule, error) 
 // addSubmodules copies the submodules of a commit that clones will look for beside
 // it, and theirs, and notes which of them a build will not find. Prefix is the path
 // of the repository in the first one.
-func (r *repository) addSubmodules(ctx context.Context, from original, at, commit, prefix string) error {
-	list, err := submodulesOf(ctx, filepath.Join(r.folder, r.copies[at]), commit)
+func (c *Copy) addSubmodules(ctx context.Context, from original, at, commit, prefix string) error {
+	list, err := submodulesOf(ctx, filepath.Join(c.folder, c.copies[at]), commit)
 	if err != nil {
 		return err
 	}
@@ -106,24 +106,24 @@ func (r *repository) addSubmodules(ctx context.Context, from original, at, commi
 			continue
 		}
 		if !ok {
-			r.warnOfElsewhere(s, shown)
+			c.warnOfElsewhere(s, shown)
 			continue
 		}
-		module, ok := r.find(ctx, from, s)
+		module, ok := c.find(ctx, from, s)
 		if !ok {
-			r.warn("commit %s of the submodule %s (%s) is not here; 'git submodule update --init --recursive' gets what is checked out",
-				short(s.commit), shown, s.url)
+			c.warn("commit %s of the submodule %s (%s) is not here; 'git submodule update --init --recursive' gets what is checked out",
+				Short(s.commit), shown, s.url)
 			continue
 		}
-		if err := r.addSubmodule(ctx, module, place, s.commit); err != nil {
+		if err := c.addSubmodule(ctx, module, place, s.commit); err != nil {
 			if ctx.Err() != nil {
 				return err
 			}
-			r.warn("the submodule %s cannot be copied: %v", shown, err)
+			c.warn("the submodule %s cannot be copied: %v", shown, err)
 			continue
 		}
-		r.lookForLFS(ctx, r.copies[place], s.commit, shown)
-		if err := r.addSubmodules(ctx, module, place, s.commit, shown); err != nil {
+		c.lookForLFS(ctx, c.copies[place], s.commit, shown)
+		if err := c.addSubmodules(ctx, module, place, s.commit, shown); err != nil {
 			return err
 		}
 	}
@@ -132,16 +132,16 @@ func (r *repository) addSubmodules(ctx context.Context, from original, at, commi
 
 // warnOfElsewhere notes why a build will not find a submodule that is not served. It
 // may find those that are anywhere else on the network.
-func (r *repository) warnOfElsewhere(s submodule, shown string) {
-	switch u := withoutPassword(s.url); {
+func (c *Copy) warnOfElsewhere(s submodule, shown string) {
+	switch u := WithoutPassword(s.url); {
 	case s.url == "":
-		r.warn("the submodule %s has no URL in .gitmodules", shown)
+		c.warn("the submodule %s has no URL in .gitmodules", shown)
 	case isRelative(s.url):
-		r.warn("the submodule %s (%s) cannot be served", shown, u)
+		c.warn("the submodule %s (%s) cannot be served", shown, u)
 	case isLocal(s.url):
-		r.warn("the submodule %s is on this machine (%s), where no build can fetch it; it would be served if its URL began with ../", shown, u)
+		c.warn("the submodule %s is on this machine (%s), where no build can fetch it; it would be served if its URL began with ../", shown, u)
 	case isSSH(s.url):
-		r.warn("the submodule %s is behind ssh (%s), for which builds have no key", shown, u)
+		c.warn("the submodule %s is behind ssh (%s), for which builds have no key", shown, u)
 	}
 }
 
@@ -158,7 +158,7 @@ func isSSH(u string) bool {
 
 // find looks for the repository of a submodule that has the commit: in the work
 // tree, and where git keeps those of this work tree and of all.
-func (r *repository) find(ctx context.Context, from original, s submodule) (original, bool) {
+func (c *Copy) find(ctx context.Context, from original, s submodule) (original, bool) {
 	if slices.Contains(strings.Split(s.name, "/"), "..") {
 		return original{}, false // which git refuses, too
 	}
@@ -211,24 +211,24 @@ func (o original) has(ctx context.Context, commit string) bool {
 // addSubmodule copies the repository of a submodule. The commit is HEAD of the
 // copy, so that it is part of every clone. If another submodule has the same place,
 // the copy gets the commit only.
-func (r *repository) addSubmodule(ctx context.Context, from original, at, commit string) error {
-	bare := r.copies[at]
+func (c *Copy) addSubmodule(ctx context.Context, from original, at, commit string) error {
+	bare := c.copies[at]
 	if bare == "" {
-		bare = fmt.Sprintf("submodule-%d.git", len(r.copies))
-		if err := r.clone(ctx, from.dir, bare); err != nil {
+		bare = fmt.Sprintf("submodule-%d.git", len(c.copies))
+		if err := c.clone(ctx, from.dir, bare); err != nil {
 			return err
 		}
-		r.copies[at] = bare
-		if _, err := git(ctx, filepath.Join(r.folder, bare), "cat-file", "-e", commit+"^{commit}"); err == nil {
-			_, err = git(ctx, filepath.Join(r.folder, bare), "update-ref", "--no-deref", "HEAD", commit)
+		c.copies[at] = bare
+		if _, err := git(ctx, filepath.Join(c.folder, bare), "cat-file", "-e", commit+"^{commit}"); err == nil {
+			_, err = git(ctx, filepath.Join(c.folder, bare), "update-ref", "--no-deref", "HEAD", commit)
 			return err
 		}
 	}
-	_, err := git(ctx, filepath.Join(r.folder, bare), "-c", "protocol.version=2", "fetch", "--quiet", from.dir, "+"+commit+":refs/lpbuild/"+commit)
+	_, err := git(ctx, filepath.Join(c.folder, bare), "-c", "protocol.version=2", "fetch", "--quiet", from.dir, "+"+commit+":refs/lpbuild/"+commit)
 	return err
 }
 
 // warn notes what a build will miss.
-func (r *repository) warn(format string, a ...any) {
-	r.warnings = append(r.warnings, printable(fmt.Sprintf(format, a...)))
+func (c *Copy) warn(format string, a ...any) {
+	c.Warnings = append(c.Warnings, printable(fmt.Sprintf(format, a...)))
 }

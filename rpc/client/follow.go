@@ -1,4 +1,4 @@
-package rpc
+package client
 
 import (
 	"context"
@@ -6,79 +6,15 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	"lpbuildd/buildd"
+	"lpbuildd/rpc/wire"
 )
 
-// BuildLog is the name of the log among the files. It has no checksum.
-const BuildLog = "buildlog"
-
-// File is a file of the builder, open for reading from an offset. The log of a
-// build that runs ends where it ended when the file was opened.
-type File struct {
-	io.ReadCloser
-	// Size is the length of the whole file, -1 if it is not known.
-	Size int64
-}
-
-// OpenFile opens a file of the builder's cache, a SHA-1 or BuildLog, at an
-// offset in bytes. Behind the end there is nothing to read, which is no error.
-// A missing file is an fs.ErrNotExist. The contents are not checked.
-func (c *Client) OpenFile(ctx context.Context, name string, offset int64) (*File, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/filecache/"+url.PathEscape(name), http.NoBody)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open %s: %w", name, err)
-	}
-	// Compression on the way would hide the length and shift the offset.
-	req.Header.Set("Accept-Encoding", "identity")
-	if offset > 0 {
-		req.Header.Set("Range", "bytes="+strconv.FormatInt(offset, 10)+"-")
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open %s: %w", name, err)
-	}
-	file, err := openReply(resp, offset)
-	if err != nil {
-		_ = resp.Body.Close() // the first error is the one to report
-		return nil, fmt.Errorf("cannot open %s: %w", name, err)
-	}
-	return file, nil
-}
-
-func openReply(resp *http.Response, offset int64) (*File, error) {
-	switch resp.StatusCode {
-	case http.StatusOK:
-		// A server without ranges starts at the beginning.
-		if _, err := io.CopyN(io.Discard, resp.Body, offset); err != nil && !errors.Is(err, io.EOF) {
-			return nil, err
-		}
-		return &File{ReadCloser: resp.Body, Size: resp.ContentLength}, nil
-	case http.StatusPartialContent:
-		return &File{ReadCloser: resp.Body, Size: totalSize(resp)}, nil
-	case http.StatusRequestedRangeNotSatisfiable:
-		_ = resp.Body.Close() // holds an error page
-		return &File{ReadCloser: http.NoBody, Size: totalSize(resp)}, nil
-	case http.StatusNotFound:
-		return nil, fs.ErrNotExist
-	}
-	return nil, fmt.Errorf("the builder answered %s", resp.Status)
-}
-
-// totalSize is the number behind the slash of Content-Range, or -1.
-func totalSize(resp *http.Response) int64 {
-	_, total, _ := strings.Cut(resp.Header.Get("Content-Range"), "/")
-	size, err := strconv.ParseInt(total, 10, 64)
-	if err != nil {
-		return -1
-	}
-	return size
-}
+// patience is for how long FollowLog bears a builder that does not answer: enough
+// for a restart.
+const patience = 30 * time.Second
 
 // FollowLog copies the build log to dst, from its start and as it grows, until
 // the build is over, and returns the last status. Every status on the way is
@@ -96,7 +32,7 @@ func (c *Client) FollowLog(ctx context.Context, dst io.Writer, seen func(buildd.
 			return st, nil
 		case err == nil:
 			lastAnswer = time.Now()
-		case !isTransient(err) || time.Since(lastAnswer) > c.patience:
+		case !isTransient(err) || time.Since(lastAnswer) > patience:
 			return st, err
 		}
 		select {
@@ -136,7 +72,7 @@ func (f *follower) step(ctx context.Context) (st buildd.Status, over bool, err e
 }
 
 func (f *follower) copyNews(ctx context.Context) error {
-	file, err := f.client.OpenFile(ctx, BuildLog, f.offset)
+	file, err := f.client.OpenFile(ctx, wire.BuildLog, f.offset)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
