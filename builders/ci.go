@@ -201,8 +201,8 @@ func (c *ci) prepareOptions(env Env) []string {
 	if c.scan {
 		options = append(options, "--scan-malware")
 	}
-	if env.SnapStore != "" {
-		options = append(options, "--snap-store-proxy-url", env.SnapStore)
+	if env.Site.SnapStore != "" {
+		options = append(options, "--snap-store-proxy-url", env.Site.SnapStore)
 	}
 	return options
 }

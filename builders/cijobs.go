@@ -13,6 +13,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/buildd/verdict"
+	"lpbuildd/builders/credentials"
 )
 
 // How a job ended, as the extra status tells it.
@@ -87,7 +88,7 @@ func (c *ci) runJob(ctx context.Context, env Env, job ciJob) error {
 func (c *ci) jobOptions(job ciJob) []string {
 	var options []string
 	for _, line := range c.sources {
-		options = append(options, "--package-repository", withoutUserInfo(line))
+		options = append(options, "--package-repository", credentials.Without(line))
 	}
 	for _, name := range c.environment.Names() {
 		options = append(options, "--set-env", name)
@@ -172,8 +173,8 @@ func (c *ci) lpci(env Env, job ciJob) []string {
 	return argv
 }
 
-// gatherJob stores what a job made, and tells where it is (section 11.3). The
-// entry is of use even with an error.
+// gatherJob stores what a job made, and tells where it is (spec: builders.md
+// section 11.3). The entry is of use even with an error.
 func (c *ci) gatherJob(ctx context.Context, env Env, job ciJob) (map[string]any, error) {
 	entry := map[string]any{}
 	for _, file := range []string{"log", "properties"} {

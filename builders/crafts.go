@@ -123,7 +123,7 @@ func (c *craft) announce(env Env) {
 	args = append(args, c.source.options()...)
 	option("--build-path", c.buildPath)
 	option("--craft-platform", c.platform)
-	option("--snap-store-proxy-url", env.SnapStore)
+	option("--snap-store-proxy-url", env.Site.SnapStore)
 	if c.proxy.UseFetchService {
 		args = append(args, "--use-fetch-service")
 	}

@@ -64,8 +64,8 @@ func (o *oci) announce(env Env) {
 	for _, key := range o.buildArgs.Names() {
 		args = append(args, "--build-arg", key)
 	}
-	if env.SnapStore != "" {
-		args = append(args, "--snap-store-proxy-url", env.SnapStore)
+	if env.Site.SnapStore != "" {
+		args = append(args, "--snap-store-proxy-url", env.Site.SnapStore)
 	}
 	env.announceOperation("build-oci", append(args, o.name)...)
 }

@@ -54,7 +54,7 @@ func workOf(env Env) recipeWork {
 }
 
 // Build makes the source tree, installs its build dependencies, and packs it.
-// Each part has a verdict of its own (section 3.3).
+// Each part has a verdict of its own (spec: builders.md section 3.3).
 func (c *recipe) Build(ctx context.Context, env Env) error {
 	for _, part := range []struct {
 		run    func(context.Context, Env) error

@@ -9,6 +9,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/buildd/verdict"
+	"lpbuildd/builders/credentials"
 )
 
 // oneLineSeries are the series whose sources stay in one-line format (spec:
@@ -37,7 +38,7 @@ func overrideSources(ctx context.Context, env Env, aptProxy string) error {
 	} else {
 		sources.content = deb822Sources(env)
 	}
-	if withoutUserInfo(aptProxy) != aptProxy {
+	if credentials.Without(aptProxy) != aptProxy {
 		env.secretsIn(aptProxySettings)
 	}
 	for _, file := range append([]textFile{sources}, aptSettings(aptProxy)...) {

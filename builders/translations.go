@@ -39,7 +39,7 @@ func treeOf(env Env) string { return env.Job.Home + "/source-tree" }
 
 // Build installs intltool, fetches the source, and makes the templates.
 func (t *translations) Build(ctx context.Context, env Env) error {
-	env.announceIn("chroot", "generate-translation-templates", append(t.source.options(), env.TemplatesArchive)...)
+	env.announceIn("chroot", "generate-translation-templates", append(t.source.options(), env.Site.TemplatesArchive)...)
 	env.say("Installing dependencies...")
 	if err := installPackages(ctx, env, "intltool", t.source.packageName()); err != nil {
 		return blame(ctx, verdict.ChrootFail, fmt.Errorf("cannot install intltool: %w", err),
@@ -146,7 +146,7 @@ func pack(ctx context.Context, env Env, templates []string) error {
 	if len(templates) == 0 {
 		return nil
 	}
-	archive := env.Job.Home + "/" + env.TemplatesArchive
+	archive := env.Job.Home + "/" + env.Site.TemplatesArchive
 	env.say("Making tarball with templates in %s...", archive)
 	for _, template := range templates {
 		env.say("Adding template %s...", template)
@@ -161,7 +161,7 @@ func pack(ctx context.Context, env Env, templates []string) error {
 
 // Gather hands over the tarball, if there is one.
 func (t *translations) Gather(ctx context.Context, env Env, add func(name string, content io.ReadCloser) error) error {
-	err := gatherProduct(ctx, env, env.Job.Home, env.TemplatesArchive, add)
+	err := gatherProduct(ctx, env, env.Job.Home, env.Site.TemplatesArchive, add)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"lpbuildd/backends"
+	"lpbuildd/builders/credentials"
 )
 
 // source is where a build's source comes from: a Bazaar branch or a Git
@@ -80,20 +81,20 @@ func (s source) packageName() string {
 // String describes the source in the log.
 func (s source) String() string {
 	if s.branch != "" {
-		return "bzr branch " + withoutUserInfo(s.branch)
+		return "bzr branch " + credentials.Without(s.branch)
 	}
 	if s.ref == "HEAD" {
-		return "git repository " + withoutUserInfo(s.repository)
+		return "git repository " + credentials.Without(s.repository)
 	}
-	return fmt.Sprintf("git repository %s %s", withoutUserInfo(s.repository), s.ref)
+	return fmt.Sprintf("git repository %s %s", credentials.Without(s.repository), s.ref)
 }
 
 // options are the source as the operation's line in the log shows it.
 func (s source) options() []string {
 	if s.branch != "" {
-		return []string{"--branch", withoutUserInfo(s.branch)}
+		return []string{"--branch", credentials.Without(s.branch)}
 	}
-	options := []string{"--git-repository", withoutUserInfo(s.repository)}
+	options := []string{"--git-repository", credentials.Without(s.repository)}
 	if s.ref != "HEAD" {
 		options = append(options, "--git-path", s.ref)
 	}
@@ -164,23 +165,11 @@ func (s source) hideCredentials(ctx context.Context, env Env, dir string) error 
 	if s.repository == "" || len(Secrets(Args{"git_repository": s.repository})) == 0 {
 		return nil
 	}
-	err := env.buildCommand(ctx, dir, nil, "git", "remote", "set-url", "origin", withoutUserInfo(s.repository))
+	err := env.buildCommand(ctx, dir, nil, "git", "remote", "set-url", "origin", credentials.Without(s.repository))
 	if err != nil {
 		return err
 	}
 	return env.buildCommand(ctx, dir, nil, "git", "submodule", "sync", "--quiet", "--recursive")
-}
-
-// withoutUserInfo leaves out what stands before the host of a URL.
-func withoutUserInfo(u string) string {
-	scheme, rest, ok := strings.Cut(u, "://")
-	if !ok {
-		return u
-	}
-	if info := userInfo(rest); info != "" {
-		rest = strings.TrimPrefix(rest, info+"@")
-	}
-	return scheme + "://" + rest
 }
 
 // sha1Digits is the length of a commit id of SHA-1.

@@ -206,20 +206,6 @@ func TestCheckOutOfWhatIsNotThere(t *testing.T) {
 	}
 }
 
-func TestWithoutUserInfo(t *testing.T) {
-	for in, want := range map[string]string{
-		"https://git.test/repo":                 "https://git.test/repo",
-		"https://user:p@ss@git.test/repo":       "https://git.test/repo",
-		"https://:macaroon=/x@git.test/~a/repo": "https://git.test/~a/repo",
-		"https://git.test/a@b":                  "https://git.test/a@b",
-		"lp:project":                            "lp:project",
-	} {
-		if got := withoutUserInfo(in); got != want {
-			t.Errorf("%s: got %s, want %s", in, got, want)
-		}
-	}
-}
-
 // TestGitProxy runs the program that git gets, with a stand-in for socat.
 func TestGitProxy(t *testing.T) {
 	dir := t.TempDir()

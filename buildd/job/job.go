@@ -13,30 +13,15 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"time"
 
+	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
+	"lpbuildd/builders/credentials"
+	"lpbuildd/builders/site"
+	"lpbuildd/disk"
 	"lpbuildd/ordered"
-)
-
-// Names of the files in the directory of a running build (Dir).
-const (
-	SocketName  = "socket"
-	LedgerName  = "ledger"
-	OutcomeName = "outcome.json"
-	// SupervisorName names the processes of the last supervisor for good, so that
-	// it can be killed for as long as it lives, and nothing else afterwards.
-	SupervisorName = "supervisor.json"
-	// ReserveName is room on the disk that WriteFile uses up when there is none
-	// left.
-	ReserveName = "reserve"
-	// AcceptedName is the journal of the build as it was accepted, until clean():
-	// what is known of the build if the journal is damaged.
-	AcceptedName = "accepted.json"
-	// BuilderName holds the Builder.
-	BuilderName = "builder.json"
 )
 
 // Builder is what a clean-up knows of the builder, to find what builds have left
@@ -48,14 +33,14 @@ type Builder struct {
 
 // WriteBuilder writes the part of the settings that a clean-up needs to the
 // folder of the build.
-func WriteBuilder(dir string, s Settings) error {
-	return WriteFile(filepath.Join(dir, BuilderName), Builder{Home: s.Home, Container: s.Container})
+func WriteBuilder(dir state.Build, s Settings) error {
+	return disk.WriteJSON(dir.Builder(), Builder{Home: s.Home, Container: s.Container})
 }
 
 // ReadBuilder reads what WriteBuilder wrote.
-func ReadBuilder(dir string) (Builder, error) {
+func ReadBuilder(dir state.Build) (Builder, error) {
 	var b Builder
-	err := ReadFile(filepath.Join(dir, BuilderName), &b)
+	err := disk.ReadJSON(dir.Builder(), &b)
 	return b, err
 }
 
@@ -70,17 +55,8 @@ type Settings struct {
 	SharePath string `json:"sharepath"`
 	// User is the unprivileged user that sbuild runs as.
 	User string `json:"user"`
-	// AptProxy is the URL of an apt proxy, or "".
-	AptProxy string `json:"apt_proxy,omitempty"`
-	// NTPHost is a time server to ask before a build, or "".
-	NTPHost string `json:"ntp_host,omitempty"`
-
-	// SnapStore is the URL of a snap store proxy, or "".
-	SnapStore string `json:"snap_store,omitempty"`
-	// ClamAVDatabase is the URL of a mirror of malware definitions, or "".
-	ClamAVDatabase string `json:"clamav_database,omitempty"`
-	// TemplatesArchive is the name of the result of translation templates.
-	TemplatesArchive string `json:"templates_archive"`
+	// Site is the place where the builder stands.
+	Site site.Site `json:"site"`
 	// ProxyPort is the port of the local proxy of a build.
 	ProxyPort int `json:"proxy_port"`
 	// Container is for build types that run in containers.
@@ -111,6 +87,11 @@ type Settings struct {
 
 	// Keep is what is kept of the build if it fails.
 	Keep Keep `json:"keep,omitzero"`
+}
+
+// Secrets are what no log may show of the settings.
+func (s Settings) Secrets() []string {
+	return append(s.Site.Secrets(), credentials.In(s.Container.Remote)...)
 }
 
 // Keep says what is kept of failed builds for a look.
@@ -230,17 +211,15 @@ func (o Outcome) Check() error {
 	return nil
 }
 
-// WriteOutcome makes the outcome durable in the directory of the build.
-func WriteOutcome(dir string, o Outcome) error {
-	return WriteFile(filepath.Join(dir, OutcomeName), o)
-}
+// WriteOutcome makes the outcome durable in the folder of the build.
+func WriteOutcome(dir state.Build, o Outcome) error { return disk.WriteJSON(dir.Outcome(), o) }
 
 // ReadOutcome reads the outcome of the build. It is fs.ErrNotExist while there
 // is none.
-func ReadOutcome(dir string) (Outcome, error) {
+func ReadOutcome(dir state.Build) (Outcome, error) {
 	var o Outcome
-	path := filepath.Join(dir, OutcomeName)
-	err := ReadFile(path, &o)
+	path := dir.Outcome()
+	err := disk.ReadJSON(path, &o)
 	if err == nil {
 		err = o.Check()
 	}

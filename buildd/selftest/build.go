@@ -12,6 +12,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 	"lpbuildd/ordered"
 	"lpbuildd/rpc/client"
 	"lpbuildd/rpc/wire"
@@ -92,7 +93,7 @@ func (t *tester) place(ctx context.Context) (builder *client.Client, where strin
 		return p.builder, "a private daemon", func() error { return p.close(ctx) }, err
 	}
 	done = func() error { return nil }
-	if t.Settings.AptProxy != "" {
+	if t.Settings.Site.AptProxy != "" {
 		return nil, "", done, errors.New("the builds of this daemon use [proxy] apt, which cannot reach the package archive of the test: leave --daemon away")
 	}
 	st, err := t.ask(ctx)
@@ -118,7 +119,7 @@ func (t *tester) restorer(ctx context.Context, builder *client.Client) func() er
 		before[e.Name] = true
 	}
 	request := job.StockRequest{Do: job.StockList, Container: noEngine()}
-	report, listErr := t.Launcher.AskStock(ctx, t.Cache.StateDir(), request)
+	report, listErr := t.Launcher.AskStock(ctx, state.Folder(t.Cache.StateDir()), request)
 	return func() error {
 		builder.Close()
 		f, err := t.files()
@@ -133,7 +134,7 @@ func (t *tester) restorer(ctx context.Context, builder *client.Client) func() er
 		}
 		if !slices.ContainsFunc(report.Stock, func(k job.Stock) bool { return k.Image == f.image }) {
 			request.Do, request.Image = job.StockRemove, f.image
-			_, err := t.Launcher.AskStock(context.WithoutCancel(ctx), t.Cache.StateDir(), request)
+			_, err := t.Launcher.AskStock(context.WithoutCancel(ctx), state.Folder(t.Cache.StateDir()), request)
 			errs = append(errs, err)
 		}
 		return errors.Join(errs...)

@@ -16,6 +16,8 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/filecache"
 	"lpbuildd/rpc/client"
 )
 
@@ -134,13 +136,13 @@ func (p *private) close(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWait)
 	defer cancel()
-	state := filepath.Join(p.cache(), ".lpbuildd")
+	folder := state.Folder(filecache.StateDirOf(p.cache()))
 	var errs []error
-	if build := filepath.Join(state, "build"); exists(build) {
+	if build := folder.Build().Path(); exists(build) {
 		errs = append(errs, backends.Host{Dir: build}.Run(ctx, backends.Command{Argv: p.Launcher.Cleanup, Env: configuring(os.Environ())}))
 	}
 	// Nothing may be kept, and no container engine has anything of it.
-	_, err := p.Launcher.AskStock(ctx, state, job.StockRequest{Do: job.StockCollect, Container: noEngine()})
+	_, err := p.Launcher.AskStock(ctx, folder, job.StockRequest{Do: job.StockCollect, Container: noEngine()})
 	errs = append(errs, err, os.RemoveAll(p.dir))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("cannot remove %s: %w", p.dir, err)

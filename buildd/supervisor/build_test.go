@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"lpbuildd/backends"
-	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 	"lpbuildd/disk"
@@ -52,7 +52,7 @@ func TestWhatFailsBeforeTheFirstStageHasALogToo(t *testing.T) {
 // how.
 func (r *rig) leavesContainer() {
 	r.Helper()
-	l, err := ledger.Open(filepath.Join(r.dir, job.LedgerName))
+	l, err := ledger.Open(state.Build(r.dir).Ledger())
 	if err := errors.Join(err, l.Add(ledger.Entry{Kind: ledger.Container, Name: "lp-left"}), l.Close()); err != nil {
 		r.Fatal(err)
 	}
@@ -101,12 +101,12 @@ func TestSecretsReachNoLogAndNoOutcome(t *testing.T) {
 // TestTheSitesOwnCredentialsReachNoLog: public logs show the proxy of apt.
 func TestTheSitesOwnCredentialsReachNoLog(t *testing.T) {
 	r := newRig(t)
-	r.request.Settings.AptProxy = "http://site:s3cr3t@proxy.test:3128"
-	r.request.Settings.SnapStore = "http://site:pr1vate@store.test"
-	r.request.Settings.ClamAVDatabase = "http://site:h1dden@clamav.test"
+	r.request.Settings.Site.AptProxy = "http://site:s3cr3t@proxy.test:3128"
+	r.request.Settings.Site.SnapStore = "http://site:pr1vate@store.test"
+	r.request.Settings.Site.ClamAVDatabase = "http://site:h1dden@clamav.test"
 	r.stub.build = func(_ context.Context, env builders.Env) error {
-		fmt.Fprintf(env.Log, "%s\n%s\n", env.SnapStore, env.ClamAVDatabase)
-		return errors.New("cannot use " + env.SnapStore)
+		fmt.Fprintf(env.Log, "%s\n%s\n", env.Site.SnapStore, env.Site.ClamAVDatabase)
+		return errors.New("cannot use " + env.Site.SnapStore)
 	}
 	o := r.run()
 	r.expectLog("--apt-proxy-url http://[redacted]@proxy.test:3128 ")
@@ -174,7 +174,7 @@ func TestPrepRunsTheOperatorsOwnProgram(t *testing.T) {
 
 func TestAClockThatCannotBeSetIsOnlyALine(t *testing.T) {
 	r := newRig(t)
-	r.request.Settings.NTPHost = "ntp.test"
+	r.request.Settings.Site.NTPHost = "ntp.test"
 	r.target.Script("root: ntpdate -u ntp.test", exitCode(1))
 	if o := r.run(); o.Status != "OK" {
 		t.Errorf("the outcome is %+v", o)
@@ -232,12 +232,12 @@ func TestResultsWithoutAnOutcomeStayListed(t *testing.T) {
 			return add("a.deb", io.NopCloser(strings.NewReader("a result")))
 		}
 		if !written {
-			if err := os.MkdirAll(filepath.Join(r.dir, job.OutcomeName, "in the way"), 0o700); err != nil {
+			if err := os.MkdirAll(filepath.Join(r.dir, state.Build("").Outcome(), "in the way"), 0o700); err != nil {
 				t.Fatal(err)
 			}
 		}
 		o := r.run()
-		list, err := os.ReadFile(filepath.Join(r.dir, resultsName))
+		list, err := os.ReadFile(state.Build(r.dir).Results())
 		if known := string(list) == o.FileMap["a.deb"]+"\n"; o.Status != "OK" || known == written || known != (err == nil) {
 			t.Errorf("outcome written %v: the list is %q, %v, the outcome %+v", written, list, err, o)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lpbuildd/backends/archive"
+	"lpbuildd/buildd/config"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/selftest"
 	"lpbuildd/buildd/supervisor"
@@ -118,8 +119,8 @@ func (o selftestOptions) builder(cmd *cobra.Command, s *site) (selftest.Builder,
 	return selftest.Builder{
 		Program: program, Config: serveFlags(cmd), Verbs: supervisor.SudoRoles(), Helper: helperSocket(), HelperVariable: helperVariable,
 		Settings: job.Settings{
-			Home: o.homeOf(s), FileCache: s.cache.Dir(), SharePath: share, User: s.buildUser(), AptProxy: c.AptProxy,
-			NTPHost: c.NTPHost, Container: containers(c), Overlay: c.ChrootOverlay,
+			Home: o.homeOf(s), FileCache: s.cache.Dir(), SharePath: share, User: s.buildUser(), Site: c.Site,
+			Container: c.Container, Overlay: c.ChrootOverlay,
 		},
 		Arch: c.ArchitectureTag, MinFree: c.CacheMinFree, Owner: s.owner, Cache: s.cache, Launcher: launcher,
 		URL: daemonURL(c), Image: image, UseDaemon: o.daemon, Root: isRoot(),
@@ -148,20 +149,20 @@ func (s *site) buildUser() string {
 
 // serveFlags are the flags that give a daemon the same configuration.
 func serveFlags(cmd *cobra.Command) []string {
-	path := configPath(cmd.Flags(), operatorEnviron)
+	from := sources(cmd.Flags(), operatorEnviron)
+	path := from.File
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
 	}
 	flags := []string{"--config", path}
-	sets, _ := cmd.Flags().GetStringArray("set") // it is a flag of this command
-	for _, set := range sets {
+	for _, set := range from.Set {
 		flags = append(flags, "--set", set)
 	}
 	return flags
 }
 
 // daemonURL is where the daemon can be asked from this machine.
-func daemonURL(c config) string {
+func daemonURL(c config.Config) string {
 	host := c.BindHost
 	if host == "" || host == "0.0.0.0" || host == "::" {
 		host = "127.0.0.1"

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"cmp"
@@ -15,17 +15,16 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/pflag"
-
 	"lpbuildd/backends/bridge"
 	"lpbuildd/buildd/cgroup"
 	"lpbuildd/buildd/job"
 )
 
-// machine is what a machine has.
-type machine struct {
-	cpus   float64
-	memory int64
+// Machine is what a machine has.
+type Machine struct {
+	CPUs float64
+	// Memory is in bytes.
+	Memory int64
 }
 
 // promise is what an instance promises to its build; 0 is no limit, and so no
@@ -39,25 +38,25 @@ type promise struct {
 	memory int64
 }
 
-// usableConfig reads the configuration and checks that this machine can keep
-// what it and its neighbours in the same folder promise.
-func usableConfig(flags *pflag.FlagSet, environ func(string) (string, bool)) (config, []origin, error) {
-	c, origins, err := loadConfig(flags, environ)
+// LoadUsable is Load that also checks that this machine can keep what the builder
+// and its neighbours, whose files are in the same folder, promise.
+func LoadUsable(s Sources) (Config, []Origin, error) {
+	c, origins, err := Load(s)
 	if err != nil {
 		return c, origins, err
 	}
-	all := promises(configPath(flags, environ), c)
-	problems := overbooked(thisMachine(), c, all)
+	all := promises(s.File, c)
+	problems := overbooked(ThisMachine(), c, all)
 	if err := cgroup.Check(cgroup.Limits{CPUs: c.CPULimit, Memory: c.MemoryLimit}); err != nil {
 		problems = append(problems, fmt.Errorf("limits.cpus and limits.memory cannot be enforced on this machine: %w", err))
 	}
 	return c, slices.Concat(origins, clashes(all), strayVariables(os.Environ())), errors.Join(problems...)
 }
 
-// thisMachine is what builds may use at most: the processors that are not kept
+// ThisMachine is what builds may use at most: the processors that are not kept
 // from this process, and all memory.
-func thisMachine() machine {
-	m := machine{cpus: float64(runtime.NumCPU())}
+func ThisMachine() Machine {
+	m := Machine{CPUs: float64(runtime.NumCPU())}
 	data, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
 		return m
@@ -65,24 +64,24 @@ func thisMachine() machine {
 	for line := range strings.Lines(string(data)) {
 		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "MemTotal:" {
 			kib, _ := strconv.ParseInt(fields[1], 10, 64)
-			m.memory = kib << 10
+			m.Memory = kib << 10
 		}
 	}
 	return m
 }
 
 // capacity is what can be promised on a machine.
-func (c config) capacity(m machine) machine {
-	return machine{
-		cpus:   max(0, m.cpus-c.ReservedCPUs) * c.CPUOvercommit,
-		memory: int64(float64(max(0, m.memory-c.ReservedMemory)) * c.MemoryOvercommit),
+func (c Config) capacity(m Machine) Machine {
+	return Machine{
+		CPUs:   max(0, m.CPUs-c.ReservedCPUs) * c.CPUOvercommit,
+		Memory: int64(float64(max(0, m.Memory-c.ReservedMemory)) * c.MemoryOvercommit),
 	}
 }
 
 // promises lists what the instance of this configuration promises, first, and
 // the others whose files are beside its own. A file that cannot be understood
 // promises nothing: its own daemon says why.
-func promises(path string, c config) []promise {
+func promises(path string, c Config) []promise {
 	all := []promise{promiseOf(path, c)}
 	own, err := os.Stat(path)
 	entries, dirErr := os.ReadDir(filepath.Dir(path))
@@ -118,11 +117,11 @@ func promiseIn(path string) (promise, bool) {
 	if l.unread || l.ini.file == nil || l.ini.file.section("builder") == nil {
 		return promise{}, false
 	}
-	var c config
-	for _, s := range settings() {
-		switch s.name() {
+	var c Config
+	for _, s := range Settings() {
+		switch s.Name() {
 		case "limits.cpus", "limits.memory", "backend.instance", "backend.subnet":
-			_ = s.store(&c, l.viper.GetString(s.name())) // what is wrong stays 0
+			_ = s.store(&c, l.viper.GetString(s.Name())) // what is wrong stays 0
 		}
 	}
 	c.FileCache = l.viper.GetString("builder.filecache")
@@ -130,9 +129,9 @@ func promiseIn(path string) (promise, bool) {
 }
 
 // promiseOf is what the configuration of a file promises.
-func promiseOf(path string, c config) promise {
-	name := cmp.Or(c.Instance, instanceOf(path))
-	subnet := c.ContainerSubnet
+func promiseOf(path string, c Config) promise {
+	name := cmp.Or(c.Container.Instance, instanceOf(path))
+	subnet := c.Container.Subnet
 	if !subnet.IsValid() {
 		subnet = bridge.SubnetFor(name)
 	}
@@ -140,7 +139,7 @@ func promiseOf(path string, c config) promise {
 }
 
 // overbooked says what of the machine is promised more than once.
-func overbooked(m machine, c config, all []promise) []error {
+func overbooked(m Machine, c Config, all []promise) []error {
 	var cpus float64
 	var memory int64
 	for _, p := range all {
@@ -150,27 +149,27 @@ func overbooked(m machine, c config, all []promise) []error {
 	var problems []error
 	can := c.capacity(m)
 	const rounding = 1e-6
-	if cpus > can.cpus+rounding {
+	if cpus > can.CPUs+rounding {
 		problems = append(problems, fmt.Errorf("limits.cpus: the builders of this machine promise %s processors (%s), but builds can have %s: "+
 			"(%s - %s reserved) x %s; lower [limits] cpus of one of them, or raise cpu_overcommit",
-			formatCPUs(cpus), byWhom(all, promise.cpuText), formatCPUs(can.cpus),
-			formatCPUs(m.cpus), formatCPUs(c.ReservedCPUs), formatCPUs(c.CPUOvercommit)))
+			formatCPUs(cpus), byWhom(all, promise.cpuText), formatCPUs(can.CPUs),
+			formatCPUs(m.CPUs), formatCPUs(c.ReservedCPUs), formatCPUs(c.CPUOvercommit)))
 	}
-	if memory > can.memory {
+	if memory > can.Memory {
 		problems = append(problems, fmt.Errorf("limits.memory: the builders of this machine promise %s of memory (%s), but builds can have %s: "+
 			"(%s - %s reserved) x %s; lower [limits] memory of one of them, or raise memory_overcommit",
-			job.FormatSize(memory), byWhom(all, promise.memoryText), job.FormatSize(can.memory),
-			job.FormatSize(m.memory), job.FormatSize(c.ReservedMemory), formatCPUs(c.MemoryOvercommit)))
+			job.FormatSize(memory), byWhom(all, promise.memoryText), job.FormatSize(can.Memory),
+			job.FormatSize(m.Memory), job.FormatSize(c.ReservedMemory), formatCPUs(c.MemoryOvercommit)))
 	}
 	return problems
 }
 
 // clashes warns of what two instances that run at the same time must not share.
 // It is no error, because the other may be somebody's old copy.
-func clashes(all []promise) []origin {
-	var warnings []origin
+func clashes(all []promise) []Origin {
+	var warnings []Origin
 	warn := func(p promise, key, value, advice string) {
-		warnings = append(warnings, origin{
+		warnings = append(warnings, Origin{
 			Key: key, Value: value, From: p.path, Warning: fmt.Sprintf("%q is that of this builder too; %s", value, advice),
 		})
 	}
@@ -201,15 +200,15 @@ func byWhom(all []promise, text func(promise) string) string {
 	return strings.Join(parts, ", ")
 }
 
-// limitsOf are the limits of the builds of this instance, and of all builds
+// Limits are the limits of the builds of this instance, and of all builds
 // together: what is reserved is reserved whatever was promised.
-func limitsOf(c config, m machine) job.Limits {
-	l := job.Limits{Instance: c.Instance, CPUs: c.CPULimit, Memory: c.MemoryLimit, Processes: int64(c.ProcessLimit)}
+func (c Config) Limits(m Machine) job.Limits {
+	l := job.Limits{Instance: c.Container.Instance, CPUs: c.CPULimit, Memory: c.MemoryLimit, Processes: int64(c.ProcessLimit)}
 	if c.ReservedCPUs > 0 {
-		l.TotalCPUs = max(leastCPUs, m.cpus-c.ReservedCPUs)
+		l.TotalCPUs = max(leastCPUs, m.CPUs-c.ReservedCPUs)
 	}
 	if c.ReservedMemory > 0 {
-		l.TotalMemory = max(leastMemory, m.memory-c.ReservedMemory)
+		l.TotalMemory = max(leastMemory, m.Memory-c.ReservedMemory)
 	}
 	return l
 }
@@ -221,19 +220,19 @@ const (
 	leastMemory = 64 << 20
 )
 
-// reportLimits logs what a build may use, and how much of the machine the
+// ReportLimits logs what a build may use, and how much of the machine the
 // builders on it promise.
-func reportLimits(log *slog.Logger, path string, c config) {
+func ReportLimits(log *slog.Logger, path string, c Config) {
 	orNone := func(text string) string {
 		if text == "0" {
 			return "no limit"
 		}
 		return text
 	}
-	all, can := promises(path, c), c.capacity(thisMachine())
+	all, can := promises(path, c), c.capacity(ThisMachine())
 	log.Info("Limits of a build",
 		"cpus", orNone(all[0].cpuText()), "memory", orNone(all[0].memoryText()),
-		"capacity_cpus", formatCPUs(can.cpus), "capacity_memory", job.FormatSize(can.memory),
+		"capacity_cpus", formatCPUs(can.CPUs), "capacity_memory", job.FormatSize(can.Memory),
 		"promised_cpus", byWhom(all, promise.cpuText), "promised_memory", byWhom(all, promise.memoryText))
 }
 

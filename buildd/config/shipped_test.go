@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"os"
@@ -112,15 +112,8 @@ func TestGeneratedConfigurationIsUnderstood(t *testing.T) {
 	if err := os.WriteFile(path, []byte(made), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, origins, err := loadConfig(nil, func(name string) (string, bool) {
-		switch name {
-		case "BUILDD_CONFIG":
-			return path, true
-		case "LPBUILDD_BUILDER_FILECACHE":
-			return t.TempDir(), true
-		}
-		return "", false
-	})
+	cache := map[string]string{"LPBUILDD_BUILDER_FILECACHE": t.TempDir()}
+	_, origins, err := Load(Sources{File: path, Environ: environ(cache)})
 	if err != nil {
 		t.Fatal(err)
 	}

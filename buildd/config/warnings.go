@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -7,20 +7,20 @@ import (
 )
 
 // warnings lists what in the file has no effect.
-func (l *loader) warnings() []origin {
+func (l *loader) warnings() []Origin {
 	if l.ini.file == nil {
 		return nil
 	}
-	var all []origin
+	var all []Origin
 	for _, s := range l.ini.file.sections[1:] {
 		at := fmt.Sprintf("%s:%d", l.path, s.line)
 		if warning := sectionWarning(s.name); warning != "" {
-			all = append(all, origin{Key: s.name, From: at, Warning: warning})
+			all = append(all, Origin{Key: s.name, From: at, Warning: warning})
 			continue
 		}
 		for _, o := range s.options {
 			if name := s.name + "." + o.key; !isSetting(name) {
-				all = append(all, origin{
+				all = append(all, Origin{
 					Key:     name,
 					Value:   redact(o.value),
 					From:    fmt.Sprintf("%s:%d", l.path, o.line),
@@ -36,14 +36,14 @@ func (l *loader) warnings() []origin {
 const variablePrefix = "LPBUILDD_"
 
 // variable is the environment variable that stands for a key.
-func (s setting) variable() string {
-	return variablePrefix + strings.ToUpper(s.section+"_"+s.key)
+func (s Setting) variable() string {
+	return variablePrefix + strings.ToUpper(s.Section+"_"+s.Key)
 }
 
 // strayVariables lists the environment variables that look as if they stood for
 // a key, and have no effect.
-func strayVariables(environ []string) []origin {
-	var stray []origin
+func strayVariables(environ []string) []Origin {
+	var stray []Origin
 	for _, text := range environ {
 		name, value, _ := strings.Cut(text, "=")
 		if !strings.HasPrefix(name, variablePrefix) {
@@ -51,14 +51,14 @@ func strayVariables(environ []string) []origin {
 		}
 		meant, stands := false, false
 		var known []string
-		for _, s := range settings() {
+		for _, s := range Settings() {
 			known = append(known, s.variable())
-			meant = meant || strings.HasPrefix(name, variablePrefix+strings.ToUpper(s.section)+"_")
+			meant = meant || strings.HasPrefix(name, variablePrefix+strings.ToUpper(s.Section)+"_")
 			stands = stands || name == s.variable()
 		}
 		near := didYouMean(name, known)
 		if !stands && (meant || near != "") {
-			stray = append(stray, origin{Key: name, Value: redact(value), From: "environment", Warning: "stands for no key" + near + "; it is ignored"})
+			stray = append(stray, Origin{Key: name, Value: redact(value), From: "environment", Warning: "stands for no key" + near + "; it is ignored"})
 		}
 	}
 	return stray
@@ -73,11 +73,11 @@ func sectionWarning(name string) string {
 		return "[snapmanager] was dissolved in version 200 of launchpad-buildd; it is ignored: move its proxyport to [builder] and remove it"
 	}
 	var known []string
-	for _, s := range settings() {
-		if s.section == name {
+	for _, s := range Settings() {
+		if s.Section == name {
 			return ""
 		}
-		known = append(known, s.section)
+		known = append(known, s.Section)
 	}
 	return "unknown section" + didYouMean(name, known) + "; it is ignored"
 }

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -36,9 +36,9 @@ const (
 // is wanted instead.
 var errNotWanted = errors.New("not what is wanted")
 
-// text stores a value of a certain form.
-func text(form string, field func(*config) *string) func(*config, string) error {
-	return func(c *config, value string) error {
+// matching stores a value of a certain form.
+func matching(form string, field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, value string) error {
 		if !regexp.MustCompile(`^(?:` + form + `)$`).MatchString(value) {
 			return errNotWanted
 		}
@@ -48,19 +48,19 @@ func text(form string, field func(*config) *string) func(*config, string) error 
 }
 
 // host stores the name or address of a host.
-func host(field func(*config) *string) func(*config, string) error {
-	return func(c *config, value string) error {
+func host(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, value string) error {
 		if a, err := netip.ParseAddr(strings.Trim(value, "[]")); err == nil {
 			*field(c) = a.String()
 			return nil
 		}
-		return text(hostName, field)(c, value)
+		return matching(hostName, field)(c, value)
 	}
 }
 
 // folder stores the path of an existing folder.
-func folder(field func(*config) *string) func(*config, string) error {
-	return func(c *config, value string) error {
+func folder(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, value string) error {
 		info, err := os.Stat(value)
 		if err != nil {
 			return err
@@ -77,7 +77,7 @@ func folder(field func(*config) *string) func(*config, string) error {
 const smallestSubnet = 30
 
 // subnet stores the network of containers.
-func subnet(c *config, value string) error {
+func subnet(c *Config, value string) error {
 	if value == "" {
 		return nil
 	}
@@ -88,13 +88,13 @@ func subnet(c *config, value string) error {
 	if !network.Addr().Is4() || network.Bits() > smallestSubnet {
 		return errNotWanted
 	}
-	c.ContainerSubnet = network.Masked()
+	c.Container.Subnet = network.Masked()
 	return nil
 }
 
 // number stores a number from 0 to limit.
-func number(limit int, field func(*config) *int) func(*config, string) error {
-	return func(c *config, value string) error {
+func number(limit int, field func(*Config) *int) func(*Config, string) error {
+	return func(c *Config, value string) error {
 		n, err := strconv.Atoi(value)
 		if err != nil || n < 0 || n > limit {
 			return errNotWanted
@@ -106,8 +106,8 @@ func number(limit int, field func(*config) *int) func(*config, string) error {
 
 // proxyPort stores the port of the local proxy; the next one is that of the proxy
 // for private archives.
-func proxyPort(c *config, value string) error {
-	err := number(math.MaxUint16-1, func(c *config) *int { return &c.ProxyPort })(c, value)
+func proxyPort(c *Config, value string) error {
+	err := number(math.MaxUint16-1, func(c *Config) *int { return &c.ProxyPort })(c, value)
 	if err != nil || c.ProxyPort < 1 {
 		return errNotWanted
 	}
@@ -115,8 +115,8 @@ func proxyPort(c *config, value string) error {
 }
 
 // decimal stores a number from least to a million, with decimals.
-func decimal(least float64, field func(*config) *float64) func(*config, string) error {
-	return func(c *config, value string) error {
+func decimal(least float64, field func(*Config) *float64) func(*Config, string) error {
+	return func(c *Config, value string) error {
 		n, err := strconv.ParseFloat(value, 64)
 		if err != nil || !(n >= least && n <= 1e6) { // not a number is neither
 			return errNotWanted
@@ -127,8 +127,8 @@ func decimal(least float64, field func(*config) *float64) func(*config, string) 
 }
 
 // address stores a URL.
-func address(field func(*config) *string) func(*config, string) error {
-	return func(c *config, value string) error {
+func address(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, value string) error {
 		u, err := url.Parse(value)
 		valid := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 		if value != "" && !valid {
@@ -140,8 +140,8 @@ func address(field func(*config) *string) func(*config, string) error {
 }
 
 // size stores a size. K, M, G and T are powers of 1024.
-func size(field func(*config) *int64) func(*config, string) error {
-	return func(c *config, value string) error {
+func size(field func(*Config) *int64) func(*Config, string) error {
+	return func(c *Config, value string) error {
 		digits := strings.TrimRight(value, "kKmMgGtT")
 		suffix := strings.ToUpper(value[len(digits):])
 		shift := 10 * (strings.Index("KMGT", suffix) + 1)
@@ -158,8 +158,8 @@ func size(field func(*config) *int64) func(*config, string) error {
 }
 
 // span stores a duration of 0 to limit.
-func span(limit time.Duration, field func(*config) *time.Duration) func(*config, string) error {
-	return func(c *config, value string) error {
+func span(limit time.Duration, field func(*Config) *time.Duration) func(*Config, string) error {
+	return func(c *Config, value string) error {
 		d, err := parseDuration(value)
 		if err != nil || d < 0 || d > limit {
 			return errNotWanted
@@ -192,8 +192,8 @@ func parseDuration(value string) (time.Duration, error) {
 
 // abortLimit stores how long an abort may take; less than a second or more
 // than the manager's patience make no sense (spec: client.md section 6).
-func abortLimit(c *config, value string) error {
-	err := span(170*time.Second, func(c *config) *time.Duration { return &c.AbortLimit })(c, value)
+func abortLimit(c *Config, value string) error {
+	err := span(170*time.Second, func(c *Config) *time.Duration { return &c.AbortLimit })(c, value)
 	if err != nil || c.AbortLimit < time.Second {
 		return errNotWanted
 	}
@@ -206,9 +206,9 @@ const longestKeep = 7 * 24 * time.Hour
 
 // processLimit stores how many processes a build may have: enough for any, or any
 // number.
-func processLimit(c *config, value string) error {
+func processLimit(c *Config, value string) error {
 	const least, most = 100, 4 << 20 // the latter is what the kernel can count
-	err := number(most, func(c *config) *int { return &c.ProcessLimit })(c, value)
+	err := number(most, func(c *Config) *int { return &c.ProcessLimit })(c, value)
 	if err != nil || c.ProcessLimit > 0 && c.ProcessLimit < least {
 		return errNotWanted
 	}
@@ -216,8 +216,8 @@ func processLimit(c *config, value string) error {
 }
 
 // keepBuilds stores how many failed builds are kept.
-func keepBuilds(c *config, value string) error {
-	err := number(100, func(c *config) *int { return &c.KeepBuilds })(c, value)
+func keepBuilds(c *Config, value string) error {
+	err := number(100, func(c *Config) *int { return &c.KeepBuilds })(c, value)
 	if err != nil || c.KeepBuilds < 1 {
 		return errNotWanted
 	}
@@ -225,7 +225,7 @@ func keepBuilds(c *config, value string) error {
 }
 
 // logLevel stores a level of log/slog by its plain name.
-func logLevel(c *config, value string) error {
+func logLevel(c *Config, value string) error {
 	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
 	level, ok := levels[strings.ToLower(value)]
 	if !ok {
@@ -236,7 +236,7 @@ func logLevel(c *config, value string) error {
 }
 
 // logFile stores the path of a file that may not exist yet.
-func logFile(c *config, value string) error {
+func logFile(c *Config, value string) error {
 	if value == "" {
 		return nil
 	}
@@ -257,8 +257,8 @@ func logFile(c *config, value string) error {
 	return nil
 }
 
-// allow stores a list of networks; a plain address is a network of one.
-func allow(c *config, value string) error {
+// networks stores a list of networks; a plain address is a network of one.
+func networks(c *Config, value string) error {
 	words := strings.FieldsFunc(value, func(r rune) bool { return r == ',' || isSpace(r) })
 	var all []netip.Prefix
 	for _, word := range words {

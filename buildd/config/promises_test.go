@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -10,14 +10,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/pflag"
-
 	"lpbuildd/buildd/job"
 )
 
 // instances writes configuration files, by name, and reads the one called
 // "default" as its own daemon would.
-func instances(t *testing.T, files map[string]string) (path string, c config, err error) {
+func instances(t *testing.T, files map[string]string) (path string, c Config, err error) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
@@ -30,18 +28,13 @@ func instances(t *testing.T, files map[string]string) (path string, c config, er
 			t.Fatal(err)
 		}
 	}
-	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
-	addConfigFlags(flags)
 	path = filepath.Join(dir, "default")
-	if err := flags.Parse([]string{"--config", path}); err != nil {
-		t.Fatal(err)
-	}
-	c, _, err = loadConfig(flags, environ(nil))
+	c, _, err = Load(Sources{File: path, Environ: environ(nil)})
 	return path, c, err
 }
 
 func TestPromisesMustFitTheMachine(t *testing.T) {
-	m := machine{cpus: 4, memory: 8 << 30}
+	m := Machine{CPUs: 4, Memory: 8 << 30}
 	tests := []struct {
 		name  string
 		files map[string]string
@@ -132,7 +125,7 @@ func TestNeighboursMustNotShareNamesOrCaches(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Dir(path)
-	want := []origin{
+	want := []Origin{
 		{Key: "backend.subnet", Value: "10.10.10.128/25", From: dir + "/four"},
 		{Key: "builder.filecache", Value: c.FileCache + "/.", From: dir + "/three"},
 		{Key: "backend.instance", Value: "default", From: dir + "/two"},
@@ -149,21 +142,14 @@ func TestNeighboursMustNotShareNamesOrCaches(t *testing.T) {
 	}
 }
 
-func TestTheDaemonRefusesPromisesThatItCannotKeep(t *testing.T) {
+func TestWhatCannotBeKeptIsAnError(t *testing.T) {
 	path, _, err := instances(t, map[string]string{"default": "[limits]\ncpus = 1000000\n", "two": "[limits]\ncpus = 1000000\n"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := newCommand()
-	var out bytes.Buffer
-	cmd.SetOut(&out)
-	cmd.SetArgs([]string{"config", "check", "--config", path})
-	if err := cmd.Execute(); err == nil || !strings.Contains(out.String(), "promise 2000000 processors (default: 1000000, two: 1000000)") {
-		t.Errorf("config check: %v\n%s", err, out.String())
-	}
-	cmd.SetArgs([]string{"serve", "--config", path})
-	if err := cmd.Execute(); err == nil || !strings.Contains(err.Error(), "promise 2000000 processors") {
-		t.Errorf("serve: %v", err)
+	_, _, err = LoadUsable(Sources{File: path, Environ: environ(nil)})
+	if err == nil || !strings.Contains(err.Error(), "promise 2000000 processors (default: 1000000, two: 1000000)") {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -173,7 +159,7 @@ func TestLimitsAreReportedAtTheStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	reportLimits(slog.New(slog.NewTextHandler(&out, nil)), path, c)
+	ReportLimits(slog.New(slog.NewTextHandler(&out, nil)), path, c)
 	for _, want := range []string{`cpus=0.5 memory="no limit"`, `promised_cpus="default: 0.5, two: 1"`, `promised_memory="two: 2G"`, "capacity_cpus="} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %s in %s", want, out.String())
@@ -181,24 +167,24 @@ func TestLimitsAreReportedAtTheStart(t *testing.T) {
 	}
 }
 
-func TestLimitsOf(t *testing.T) {
-	m := machine{cpus: 4, memory: 8 << 30}
-	c := config{Instance: "a", CPULimit: 2, MemoryLimit: 1 << 30, CPUOvercommit: 3, MemoryOvercommit: 1}
-	if got, want := limitsOf(c, m), (job.Limits{Instance: "a", CPUs: 2, Memory: 1 << 30}); got != want {
+func TestLimits(t *testing.T) {
+	m := Machine{CPUs: 4, Memory: 8 << 30}
+	c := Config{Container: job.Container{Instance: "a"}, CPULimit: 2, MemoryLimit: 1 << 30, CPUOvercommit: 3, MemoryOvercommit: 1}
+	if got, want := c.Limits(m), (job.Limits{Instance: "a", CPUs: 2, Memory: 1 << 30}); got != want {
 		t.Errorf("nothing reserved: got %+v", got)
 	}
 	c.ReservedCPUs, c.ReservedMemory = 0.5, 2<<30
-	if got := limitsOf(c, m); got.TotalCPUs != 3.5 || got.TotalMemory != 6<<30 {
+	if got := c.Limits(m); got.TotalCPUs != 3.5 || got.TotalMemory != 6<<30 {
 		t.Errorf("reserved: got %+v", got)
 	}
 	c.ReservedCPUs = 100
-	if got := limitsOf(c, m); got.TotalCPUs <= 0 {
+	if got := c.Limits(m); got.TotalCPUs <= 0 {
 		t.Errorf("everything reserved: got %+v, which is no limit", got)
 	}
 }
 
 func TestThisMachine(t *testing.T) {
-	if m := thisMachine(); m.cpus < 1 || m.memory < 16<<20 {
+	if m := ThisMachine(); m.CPUs < 1 || m.Memory < 16<<20 {
 		t.Errorf("got %+v", m)
 	}
 }
