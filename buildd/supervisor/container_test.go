@@ -113,6 +113,9 @@ func TestResultsOfADeadBuild(t *testing.T) {
 		if _, err := os.Lstat(filepath.Join(r.request.Settings.FileCache, name)); (err == nil) != presented {
 			t.Errorf("presented %v: the result is %v", presented, err)
 		}
+		if _, err := os.Lstat(state.Build(r.dir).Results()); err == nil {
+			t.Errorf("presented %v: the list of the results stays", presented)
+		}
 	}
 }
 

@@ -98,12 +98,16 @@ func (b *build) settled(err error) error {
 }
 
 // removeResults removes the results of a dead build from the file cache, unless
-// its outcome was written. Their records in the cache go with its next cleaning.
+// its outcome was written: then it forgets their list, as closeResults does that
+// the build did not come to. Their records in the cache go with its next cleaning.
 func (c *cleaner) removeResults() error {
-	if _, err := os.Lstat(state.Build(c.dir).Outcome()); err == nil || c.keepResults {
+	path := state.Build(c.dir).Results()
+	if c.keepResults {
 		return nil
 	}
-	path := state.Build(c.dir).Results()
+	if _, err := os.Lstat(state.Build(c.dir).Outcome()); err == nil {
+		return removeFile(path)
+	}
 	list, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) //nolint:gosec // the path is the daemon's own
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
