@@ -98,8 +98,8 @@ func (b *build) settled(err error) error {
 }
 
 // removeResults removes the results of a dead build from the file cache, unless
-// its outcome was written: then it forgets their list, as closeResults does that
-// the build did not come to. Their records in the cache go with its next cleaning.
+// its outcome was written: then only their list goes, which the build was killed too
+// soon to remove. Records in the cache go with its next cleaning.
 func (c *cleaner) removeResults() error {
 	path := state.Build(c.dir).Results()
 	if c.keepResults {
