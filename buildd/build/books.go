@@ -73,7 +73,7 @@ func (k *books) openLedger(ctx context.Context) (err error) {
 	if err := disk.Remove(path); err != nil {
 		return err
 	}
-	k.list, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600) //nolint:gosec // the path is the daemon's own
+	k.list, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
 	k.batch = k.cache.NewBatch()
 	return err
 }

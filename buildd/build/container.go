@@ -62,7 +62,7 @@ func bridgeConfig(s job.Settings, k *books) bridge.Config {
 
 // proxyPort is the port of the proxy of a build in a container, archivesPort
 // that of the one for its private archives.
-func proxyPort(s job.Settings) uint16    { return uint16(s.ProxyPort) } //nolint:gosec // checked by the configuration
+func proxyPort(s job.Settings) uint16    { return uint16(s.ProxyPort) } // checked by the configuration
 func archivesPort(s job.Settings) uint16 { return proxyPort(s) + 1 }
 
 // room is what the container's own disk has. A command fails when it has none.

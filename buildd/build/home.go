@@ -50,7 +50,7 @@ func (h *home) create(ctx context.Context, k *books, a account) error {
 	if err := k.record(string(ledger.Directory), h.path); err != nil {
 		return err
 	}
-	if err := os.Mkdir(h.path, 0o755); err != nil { //nolint:gosec // sbuild's user must get through
+	if err := os.Mkdir(h.path, 0o755); err != nil { // sbuild's user must get through
 		return err
 	}
 	if h.claimed, err = leftovers.Claim(h.path); err != nil {

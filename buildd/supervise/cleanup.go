@@ -50,6 +50,6 @@ func EmptyTrash(ctx context.Context, need int64, log *slog.Logger) error {
 		return err
 	}
 	keptErr := expireKept(ctx, kept.In(dir.State()), need, log)
-	cleanErr := chroot.CleanRoots(dir.State().Roots()) //nolint:contextcheck // it takes none
+	cleanErr := chroot.CleanRoots(ctx, dir.State().Roots())
 	return errors.Join(keptErr, cleanErr, chroot.EmptyTrash(ctx, dir.State().Trash()))
 }

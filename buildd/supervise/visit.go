@@ -118,7 +118,7 @@ func (v visit) inNamespaces(ctx context.Context, here func(state.Process, error)
 	// The parent-death signal is tied to the thread that forks.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", RoleVisitInit, string(data)) //nolint:gosec // this program
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", RoleVisitInit, string(data))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	gate, open, err := os.Pipe()
 	if err != nil {

@@ -298,7 +298,7 @@ func buildUser(c config.Config) string {
 // at its scripts, which start this daemon, and when it is held.
 func installedVersion(ctx context.Context) string {
 	for _, name := range []string{"lpbuildd", "launchpad-buildd"} {
-		query := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name) //nolint:gosec // constant words
+		query := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name)
 		out, err := query.Output()
 		status, installed, _ := strings.Cut(string(out), " ")
 		if err == nil && status != "not-installed" && status != "config-files" {
