@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"lpbuildd/buildd/state"
@@ -60,7 +59,7 @@ func chain(dir string) ([]state.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	pids, err := processes()
+	pids, err := state.Processes()
 	if err != nil {
 		return nil, err
 	}
@@ -75,22 +74,6 @@ func chain(dir string) ([]state.Process, error) {
 		}
 	}
 	return found, nil
-}
-
-// processes lists the numbers of all processes, in ascending order.
-func processes() ([]int, error) {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil, err
-	}
-	var pids []int
-	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	slices.Sort(pids)
-	return pids, nil
 }
 
 // ancestors are a process and those above it.

@@ -55,7 +55,7 @@ func insideNamespace() error {
 
 // survivors describes the other processes of this namespace that are not dead.
 func survivors() ([]string, error) {
-	pids, err := processes()
+	pids, err := state.Processes()
 	if err != nil {
 		return nil, err
 	}
@@ -68,8 +68,7 @@ func survivors() ([]string, error) {
 		if err != nil || s.Dead() {
 			continue
 		}
-		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-		alive = append(alive, fmt.Sprintf("%d (%s, state %s)", pid, strings.TrimSpace(string(name)), s.State))
+		alive = append(alive, fmt.Sprintf("%d (%s, state %s)", pid, s.Name, s.State))
 	}
 	return alive, nil
 }
