@@ -24,7 +24,7 @@ func helper(t *testing.T, answer string) (l buildd.Launcher, asked string) {
 }
 
 // old makes a cache entry that was used long ago.
-func (r *rig) old(content string) string {
+func old(r *rig, content string) string {
 	r.t.Helper()
 	sum := r.store(content)
 	long := time.Now().Add(-time.Hour)
@@ -37,57 +37,59 @@ func (r *rig) old(content string) string {
 }
 
 func TestCollectSparesWhatABuildUses(t *testing.T) {
-	r := newRig(t)
-	used, result, unused, recent := r.old("used"), r.old("result"), r.old("unused"), r.store("recent")
-	r.Close()
-	journal := map[string]any{"state": "WAITING", "build_id": "B-1", "inputs": []string{used}, "outcome": job.Outcome{BuildID: "B-1", Status: "OK", FileMap: map[string]string{"x": result}}}
-	if err := disk.WriteJSON(r.inState("journal.json"), journal); err != nil {
-		t.Fatal(err)
-	}
-	// An operator is another process.
-	cache, err := filecache.Open(r.config.Cache.Dir(), filecache.Options{MaxBytes: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cache.Close() }()
-	l, asked := helper(t, `{"stock": [{"kind": "trash", "bytes": 5, "gone": true}, {"kind": "unpacked image", "image": "aa", "bytes": 7}], "problems": ["one"]}`)
-	for _, dryRun := range []bool{true, false} {
-		c := buildd.Collect(t.Context(), cache, l, job.StockRequest{KeepRoots: 3}, dryRun)
-		if len(c.Removed) != 2 || c.Removed[0].Name != unused || c.Removed[1].Kind != "trash" || c.Bytes != c.Removed[0].Bytes+5 || len(c.Problems) != 1 {
-			t.Errorf("dry run %v: %+v", dryRun, c)
+	inBubble(t, func(t *testing.T, r *rig) {
+		used, result, unused, recent := old(r, "used"), old(r, "result"), old(r, "unused"), r.store("recent")
+		r.Close()
+		journal := map[string]any{"state": "WAITING", "build_id": "B-1", "inputs": []string{used}, "outcome": job.Outcome{BuildID: "B-1", Status: "OK", FileMap: map[string]string{"x": result}}}
+		if err := disk.WriteJSON(r.inState("journal.json"), journal); err != nil {
+			t.Fatal(err)
 		}
-		request, err := os.ReadFile(asked)
-		want := map[bool]string{true: `"do":"list"`, false: `"do":"collect"`}[dryRun]
-		if err != nil || !strings.Contains(string(request), want) || !strings.Contains(string(request), `"keep_roots":3`) {
-			t.Errorf("asked for %s, %v", request, err)
+		// An operator is another process.
+		cache, err := filecache.Open(r.config.Cache.Dir(), filecache.Options{MaxBytes: 1})
+		if err != nil {
+			t.Fatal(err)
 		}
-		if _, err := os.Lstat(filepath.Join(cache.Dir(), unused)); (err == nil) != dryRun {
-			t.Errorf("dry run %v: the unused file: %v", dryRun, err)
+		defer func() { _ = cache.Close() }()
+		l, asked := helper(t, `{"stock": [{"kind": "trash", "bytes": 5, "gone": true}, {"kind": "unpacked image", "image": "aa", "bytes": 7}], "problems": ["one"]}`)
+		for _, dryRun := range []bool{true, false} {
+			c := buildd.Collect(t.Context(), cache, l, job.StockRequest{KeepRoots: 3}, dryRun)
+			if len(c.Removed) != 2 || c.Removed[0].Name != unused || c.Removed[1].Kind != "trash" || c.Bytes != c.Removed[0].Bytes+5 || len(c.Problems) != 1 {
+				t.Errorf("dry run %v: %+v", dryRun, c)
+			}
+			request, err := os.ReadFile(asked)
+			want := map[bool]string{true: `"do":"list"`, false: `"do":"collect"`}[dryRun]
+			if err != nil || !strings.Contains(string(request), want) || !strings.Contains(string(request), `"keep_roots":3`) {
+				t.Errorf("asked for %s, %v", request, err)
+			}
+			if _, err := os.Lstat(filepath.Join(cache.Dir(), unused)); (err == nil) != dryRun {
+				t.Errorf("dry run %v: the unused file: %v", dryRun, err)
+			}
 		}
-	}
-	for _, kept := range []string{used, result, recent} {
-		if _, err := os.Lstat(filepath.Join(cache.Dir(), kept)); err != nil {
-			t.Error(err)
+		for _, kept := range []string{used, result, recent} {
+			if _, err := os.Lstat(filepath.Join(cache.Dir(), kept)); err != nil {
+				t.Error(err)
+			}
 		}
-	}
+	})
 }
 
 func TestCollectRemovesNothingWhenItCannotTellWhatIsUsed(t *testing.T) {
-	r := newRig(t)
-	unused := r.old("unused")
-	r.write(r.inState("journal.json"), "{")
-	cache, err := filecache.Open(r.config.Cache.Dir(), filecache.Options{MaxAge: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cache.Close() }()
-	c := buildd.Collect(t.Context(), cache, buildd.Launcher{Stock: []string{"false"}}, job.StockRequest{}, false)
-	if len(c.Removed) != 0 || len(c.Problems) != 2 || !strings.Contains(c.Problems[1], "false: exit status 1") {
-		t.Errorf("got %+v", c)
-	}
-	if _, err := os.Lstat(filepath.Join(cache.Dir(), unused)); err != nil {
-		t.Error(err)
-	}
+	inBubble(t, func(t *testing.T, r *rig) {
+		unused := old(r, "unused")
+		r.write(r.inState("journal.json"), "{")
+		cache, err := filecache.Open(r.config.Cache.Dir(), filecache.Options{MaxAge: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = cache.Close() }()
+		c := buildd.Collect(t.Context(), cache, buildd.Launcher{Stock: []string{"false"}}, job.StockRequest{}, false)
+		if len(c.Removed) != 0 || len(c.Problems) != 2 || !strings.Contains(c.Problems[1], "false: exit status 1") {
+			t.Errorf("got %+v", c)
+		}
+		if _, err := os.Lstat(filepath.Join(cache.Dir(), unused)); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestABuilderThatNeverRanKeepsNothing(t *testing.T) {
@@ -98,39 +100,39 @@ func TestABuilderThatNeverRanKeepsNothing(t *testing.T) {
 }
 
 func TestRemoveImage(t *testing.T) {
-	r := newRig(t)
-	cache := r.config.Cache
-	l, asked := helper(t, `{"stock": [{"kind": "unpacked image", "image": "aa", "bytes": 7, "gone": true}]}`)
-	c, err := buildd.RemoveImage(t.Context(), cache, l, job.StockRequest{Image: r.image})
-	if err != nil || len(c.Removed) != 2 || c.Removed[1].Name != r.image || c.Bytes != c.Removed[1].Bytes+7 || r.has(r.image) {
-		t.Errorf("got %+v, %v", c, err)
-	}
-	if request, err := os.ReadFile(asked); err != nil || !strings.Contains(string(request), `"do":"remove","image":"`+r.image) {
-		t.Errorf("asked for %s, %v", request, err)
-	}
-	nothing, _ := helper(t, "{}")
-	if _, err := buildd.RemoveImage(t.Context(), cache, nothing, job.StockRequest{Image: r.image}); err == nil || !strings.Contains(err.Error(), "there is no base image") {
-		t.Errorf("once more: %v", err)
-	}
+	inBubble(t, func(t *testing.T, r *rig) {
+		cache := r.config.Cache
+		l, asked := helper(t, `{"stock": [{"kind": "unpacked image", "image": "aa", "bytes": 7, "gone": true}]}`)
+		c, err := buildd.RemoveImage(t.Context(), cache, l, job.StockRequest{Image: r.image})
+		if err != nil || len(c.Removed) != 2 || c.Removed[1].Name != r.image || c.Bytes != c.Removed[1].Bytes+7 || r.has(r.image) {
+			t.Errorf("got %+v, %v", c, err)
+		}
+		if request, err := os.ReadFile(asked); err != nil || !strings.Contains(string(request), `"do":"remove","image":"`+r.image) {
+			t.Errorf("asked for %s, %v", request, err)
+		}
+		nothing, _ := helper(t, "{}")
+		if _, err := buildd.RemoveImage(t.Context(), cache, nothing, job.StockRequest{Image: r.image}); err == nil || !strings.Contains(err.Error(), "there is no base image") {
+			t.Errorf("once more: %v", err)
+		}
+	})
 }
 
 func TestRemoveImageRefusesWhatIsUsed(t *testing.T) {
-	r := newRig(t)
-	locked, _ := helper(t, `{"problems": ["a container uses it"]}`)
-	if _, err := buildd.RemoveImage(t.Context(), r.config.Cache, locked, job.StockRequest{Image: r.image}); err == nil || !strings.Contains(err.Error(), "a container uses it") {
-		t.Errorf("what a container uses: %v", err)
-	}
-	r.build("wait")
-	l, asked := helper(t, "{}")
-	_, err := buildd.RemoveImage(t.Context(), r.config.Cache, l, job.StockRequest{Image: r.image})
-	if err == nil || !strings.Contains(err.Error(), `the build "B-1" (BUILDING) uses it`) {
-		t.Errorf("what a build uses: %v", err)
-	}
-	if _, err := os.Lstat(asked); err == nil || !r.has(r.image) {
-		t.Error("something was removed")
-	}
-	if err := r.Abort(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	r.awaitEnd()
+	inBubble(t, func(t *testing.T, r *rig) {
+		locked, _ := helper(t, `{"problems": ["a container uses it"]}`)
+		if _, err := buildd.RemoveImage(t.Context(), r.config.Cache, locked, job.StockRequest{Image: r.image}); err == nil || !strings.Contains(err.Error(), "a container uses it") {
+			t.Errorf("what a container uses: %v", err)
+		}
+		r.build("wait")
+		l, asked := helper(t, "{}")
+		_, err := buildd.RemoveImage(t.Context(), r.config.Cache, l, job.StockRequest{Image: r.image})
+		if err == nil || !strings.Contains(err.Error(), `the build "B-1" (BUILDING) uses it`) {
+			t.Errorf("what a build uses: %v", err)
+		}
+		if _, err := os.Lstat(asked); err == nil || !r.has(r.image) {
+			t.Error("something was removed")
+		}
+		r.abort()
+		r.is(buildd.Waiting)
+	})
 }

@@ -82,6 +82,9 @@ type Store struct{ dir string }
 // In is the folder in a state folder. It need not exist.
 func In(f state.Folder) Store { return Store{f.Kept()} }
 
+// State is the state folder that it is in.
+func (s Store) State() state.Folder { return state.Folder(filepath.Dir(s.dir)) }
+
 // Dir is the path of the folder.
 func (s Store) Dir() string { return s.dir }
 

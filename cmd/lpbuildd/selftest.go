@@ -19,7 +19,7 @@ import (
 	"lpbuildd/buildd/config"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/selftest"
-	"lpbuildd/buildd/supervisor"
+	"lpbuildd/buildd/supervise"
 	"lpbuildd/filecache"
 )
 
@@ -117,7 +117,7 @@ func (o selftestOptions) builder(cmd *cobra.Command, s *site) (selftest.Builder,
 		return selftest.Builder{}, err
 	}
 	return selftest.Builder{
-		Program: program, Config: serveFlags(cmd), Verbs: supervisor.SudoRoles(), Helper: helperSocket(), HelperVariable: helperVariable,
+		Program: program, Config: serveFlags(cmd), Verbs: supervise.SudoRoles(), Helper: helperSocket(), HelperVariable: helperVariable,
 		Settings: job.Settings{
 			Home: o.homeOf(s), FileCache: s.cache.Dir(), SharePath: share, User: s.buildUser(), Site: c.Site,
 			Container: c.Container, Overlay: c.ChrootOverlay,
