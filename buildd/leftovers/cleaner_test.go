@@ -114,6 +114,9 @@ func TestResultsOfADeadBuild(t *testing.T) {
 		if _, err := os.Lstat(filepath.Join(cache, name)); (err == nil) != presented {
 			t.Errorf("presented %v: the result is %v", presented, err)
 		}
+		if _, err := os.Lstat(dir.Results()); err == nil {
+			t.Errorf("presented %v: the list of the results stays", presented)
+		}
 	}
 }
 

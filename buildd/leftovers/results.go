@@ -16,12 +16,16 @@ import (
 )
 
 // removeResults removes the results of a dead build from the file cache, unless
-// its outcome was written. Their records in the cache go with its next cleaning.
+// its outcome was written: then only their list goes, which the build was killed too
+// soon to remove. Records in the cache go with its next cleaning.
 func (c *Cleaner) removeResults() error {
-	if _, err := os.Lstat(c.Dir.Outcome()); err == nil || c.KeepResults {
+	path := c.Dir.Results()
+	if c.KeepResults {
 		return nil
 	}
-	path := c.Dir.Results()
+	if _, err := os.Lstat(c.Dir.Outcome()); err == nil {
+		return disk.Remove(path)
+	}
 	list, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

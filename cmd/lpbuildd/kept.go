@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
-	"path/filepath"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -18,11 +17,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"lpbuildd/buildd/config"
 	"lpbuildd/buildd/kept"
+	"lpbuildd/buildd/operator"
 	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/supervise"
-	"lpbuildd/filecache"
 )
 
 // newKeptCommand returns the command `kept` with its subcommands.
@@ -186,16 +184,9 @@ func printKeptJSON(w io.Writer, store kept.Store, all []kept.Record) error {
 	return encoder.Encode(list)
 }
 
-// stateFolder is where the daemon of the configuration keeps its state. Mistakes
-// in what else the configuration says keep the daemon from running, but must not
-// keep anything from expiring.
+// stateFolder is where the daemon of the configuration keeps its state.
 func stateFolder(flags *pflag.FlagSet) (state.Folder, error) {
-	c, _, err := config.Load(sources(flags, operatorEnviron))
-	if c.FileCache == "" {
-		return "", fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)
-	}
-	dir, err := filepath.Abs(c.FileCache)
-	return state.Folder(filecache.StateDirOf(dir)), err
+	return operator.StateOf(sources(flags, operatorEnviron))
 }
 
 // whoAsks is the person at the terminal.

@@ -1,4 +1,4 @@
-package buildd
+package operator
 
 import (
 	"context"
@@ -7,21 +7,22 @@ import (
 	"slices"
 	"strings"
 
+	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
-	"lpbuildd/buildd/state"
 	"lpbuildd/filecache"
 )
 
 // RemoveImage removes a base image from the cache, with what is kept of it for
 // later builds: its unpacked root, and what container engines imported. Nothing
-// is removed if a build uses it. The daemon may run meanwhile.
-func RemoveImage(ctx context.Context, cache *filecache.Cache, l Launcher, r job.StockRequest) (Collection, error) {
+// is removed if a build uses it.
+func (b *Builder) RemoveImage(ctx context.Context, sha1 string) (Collection, error) {
 	c := Collection{Removed: []Removal{}}
-	if err := checkUnused(cache, r.Image); err != nil {
+	if err := b.checkUnused(sha1); err != nil {
 		return c, err
 	}
-	r.Do = job.StockRemove
-	report, err := l.AskStock(ctx, state.Folder(cache.StateDir()), r)
+	request := b.stock(job.StockRemove)
+	request.Image = sha1
+	report, err := b.Launcher.AskStock(ctx, b.State(), request)
 	for _, k := range report.Stock {
 		c.add(Removal{Kind: k.Kind, Name: k.Image, Bytes: k.Bytes, Used: k.Used})
 	}
@@ -29,21 +30,21 @@ func RemoveImage(ctx context.Context, cache *filecache.Cache, l Launcher, r job.
 		err = errors.Join(err, errors.New(strings.Join(report.Problems, "; ")))
 	}
 	if err != nil {
-		return c, fmt.Errorf("cannot remove the base image %s: %w", r.Image, err)
+		return c, fmt.Errorf("cannot remove the base image %s: %w", sha1, err)
 	}
-	if err := c.removeEntry(cache, r.Image); err != nil {
+	if err := b.removeEntry(&c, sha1); err != nil {
 		return c, err
 	}
 	if len(c.Removed) == 0 {
-		return c, fmt.Errorf("there is no base image %s; 'lpbuildd image list' shows what is there", r.Image)
+		return c, fmt.Errorf("there is no base image %s; 'lpbuildd image list' shows what is there", sha1)
 	}
 	return c, nil
 }
 
 // removeEntry removes an entry of the cache. A build may have been accepted
 // while the rest of the image was removed.
-func (c *Collection) removeEntry(cache *filecache.Cache, name string) error {
-	entries, err := cache.Entries()
+func (b *Builder) removeEntry(c *Collection, name string) error {
+	entries, err := b.Cache.Entries()
 	if err != nil {
 		return err
 	}
@@ -51,10 +52,10 @@ func (c *Collection) removeEntry(cache *filecache.Cache, name string) error {
 	if i < 0 {
 		return nil
 	}
-	if err := checkUnused(cache, name); err != nil {
+	if err := b.checkUnused(name); err != nil {
 		return err
 	}
-	if err := cache.Remove(name); err != nil {
+	if err := b.Cache.Remove(name); err != nil {
 		return err
 	}
 	c.add(Removal{Kind: cachedFile, Name: name, Bytes: entries[i].Disk, Used: entries[i].Used})
@@ -62,8 +63,8 @@ func (c *Collection) removeEntry(cache *filecache.Cache, name string) error {
 }
 
 // checkUnused refuses what a build uses.
-func checkUnused(cache *filecache.Cache, name string) error {
-	seen, err := Look(state.Folder(cache.StateDir()))
+func (b *Builder) checkUnused(name string) error {
+	seen, err := buildd.Look(b.State())
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,11 @@
-package buildd
+package operator
 
 import (
 	"context"
 	"time"
 
+	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
-	"lpbuildd/buildd/state"
-	"lpbuildd/filecache"
 )
 
 // Removal is one thing that Collect has removed, or would remove.
@@ -45,18 +44,17 @@ const (
 	temporaryFile = "temporary file"
 )
 
-// Collect removes what the limits of the cache's options and of the request do
-// not allow, and what processes that died have left, but nothing that a running
-// or waiting build uses. It may be called while the daemon runs. A dry run
-// removes nothing. What goes wrong does not keep the rest.
-func Collect(ctx context.Context, cache *filecache.Cache, l Launcher, r job.StockRequest, dryRun bool) Collection {
+// Collect removes what the limits of the configuration do not allow, and what
+// processes that died have left, but nothing that a running or waiting build
+// uses. A dry run removes nothing. What goes wrong does not keep the rest.
+func (b *Builder) Collect(ctx context.Context, dryRun bool) Collection {
 	c := Collection{Removed: []Removal{}}
-	c.problem(c.files(ctx, cache, dryRun))
-	r.Do = job.StockCollect
+	c.problem(b.collectFiles(ctx, &c, dryRun))
+	do := job.StockCollect
 	if dryRun {
-		r.Do = job.StockList
+		do = job.StockList
 	}
-	report, err := l.AskStock(ctx, state.Folder(cache.StateDir()), r)
+	report, err := b.Launcher.AskStock(ctx, b.State(), b.stock(do))
 	c.problem(err)
 	for _, k := range report.Stock {
 		if k.Gone {
@@ -67,15 +65,15 @@ func Collect(ctx context.Context, cache *filecache.Cache, l Launcher, r job.Stoc
 	return c
 }
 
-// files is the part of the file cache. Nothing in it is removed before it is
-// known what is in use.
-func (c *Collection) files(ctx context.Context, cache *filecache.Cache, dryRun bool) error {
-	seen, err := Look(state.Folder(cache.StateDir()))
+// collectFiles is the part of the file cache. Nothing in it is removed before it
+// is known what is in use.
+func (b *Builder) collectFiles(ctx context.Context, c *Collection, dryRun bool) error {
+	seen, err := buildd.Look(b.State())
 	if err != nil {
 		return err
 	}
-	cache.SetInUse(seen.InUse, seen.InUseSince)
-	garbage, err := cache.Collect(ctx, dryRun)
+	b.Cache.SetInUse(seen.InUse, seen.InUseSince)
+	garbage, err := b.Cache.Collect(ctx, dryRun)
 	for _, e := range garbage.Entries {
 		c.add(Removal{Kind: cachedFile, Name: e.Name, Bytes: e.Disk, Used: e.Used})
 	}
