@@ -19,8 +19,8 @@ import (
 // Store is where unpacked images and the trash are, see roots.go and trash.go.
 type Store struct {
 	RootsDir, TrashDir string
-	// KeepRoots is how many unpacked images may stay.
-	KeepRoots int
+	// MaxRoots is how many unpacked images may stay.
+	MaxRoots int
 }
 
 // StockRoot is an unpacked image.
@@ -60,13 +60,13 @@ func (s Store) Roots() ([]StockRoot, error) {
 			continue
 		}
 		kept++
-		all[i].Excess = kept > s.KeepRoots && !r.InUse
+		all[i].Excess = kept > s.MaxRoots && !r.InUse
 	}
 	return all, nil
 }
 
 func (s Store) cache() rootCache {
-	return rootCache{dir: s.RootsDir, trash: s.TrashDir, keep: s.KeepRoots, log: slog.New(slog.DiscardHandler)}
+	return rootCache{dir: s.RootsDir, trash: s.TrashDir, most: s.MaxRoots, log: slog.New(slog.DiscardHandler)}
 }
 
 // root looks at one image; false if there is nothing of it any more.

@@ -17,7 +17,7 @@ import (
 func stockStore(t *testing.T) chroot.Store {
 	t.Helper()
 	dir := t.TempDir()
-	s := chroot.Store{RootsDir: filepath.Join(dir, "roots"), TrashDir: filepath.Join(dir, "trash"), KeepRoots: 1}
+	s := chroot.Store{RootsDir: filepath.Join(dir, "roots"), TrashDir: filepath.Join(dir, "trash"), MaxRoots: 1}
 	for i, name := range []string{"a", "b", "c", "d"} {
 		root := filepath.Join(s.RootsDir, name+".root")
 		stockFile(t, filepath.Join(root, "chroot-autobuild/file"), 10_000)

@@ -64,7 +64,7 @@ func (s *Store) Images(ctx context.Context) ([]StockImage, error) {
 	if err != nil {
 		return nil, err
 	}
-	excess := evictable(list, used, s.cfg.KeepImages, s.cfg.KeepImagesAge, time.Now())
+	excess := evictable(list, used, s.cfg.MaxImages, s.cfg.MaxImageAge, time.Now())
 	var all []StockImage
 	for _, image := range list {
 		sha1, named := baseOf(image)

@@ -28,7 +28,7 @@ func TestStockImagesOfEngines(t *testing.T) {
 		if !there || got.InUse {
 			t.Errorf("when it is unused: %+v", got)
 		}
-		cfg.KeepImagesAge = 1
+		cfg.MaxImageAge = 1
 		limited, err := incus.OpenStore(t.Context(), cfg)
 		check(t, err)
 		if got, _ := find(t, limited, image); !got.Excess {

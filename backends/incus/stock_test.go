@@ -49,7 +49,7 @@ func (k *stockEngine) serve(w http.ResponseWriter, r *http.Request) {
 func TestStockImages(t *testing.T) {
 	engine := &stockEngine{}
 	cfg := listen(t, LXD, engine.serve)
-	cfg.KeepImages, cfg.Pool = 2, "fast"
+	cfg.MaxImages, cfg.Pool = 2, "fast"
 	s, err := OpenStore(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -92,7 +92,7 @@ func newTarget(b *build) (target, error) {
 	c, err := chroot.New(chroot.Config{
 		BuildDir: b.home, Series: b.common.Series, Arch: b.common.ABI,
 		RootsDir: b.dir.State().Roots(), TrashDir: b.dir.State().Trash(),
-		Overlay: s.Overlay != "never", TmpfsBytes: s.TmpfsBytes, KeepRoots: s.KeepRoots,
+		Overlay: s.Overlay != "never", TmpfsBytes: s.TmpfsBytes, MaxRoots: s.MaxRoots,
 		Log:    b.daemon,
 		Notice: func(line string) { b.say("%s", line) },
 		Stray:  b.stray,

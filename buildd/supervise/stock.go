@@ -36,7 +36,7 @@ func Stock(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	k := stocktaker{
 		request: request,
-		roots:   chroot.Store{RootsDir: dir.State().Roots(), TrashDir: dir.State().Trash(), KeepRoots: request.KeepRoots},
+		roots:   chroot.Store{RootsDir: dir.State().Roots(), TrashDir: dir.State().Trash(), MaxRoots: request.MaxRoots},
 	}
 	switch request.Do {
 	case job.StockList, job.StockCollect:
