@@ -77,7 +77,7 @@ type Config struct {
 	// MaxImages is how many imported images are kept, and MaxImageAge how
 	// long since their last use; an age of 0 is for ever. Those in use are always
 	// kept.
-	MaxImages    int
+	MaxImages   int
 	MaxImageAge time.Duration
 	// AnswerTime is how long the engine may take to answer one request; 0 is a
 	// minute.

@@ -50,7 +50,7 @@ func TestStockImages(t *testing.T) {
 	engine := &stockEngine{}
 	cfg := listen(t, LXD, engine.serve)
 	cfg.MaxImages, cfg.Pool = 2, "fast"
-	s, err := OpenStore(t.Context(), cfg)
+	s, err := OpenStock(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestInstalled(t *testing.T) {
 	if !Installed(there) || !Installed(Config{Remote: "https://host"}) || Installed(Config{Socket: there.Socket + ".none"}) {
 		t.Error("it is not the socket that tells")
 	}
-	if _, err := OpenStore(t.Context(), Config{Engine: "none"}); err == nil {
+	if _, err := OpenStock(t.Context(), Config{Engine: "none"}); err == nil {
 		t.Error("an unknown engine is opened")
 	}
 }

@@ -62,11 +62,11 @@ func (b *build) worthALook(failure error) bool {
 // keepTarget keeps the target. Until it has its final name, its folder is in
 // the ledger.
 func (b *build) keepTarget(ctx context.Context, k keeper, failure error) error {
-	store := kept.In(b.dir.State())
-	if err := b.makeRoomForOneMore(ctx, store); err != nil {
+	builds := kept.In(b.dir.State())
+	if err := b.makeRoomForOneMore(ctx, builds); err != nil {
 		return err
 	}
-	id, path := store.NewPath()
+	id, path := builds.NewPath()
 	o := b.outcomeOf(failure)
 	r := kept.Record{
 		ID: id, BuildID: b.request.BuildID, Tag: b.request.Tag, Backend: b.typ.Backend, Series: b.common.Series, Arch: b.common.ABI,
@@ -77,26 +77,26 @@ func (b *build) keepTarget(ctx context.Context, k keeper, failure error) error {
 	if err := b.ledger.Add(entry); err != nil {
 		return err
 	}
-	err := store.Begin(path)
+	err := builds.Begin(path)
 	if err == nil {
 		err = k.keep(ctx, b, path, &r)
 	}
 	if err == nil {
-		err = store.Commit(path, r)
+		err = builds.Commit(path, r)
 	}
 	if err != nil {
 		return errors.Join(err, leftovers.Discard(ctx, b.dir.State(), path), b.ledger.Done(entry))
 	}
 	b.kept = &r
-	store.Log(ctx, b.daemon, "Failed build kept", r, "status", r.Status, "expires", r.Expires)
+	builds.Log(ctx, b.daemon, "Failed build kept", r, "status", r.Status, "expires", r.Expires)
 	b.say("Keeping the target of build %s until %s", r.BuildID, r.Expires.Format(time.RFC3339))
 	return errors.Join(k.release(), b.ledger.Done(entry))
 }
 
 // makeRoomForOneMore removes the oldest targets that are kept, if there are too
 // many. Those that somebody is in stay.
-func (b *build) makeRoomForOneMore(ctx context.Context, store kept.Store) error {
-	space, err := store.Space()
+func (b *build) makeRoomForOneMore(ctx context.Context, builds kept.Builds) error {
+	space, err := builds.Space()
 	if err != nil {
 		return err
 	}
@@ -104,16 +104,16 @@ func (b *build) makeRoomForOneMore(ctx context.Context, store kept.Store) error 
 	if left := space.Free.Lacks(space.Reserve(s.MinFree)); left != "" {
 		return fmt.Errorf("the disk is short: %s are free", left)
 	}
-	all, err := store.List()
+	all, err := builds.List()
 	if err != nil {
 		return err
 	}
 	surplus := len(all) - max(s.Builds, 1) + 1
 	for _, r := range all {
-		if _, inside := store.Visitor(r.ID); inside || surplus <= 0 {
+		if _, inside := builds.Visitor(r.ID); inside || surplus <= 0 {
 			continue
 		}
-		if err := leftovers.DropKept(ctx, store, r, fmt.Sprintf("the build %s takes its place", b.request.BuildID), b.daemon); err != nil {
+		if err := leftovers.DropKept(ctx, builds, r, fmt.Sprintf("the build %s takes its place", b.request.BuildID), b.daemon); err != nil {
 			return err
 		}
 		surplus--

@@ -128,7 +128,7 @@ type Container struct {
 	Firewall string       `json:"firewall"`
 	// MaxImages is how many imported images may stay, MaxImageAge how long
 	// unused; 0 is for ever.
-	MaxImages    int           `json:"keep_images"`
+	MaxImages   int           `json:"keep_images"`
 	MaxImageAge time.Duration `json:"keep_image_age,omitempty"`
 }
 

@@ -10,7 +10,7 @@ type StockRequest struct {
 	// Image is the SHA-1 of the base image that StockRemove is about.
 	Image string `json:"image,omitempty"`
 	// MaxRoots and Container say what the configuration allows.
-	MaxRoots int       `json:"keep_roots"`
+	MaxRoots  int       `json:"keep_roots"`
 	Container Container `json:"container"`
 }
 
