@@ -122,7 +122,7 @@ func (e *UnknownSumError) Error() string {
 
 // Fault is a request that cannot be carried out, and why: one line that names
 // the argument and what was expected.
-type Fault struct{ Reason string } //nolint:errname // a fault is what the protocol calls it
+type Fault struct{ Reason string } // a fault is what the protocol calls it
 
 // Error is the reason.
 func (e *Fault) Error() string { return e.Reason }

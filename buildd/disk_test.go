@@ -3,9 +3,7 @@ package buildd_test
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -13,7 +11,6 @@ import (
 	"time"
 
 	"lpbuildd/buildd"
-	"lpbuildd/disk"
 )
 
 // TestABuildEndsThoughItsEndCannotBeWritten: on a disk that turned read-only it
@@ -116,23 +113,4 @@ func TestAnIdleBuilderNoticesThatItCannotWrite(t *testing.T) {
 		}
 		r.works()
 	})
-}
-
-func TestOnlyAFullDiskIsNoBrokenOne(t *testing.T) {
-	dir := t.TempDir()
-	for name, try := range map[string]func(string) error{"write": disk.TryToWrite, "store": disk.TryToStore} {
-		if err := try(dir); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
-			t.Errorf("%s: it leaves %v, %v", name, entries, err)
-		}
-		// Nothing can be made there, by nobody.
-		if err := try("/proc/self"); err == nil {
-			t.Errorf("%s: it can be written", name)
-		}
-		if err := try(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s: a missing folder: %v", name, err)
-		}
-	}
 }

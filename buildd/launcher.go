@@ -89,7 +89,7 @@ const letGo = time.Second
 // it complains about into the error. When ctx ends, wait is how long its output is
 // waited for, which whatever it has started holds; 0 is to the end.
 func await(ctx context.Context, dir string, argv []string, input string, wait time.Duration) error {
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // from the configuration of this daemon
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = dir
 	cmd.Env = environment()
 	cmd.WaitDelay = wait
@@ -113,7 +113,7 @@ func (l Launcher) AskStock(ctx context.Context, folder state.Folder, r job.Stock
 	if err != nil {
 		return report, err
 	}
-	cmd := exec.CommandContext(ctx, l.Stock[0], l.Stock[1:]...) //nolint:gosec // this same program
+	cmd := exec.CommandContext(ctx, l.Stock[0], l.Stock[1:]...)
 	cmd.Dir = dir
 	cmd.Env = environment()
 	cmd.WaitDelay = letGo
