@@ -51,6 +51,8 @@ type Host struct {
 	// 0 means 10 seconds.
 	Stray      func(Stray)
 	StrayGrace time.Duration
+	// looks are when to look for them, in a test; nil is five times in StrayGrace.
+	looks <-chan time.Time
 }
 
 var _ Runner = Host{}
