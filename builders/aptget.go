@@ -19,28 +19,28 @@ func aptCommand(args ...string) backends.Command {
 
 // aptGet runs apt-get for a build. If an archive is in trouble, apt-get is tried
 // once more, with fresh package lists; then the build is given back.
-func (e Env) aptGet(ctx context.Context, args ...string) error {
-	return giveBack(e.fetchTwice(ctx, aptCommand(args...)))
+func aptGet(ctx context.Context, env Env, args ...string) error {
+	return giveBack(fetchTwice(ctx, env, aptCommand(args...)))
 }
 
 // fetchTwice is runApt with a second attempt, after an update of the package lists,
 // for trouble of an archive.
-func (e Env) fetchTwice(ctx context.Context, cmd backends.Command) error {
-	err := e.runApt(ctx, cmd)
+func fetchTwice(ctx context.Context, env Env, cmd backends.Command) error {
+	err := runApt(ctx, env, cmd)
 	var trouble *archiveError
 	if !errors.As(err, &trouble) || !worthRetrying(ctx, err) {
 		return err
 	}
-	if err := e.freshLists(ctx, trouble); err != nil {
+	if err := freshLists(ctx, env, trouble); err != nil {
 		return err
 	}
-	return e.runApt(ctx, cmd)
+	return runApt(ctx, env, cmd)
 }
 
 // freshLists reads the package lists again, because of trouble.
-func (e Env) freshLists(ctx context.Context, trouble *archiveError) error {
-	e.say("%v\nReading the package lists anew and trying again ...", trouble)
-	err := e.updateLists(ctx)
+func freshLists(ctx context.Context, env Env, trouble *archiveError) error {
+	env.say("%v\nReading the package lists anew and trying again ...", trouble)
+	err := updateLists(ctx, env)
 	var exit *backends.ExitError
 	var another *archiveError
 	if errors.As(err, &exit) && !errors.As(err, &another) {
@@ -52,10 +52,10 @@ func (e Env) freshLists(ctx context.Context, trouble *archiveError) error {
 // runApt runs apt-get in the target, its output going to the log. Trouble of an
 // archive is an *archiveError, also where apt-get only warns of it; trouble of
 // this machine is a *verdict.HostFault.
-func (e Env) runApt(ctx context.Context, cmd backends.Command) error {
-	out := &aptWatch{dst: e.Log}
+func runApt(ctx context.Context, env Env, cmd backends.Command) error {
+	out := newWatch(env.Log)
 	cmd.Stdout, cmd.Stderr = out, out
-	err := e.Target.Run(ctx, cmd)
+	err := env.Target.Run(ctx, cmd)
 	var exit *backends.ExitError
 	switch {
 	case err != nil && !errors.As(err, &exit):

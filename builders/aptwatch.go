@@ -71,7 +71,7 @@ const (
 )
 
 // aptWatch passes the output of apt-get or of sbuild on, and finds out about the
-// first trouble with an archive in it. The zero value with a destination is ready.
+// first trouble with an archive in it. It is for one goroutine.
 type aptWatch struct {
 	dst     io.Writer
 	line    []byte
@@ -80,6 +80,15 @@ type aptWatch struct {
 	deaf    bool  // packages may be talking
 	ended   bool  // only packages talk from now on
 }
+
+// newWatch returns a watch that passes on to dst.
+func newWatch(dst io.Writer) *aptWatch { return &aptWatch{dst: dst} }
+
+// archiveTrouble is the first trouble of an archive so far, nil for none.
+func (w *aptWatch) archiveTrouble() *archiveError { return w.trouble }
+
+// hostFault is the first trouble of this machine so far, nil for none.
+func (w *aptWatch) hostFault() error { return w.fault }
 
 // Write implements io.Writer.
 func (w *aptWatch) Write(p []byte) (int, error) {

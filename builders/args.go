@@ -70,6 +70,9 @@ func (a Args) Strings(key string) ([]string, error) {
 	})
 }
 
+// IsSet reports whether the key is set.
+func (a Args) IsSet(key string) bool { return !unset(a[key]) }
+
 // IsArray reports whether the key holds an array, be it empty.
 func (a Args) IsArray(key string) bool {
 	switch a[key].(type) {
@@ -97,7 +100,7 @@ func (a Args) Int(key string) (int64, bool, error) {
 // StringMap returns a struct whose members are strings, nil when it is not set.
 // The error about a member calls it key.member.
 func (a Args) StringMap(key string) (ordered.Map[string], error) {
-	members, err := a.members(key)
+	members, err := a.Struct(key)
 	if err != nil || members == nil {
 		return nil, err
 	}
@@ -112,8 +115,8 @@ func (a Args) StringMap(key string) (ordered.Map[string], error) {
 	return out, nil
 }
 
-// members returns a struct as it came, nil when it is not set.
-func (a Args) members(key string) (ordered.Struct, error) {
+// Struct returns a struct as it came, nil when it is not set.
+func (a Args) Struct(key string) (ordered.Struct, error) {
 	v := a[key]
 	if unset(v) {
 		return nil, nil

@@ -23,7 +23,7 @@ type binaryPackage struct {
 }
 
 func newBinaryPackage(args Args, files []string) (Builder, error) {
-	r := reader{args: args}
+	r := NewReader(args)
 	b := &binaryPackage{
 		suite:        r.required("suite"),
 		component:    r.required("ogrecomponent"),
@@ -34,7 +34,7 @@ func newBinaryPackage(args Args, files []string) (Builder, error) {
 	dsc, err := findDsc(files)
 	r.note(err)
 	b.dsc = dsc
-	return b, errors.Join(r.errs...)
+	return b, r.Err()
 }
 
 // findDsc returns the .dsc among the input files; of several, the last (spec:

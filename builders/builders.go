@@ -8,7 +8,6 @@ package builders
 
 import (
 	"context"
-	"fmt"
 	"io"
 
 	"lpbuildd/backends"
@@ -88,13 +87,6 @@ type Env struct {
 	HasSecrets func(paths ...string)
 }
 
-// secretsIn calls HasSecrets, before the paths are made.
-func (e Env) secretsIn(paths ...string) {
-	if e.HasSecrets != nil {
-		e.HasSecrets(paths...)
-	}
-}
-
 // Proxy is a local proxy without authentication, as the build sees it (spec:
 // proxy.md).
 type Proxy struct {
@@ -136,14 +128,4 @@ type Type struct {
 	// New checks the arguments and the names of the input files of one build.
 	// Its error names the argument and what was expected.
 	New func(args Args, files []string) (Builder, error)
-}
-
-// Find returns the type with this tag.
-func Find(tag string) (Type, error) {
-	for _, t := range Types() {
-		if t.Tag == tag {
-			return t, nil
-		}
-	}
-	return Type{}, fmt.Errorf("unknown build type %q", tag)
 }

@@ -56,18 +56,18 @@ func noJobs() map[string]any { return map[string]any{"jobs": map[string]any{}} }
 func (j ciJob) dir() string { return fmt.Sprintf("%s/%s/%d", ciOutput, j.name, j.index) }
 
 func newCI(args Args, _ []string) (Builder, error) {
-	r := reader{args: args}
+	r := NewReader(args)
 	c := &ci{
-		source:      r.source(),
-		stages:      r.stages("jobs"),
-		channels:    r.channels(),
+		source:      readSource(r),
+		stages:      readStages(r, "jobs"),
+		channels:    readChannels(r),
 		sources:     r.strings("package_repositories"),
-		environment: r.settings("environment_variables"),
-		plugins:     r.settings("plugin_settings"),
+		environment: readSettings(r, "environment_variables"),
+		plugins:     readSettings(r, "plugin_settings"),
 		scan:        r.boolean("scan_malware"),
 		results:     map[string]any{},
 	}
-	secrets, err := args.members("secrets")
+	secrets, err := args.Struct("secrets")
 	if args["secrets"] != nil && err == nil {
 		c.secrets, err = yamlMapping(secrets.Plain())
 		r.note(err)
@@ -75,15 +75,15 @@ func newCI(args Args, _ []string) (Builder, error) {
 	c.proxy, err = ParseProxy(args) // which also tells of secrets of a wrong type
 	r.note(err)
 	c.proxy.UseFetchService = false // which these builds cannot use
-	return c, errors.Join(r.errs...)
+	return c, r.Err()
 }
 
-// stages reads the jobs: an array of stages, which are arrays of jobs, which are
+// readStages reads the jobs: an array of stages, which are arrays of jobs, which are
 // arrays of a name and an index. Names become folders (weakness Q4).
-func (r *reader) stages(key string) [][]ciJob {
-	list, ok := r.args[key].([]any)
-	if !ok && !unset(r.args[key]) {
-		r.note(wrongType(key, "an array of stages", r.args[key]))
+func readStages(r *Reader, key string) [][]ciJob {
+	list, ok := r.Args[key].([]any)
+	if !ok && r.Args.IsSet(key) {
+		r.note(wrongType(key, "an array of stages", r.Args[key]))
 		return nil
 	}
 	if len(list) == 0 {
@@ -98,14 +98,14 @@ func (r *reader) stages(key string) [][]ciJob {
 		}
 		var stage []ciJob
 		for n, item := range jobs {
-			stage = append(stage, r.job(fmt.Sprintf("%s[%d][%d]", key, i, n), item))
+			stage = append(stage, readJob(r, fmt.Sprintf("%s[%d][%d]", key, i, n), item))
 		}
 		stages = append(stages, stage)
 	}
 	return stages
 }
 
-func (r *reader) job(key string, item any) ciJob {
+func readJob(r *Reader, key string, item any) ciJob {
 	pair, ok := item.([]any)
 	if !ok || len(pair) != 2 {
 		r.note(fmt.Errorf("%s: expected an array of a job's name and its index", key))
@@ -127,8 +127,8 @@ func (r *reader) job(key string, item any) ciJob {
 	return ciJob{name: name, index: index}
 }
 
-// settings reads a struct that becomes words NAME=value of a command line.
-func (r *reader) settings(key string) ordered.Map[string] {
+// readSettings reads a struct that becomes words NAME=value of a command line.
+func readSettings(r *Reader, key string) ordered.Map[string] {
 	m := r.stringMap(key)
 	for _, setting := range m {
 		if setting.Name == "" || strings.Contains(setting.Name, "=") {
@@ -171,7 +171,7 @@ func yamlMapping(members map[string]any) ([]byte, error) {
 // Build prepares the container, and runs job after job.
 func (c *ci) Build(ctx context.Context, env Env) error {
 	c.announce(env, "run-ci-prepare", c.prepareOptions(env)...)
-	err := runPhases(ctx, env, phase{installPhase, c.install}, phase{"repo", c.repo})
+	err := runPhases(ctx, env, phase{name: installPhase, run: c.install}, phase{name: "repo", run: c.repo})
 	if err != nil {
 		env.say("Preparation failed.")
 		return err

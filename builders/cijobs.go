@@ -62,7 +62,7 @@ func isOutcome(err error, outcome verdict.Outcome) bool {
 // once (weakness Q1).
 func (c *ci) runJob(ctx context.Context, env Env, job ciJob) error {
 	c.announce(env, "run-ci", c.jobOptions(job)...)
-	err := runPhases(ctx, env, phase{"job", func(ctx context.Context, env Env) error { return c.execute(ctx, env, job) }})
+	err := runPhases(ctx, env, phase{name: "job", run: func(ctx context.Context, env Env) error { return c.execute(ctx, env, job) }})
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

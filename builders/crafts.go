@@ -2,7 +2,6 @@ package builders
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 )
@@ -57,33 +56,39 @@ type craft struct {
 	proxy              ProxyArgs
 }
 
-// newCraft returns the New of the type that a tool builds.
-func newCraft(tool craftTool) func(Args, []string) (Builder, error) {
-	return func(args Args, _ []string) (Builder, error) {
-		r := reader{args: args}
-		c := &craft{
-			tool:               tool,
-			name:               r.name(),
-			source:             r.source(),
-			buildPath:          r.optional("build_path", ""),
-			channels:           r.channels(),
-			launchpadInstance:  r.optional("launchpad_instance", ""),
-			launchpadServerURL: r.optional("launchpad_server_url", ""),
-		}
-		if tool.platform {
-			c.platform = r.optional("craft_platform", "")
-		}
-		if tool.registry {
-			c.registries = r.registries("environment_variables")
-		}
-		if tool.scan {
-			c.scan = r.boolean("scan_malware")
-		}
-		var err error
-		c.proxy, err = ParseProxy(args)
-		r.note(err)
-		return c, errors.Join(r.errs...)
+// newCharm reads the arguments of a charm.
+func newCharm(args Args, _ []string) (Builder, error) { return newCraft(charmTool(), args) }
+
+// newRock reads the arguments of a rock.
+func newRock(args Args, _ []string) (Builder, error) { return newCraft(rockTool(), args) }
+
+// newSource reads the arguments of what sourcecraft builds.
+func newSource(args Args, _ []string) (Builder, error) { return newCraft(sourceTool(), args) }
+
+func newCraft(tool craftTool, args Args) (Builder, error) {
+	r := NewReader(args)
+	c := &craft{
+		tool:               tool,
+		name:               r.name(),
+		source:             readSource(r),
+		buildPath:          r.optional("build_path", ""),
+		channels:           readChannels(r),
+		launchpadInstance:  r.optional("launchpad_instance", ""),
+		launchpadServerURL: r.optional("launchpad_server_url", ""),
 	}
+	if tool.platform {
+		c.platform = r.optional("craft_platform", "")
+	}
+	if tool.registry {
+		c.registries = readRegistries(r, "environment_variables")
+	}
+	if tool.scan {
+		c.scan = r.boolean("scan_malware")
+	}
+	var err error
+	c.proxy, err = ParseProxy(args)
+	r.note(err)
+	return c, r.Err()
 }
 
 // checkoutDir is the checkout, dir the folder that is built.
@@ -100,9 +105,9 @@ func (c *craft) dir() string {
 func (c *craft) Build(ctx context.Context, env Env) error {
 	c.announce(env)
 	return runPhases(ctx, env,
-		phase{installPhase, c.install},
-		phase{"repo", c.repo},
-		phase{"build", c.build},
+		phase{name: installPhase, run: c.install},
+		phase{name: "repo", run: c.repo},
+		phase{name: "build", run: c.build},
 	)
 }
 

@@ -3,10 +3,7 @@ package builders
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-
-	"lpbuildd/buildd/verdict"
 )
 
 const (
@@ -23,7 +20,7 @@ func useFetchService(ctx context.Context, env Env, p ProxyArgs) error {
 	if !p.UseFetchService {
 		return nil
 	}
-	certificate, err := p.certificate()
+	certificate, err := p.DecodeCertificate()
 	if err != nil {
 		return err
 	}
@@ -43,7 +40,7 @@ func useFetchService(ctx context.Context, env Env, p ProxyArgs) error {
 	if err := inTargetAll(ctx, env, certificateCommands(env)); err != nil {
 		return err
 	}
-	if err := env.aptGet(ctx, "-y", "update"); err != nil {
+	if err := aptGet(ctx, env, "-y", "update"); err != nil {
 		return err
 	}
 	return inTargetAll(ctx, env, restartCommands(env))
@@ -56,26 +53,6 @@ func inTargetAll(ctx context.Context, env Env, commands [][]string) error {
 		}
 	}
 	return nil
-}
-
-// certificate decodes the certificate of the fetch service (spec: 2026.md section
-// 8).
-func (p ProxyArgs) certificate() ([]byte, error) {
-	if p.Certificate == "" {
-		return nil, fmt.Errorf("%s is required with use_fetch_service", certificateKey)
-	}
-	certificate, err := decodeBase64(p.Certificate)
-	if err == nil && len(certificate) == 0 {
-		err = errors.New("there is nothing in it")
-	}
-	if err != nil {
-		return nil, &verdict.BuildError{
-			Outcome: verdict.PackageFail,
-			Err:     fmt.Errorf("%s: expected a certificate in base64: %w", certificateKey, err),
-			Advice:  "Correct the certificate of the fetch service in the configuration of the build manager.",
-		}
-	}
-	return certificate, nil
 }
 
 func certificateCommands(env Env) [][]string {

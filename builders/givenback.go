@@ -90,7 +90,7 @@ func (b *binaryPackage) waitsFor(ctx context.Context, env Env, finding depwait.F
 	if err != nil {
 		return aptsWord(finding), err
 	}
-	depends, err := waitsFor(ctx, env, wanted{dsc, b.archIndep}, finding)
+	depends, err := waitsFor(ctx, env, wanted{dsc: dsc, archIndep: b.archIndep}, finding)
 	return depends, errors.Join(err, dsc.Close())
 }
 

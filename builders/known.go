@@ -27,19 +27,6 @@ func proxyArgs() []string {
 	return []string{"proxy_url", "revocation_endpoint", "use_fetch_service", "disable_proxy_after_pull", "secrets"}
 }
 
-// uploadArgs are those of types whose results go to an archive.
-func uploadArgs() []string { return []string{"suite", "ogrecomponent", "archive_purpose"} }
-
-// sourceArgs are those of types that build from a repository.
-func sourceArgs() []string { return []string{"branch", "git_repository", "git_path"} }
-
-// namedArgs are those of types that make a thing with a name, from a folder of a
-// repository.
-func namedArgs() []string { return append(sourceArgs(), "name", "private", "build_path") }
-
-// craftArgs are those of types that have a tool for that, a snap.
-func craftArgs() []string { return append(namedArgs(), "channels") }
-
 // declared makes a New blind for everything but the type's arguments.
 func (t Type) declared(build func(Args, []string) (Builder, error)) func(Args, []string) (Builder, error) {
 	known := t.known()

@@ -60,7 +60,7 @@ const liveFSDir = "/build"
 // newLiveFS also gets what users have written about their image, so that every
 // value may have any type.
 func newLiveFS(args Args, _ []string) (Builder, error) {
-	r := reader{args: args}
+	r := NewReader(args)
 	l := &liveFS{locale: r.word("locale"), debug: r.boolean("debug")}
 	project, pocket := r.required("project"), r.required("pocket")
 	l.both = []string{"PROJECT=" + project}
@@ -90,15 +90,15 @@ func newLiveFS(args Args, _ []string) (Builder, error) {
 			l.both = append(l.both, v.name+"="+value)
 		}
 	}
-	return l, errors.Join(r.errs...)
+	return l, r.Err()
 }
 
 // Build installs live-build and what belongs to it, and builds.
 func (l *liveFS) Build(ctx context.Context, env Env) error {
 	env.announceOperation("buildlivefs", l.options...)
 	return runPhases(ctx, env,
-		phase{installPhase, l.install},
-		phase{"build", l.build},
+		phase{name: installPhase, run: l.install},
+		phase{name: "build", run: l.build},
 	)
 }
 
@@ -114,7 +114,7 @@ func (l *liveFS) install(ctx context.Context, env Env) error {
 		return err
 	}
 	if l.locale != "" {
-		if err := env.aptGet(ctx, "-y", "--install-recommends", "install", "ubuntu-defaults-builder"); err != nil {
+		if err := aptGet(ctx, env, "-y", "--install-recommends", "install", "ubuntu-defaults-builder"); err != nil {
 			return err
 		}
 	}

@@ -26,7 +26,7 @@ func (r registries) configureMaven(ctx context.Context, env Env, s source, check
 	if err := env.Target.CopyIn(ctx, bytes.NewReader(settings), folder+"/settings.xml", 0o600); err != nil {
 		return fmt.Errorf("cannot write %s/settings.xml in the target: %w", folder, err)
 	}
-	if s.repository == "" {
+	if !s.isGit() {
 		return nil
 	}
 	return writeText(ctx, env, checkout+"/.git/info/exclude", "/.m2/\n")

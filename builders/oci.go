@@ -2,7 +2,6 @@ package builders
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
@@ -21,10 +20,10 @@ type oci struct {
 }
 
 func newOCI(args Args, _ []string) (Builder, error) {
-	r := reader{args: args}
+	r := NewReader(args)
 	o := &oci{
 		name:      r.name(),
-		source:    r.source(),
+		source:    readSource(r),
 		buildFile: r.optional("build_file", ""),
 		buildPath: r.optional("build_path", "."),
 		buildArgs: r.stringMap("build_args"),
@@ -32,7 +31,7 @@ func newOCI(args Args, _ []string) (Builder, error) {
 	proxy, err := ParseProxy(args)
 	r.note(err)
 	o.revocationEndpoint = proxy.RevocationEndpoint
-	return o, errors.Join(r.errs...)
+	return o, r.Err()
 }
 
 func (o *oci) dir() string { return "/home/buildd/" + o.name }
@@ -41,9 +40,9 @@ func (o *oci) dir() string { return "/home/buildd/" + o.name }
 func (o *oci) Build(ctx context.Context, env Env) error {
 	o.announce(env)
 	return runPhases(ctx, env,
-		phase{installPhase, o.install},
-		phase{"repo", o.repo},
-		phase{"build", o.build},
+		phase{name: installPhase, run: o.install},
+		phase{name: "repo", run: o.repo},
+		phase{name: "build", run: o.build},
 	)
 }
 

@@ -30,7 +30,7 @@ type recipe struct {
 }
 
 func newRecipe(args Args, _ []string) (Builder, error) {
-	r := reader{args: args}
+	r := NewReader(args)
 	c := &recipe{
 		suite:       r.required("suite"),
 		component:   r.required("ogrecomponent"),
@@ -42,7 +42,7 @@ func newRecipe(args Args, _ []string) (Builder, error) {
 	var err error
 	c.text, err = args.String("recipe_text")
 	r.note(err)
-	return c, errors.Join(r.errs...)
+	return c, r.Err()
 }
 
 // recipeWork are the folders of a recipe build in the target.
@@ -98,10 +98,6 @@ func (c *recipe) prepare(ctx context.Context, env Env) error {
 // sourceName is what Debian allows as the name of a source package.
 var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*$`)
 
-// maxControl limits the files of the package that are read here. The largest
-// changelogs have some megabytes.
-const maxControl = 64 << 20
-
 // packageName is the first word of the changelog.
 func (c *recipe) packageName(ctx context.Context, env Env, dir string) (string, error) {
 	changelog, err := readText(ctx, env, dir+"/debian/changelog")
@@ -114,12 +110,6 @@ func (c *recipe) packageName(ctx context.Context, env Env, dir string) (string, 
 		return "", fmt.Errorf("debian/changelog names the package %q, which is no name of a source package", name)
 	}
 	return name, nil
-}
-
-// readText reads a text file of the target.
-func readText(ctx context.Context, env Env, path string) (string, error) {
-	data, err := backends.ReadFile(ctx, env.Target, path, maxControl)
-	return string(data), err
 }
 
 func (c *recipe) installDependencies(ctx context.Context, env Env) error {
@@ -143,7 +133,7 @@ func (c *recipe) installDependencies(ctx context.Context, env Env) error {
 	if err := offerSource(ctx, env, name, control); err != nil {
 		return fmt.Errorf("cannot offer the build dependencies to apt: %w", err)
 	}
-	err = env.aptGet(ctx, "build-dep", "-y", "--only-source", name)
+	err = aptGet(ctx, env, "build-dep", "-y", "--only-source", name)
 	var exit *backends.ExitError
 	if !errors.As(err, &exit) {
 		return err
@@ -169,7 +159,7 @@ func recipeWaitsFor(ctx context.Context, env Env, control string) (string, error
 		return "", err
 	}
 	dsc := strings.NewReader("Format: 1.0\n" + dependencies(control))
-	return waitsFor(ctx, env, wanted{dsc, true}, depwait.Finding{Kind: depwait.Definite, Depends: named})
+	return waitsFor(ctx, env, wanted{dsc: dsc, archIndep: true}, depwait.Finding{Kind: depwait.Definite, Depends: named})
 }
 
 func (c *recipe) buildSource(ctx context.Context, env Env) error {
@@ -177,7 +167,7 @@ func (c *recipe) buildSource(ctx context.Context, env Env) error {
 	if err != nil {
 		return err
 	}
-	return withoutArguments(env.Target.Run(ctx, env.asUser(dir, nil,
+	return withoutArguments(env.Target.Run(ctx, asUser(env, dir, nil,
 		"/usr/bin/dpkg-buildpackage", "-i", "-I.bzr", "-I.git", "-us", "-uc", "-S", "-sa")))
 }
 

@@ -32,17 +32,17 @@ func (c *recipe) install(ctx context.Context, env Env) error {
 	}
 	helpers = slices.DeleteFunc(helpers, func(name string) bool { return !slices.Contains(known, name) })
 	names := slices.Concat([]string{"lsb-release", known[0]}, helpers)
-	return env.aptGet(ctx, append([]string{"install", "-y", "--no-install-recommends"}, names...)...)
+	return aptGet(ctx, env, append([]string{"install", "-y", "--no-install-recommends"}, names...)...)
 }
 
 // asUser is a command of the target as the build user; su is in every image.
-func (e Env) asUser(dir string, environment []string, argv ...string) backends.Command {
+func asUser(env Env, dir string, environment []string, argv ...string) backends.Command {
 	return backends.Command{
-		Argv:   []string{"su", "-s", "/bin/sh", "-c", backends.Quote(argv...), e.User},
+		Argv:   []string{"su", "-s", "/bin/sh", "-c", backends.Quote(argv...), env.User},
 		Dir:    dir,
 		Env:    environment,
-		Stdout: e.Log,
-		Stderr: e.Log,
+		Stdout: env.Log,
+		Stderr: env.Log,
 	}
 }
 
@@ -68,7 +68,7 @@ func (c *recipe) buildTree(ctx context.Context, env Env) error {
 	if err != nil {
 		return fmt.Errorf("cannot find out the name of the builder: %w", err)
 	}
-	return withoutArguments(env.Target.Run(ctx, env.asUser(work.dir, c.environment(env, host), argv...)))
+	return withoutArguments(env.Target.Run(ctx, asUser(env, work.dir, c.environment(env, host), argv...)))
 }
 
 // environment is that of the program that builds recipes. A merge is a commit,
@@ -112,15 +112,6 @@ func (c *recipe) sayVersions(ctx context.Context, env Env) error {
 	}
 	env.say("%s", strings.TrimSpace(strings.ReplaceAll(string(version), "\t", " ")))
 	return nil
-}
-
-// pythonList shows words as people know it from these logs.
-func pythonList(words []string) string {
-	quoted := make([]string, len(words))
-	for i, word := range words {
-		quoted[i] = "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`, "\n", `\n`).Replace(word) + "'"
-	}
-	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
 // sourceDir is the one folder that the recipe has made.

@@ -27,9 +27,6 @@ var (
 	// registryKey takes a variable apart: ecosystem, name of the registry, what it
 	// says of it. A name may have underscores (weakness O3).
 	registryKey = regexp.MustCompile(`^(CARGO|MAVEN)_([^=\s[:cntrl:]]+)_(URL|READ_AUTH)$`)
-	// publisherKey matches the variables of the manager's own publisher, which may
-	// be sent, too: as a mirror its repository would catch every download.
-	publisherKey = regexp.MustCompile(`^(CARGO|MAVEN)_PUBLISH_`)
 )
 
 // The repository that serves everything, and its credentials.
@@ -38,14 +35,14 @@ const (
 	mavenAllAuth = "MAVEN_REPO_AUTH"
 )
 
-// registries reads a struct of variables, of which only those about registries
+// readRegistries reads a struct of variables, of which only those about registries
 // count (spec: builders.md section 10, 2026.md section 6).
-func (r *reader) registries(key string) registries {
+func readRegistries(r *Reader, key string) registries {
 	var found registries
 	var cargo, maven ordered.Builder[registry]
 	for _, variable := range r.stringMap(key) {
 		name, value := variable.Name, variable.Value
-		if publisherKey.MatchString(name) {
+		if isPublisher(name) {
 			continue
 		}
 		found.wantsMaven = found.wantsMaven || strings.HasPrefix(name, "MAVEN_")

@@ -1,6 +1,9 @@
 package builders
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Types returns the table of build types, in the order in which info() tells
 // them: one row each.
@@ -30,7 +33,7 @@ func Types() []Type {
 			Args: slices.Concat(namedArgs(), []string{"build_file", "build_args", "metadata"}),
 		},
 		{
-			Tag: "charm", Backend: "lxd", Sanitize: true, Proxy: true, New: newCraft(charmTool()),
+			Tag: "charm", Backend: "lxd", Sanitize: true, Proxy: true, New: newCharm,
 			Args: slices.Concat(craftArgs(), []string{"craft_platform"}),
 		},
 		{
@@ -39,9 +42,9 @@ func Types() []Type {
 				"private", "jobs", "channels", "package_repositories", "environment_variables", "plugin_settings", "scan_malware",
 			}),
 		},
-		{Tag: "rock", Backend: "lxd", Sanitize: true, Proxy: true, New: newCraft(rockTool()), Args: craftArgs()},
+		{Tag: "rock", Backend: "lxd", Sanitize: true, Proxy: true, New: newRock, Args: craftArgs()},
 		{
-			Tag: "craft", Backend: "lxd", Sanitize: true, Proxy: true, New: newCraft(sourceTool()),
+			Tag: "craft", Backend: "lxd", Sanitize: true, Proxy: true, New: newSource,
 			Args: slices.Concat(craftArgs(), []string{"environment_variables", "scan_malware"}),
 		},
 	}
@@ -49,4 +52,27 @@ func Types() []Type {
 		types[i].New = types[i].declared(types[i].New)
 	}
 	return types
+}
+
+// uploadArgs are those of types whose results go to an archive.
+func uploadArgs() []string { return []string{"suite", "ogrecomponent", "archive_purpose"} }
+
+// sourceArgs are those of types that build from a repository.
+func sourceArgs() []string { return []string{"branch", "git_repository", "git_path"} }
+
+// namedArgs are those of types that make a thing with a name, from a folder of a
+// repository.
+func namedArgs() []string { return append(sourceArgs(), "name", "private", "build_path") }
+
+// craftArgs are those of types that have a tool for that, a snap.
+func craftArgs() []string { return append(namedArgs(), "channels") }
+
+// Find returns the type with this tag.
+func Find(tag string) (Type, error) {
+	for _, t := range Types() {
+		if t.Tag == tag {
+			return t, nil
+		}
+	}
+	return Type{}, fmt.Errorf("unknown build type %q", tag)
 }

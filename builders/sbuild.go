@@ -66,7 +66,7 @@ func (b *binaryPackage) runSbuild(ctx context.Context, env Env, args, environmen
 		return err
 	}
 	// Nothing was installed: sbuild can begin anew.
-	if err := env.freshLists(ctx, trouble); err != nil {
+	if err := freshLists(ctx, env, trouble); err != nil {
 		return giveBack(err)
 	}
 	trouble, err = b.sbuild(ctx, env, run, warnOnly)
@@ -79,7 +79,7 @@ func (b *binaryPackage) runSbuild(ctx context.Context, env Env, args, environmen
 // sbuild runs sbuild once. Trouble is why sbuild could not fetch the build
 // dependencies, if that is the reason of its failure.
 func (b *binaryPackage) sbuild(ctx context.Context, env Env, run backends.Command, warnOnly bool) (trouble *archiveError, err error) {
-	watch := &aptWatch{dst: env.Log}
+	watch := newWatch(env.Log)
 	out := pointercheck.NewWriter(watch)
 	run.Stdout, run.Stderr = out, out
 	err = env.Host.Run(ctx, run)
@@ -90,10 +90,10 @@ func (b *binaryPackage) sbuild(ctx context.Context, env Env, run backends.Comman
 		return nil, context.Cause(ctx)
 	case err == nil && writeErr != nil:
 		return nil, fmt.Errorf("cannot write the build log: %w", writeErr)
-	case errors.As(err, &exit) && exit.Code == sbuildGivenBack && watch.trouble != nil:
-		return watch.trouble, nil
-	case errors.As(err, &exit) && exit.Code == sbuildGivenBack && watch.fault != nil:
-		return nil, blame(ctx, verdict.BuilderFail, watch.fault, "")
+	case errors.As(err, &exit) && exit.Code == sbuildGivenBack && watch.archiveTrouble() != nil:
+		return watch.archiveTrouble(), nil
+	case errors.As(err, &exit) && exit.Code == sbuildGivenBack && watch.hostFault() != nil:
+		return nil, blame(ctx, verdict.BuilderFail, watch.hostFault(), "")
 	}
 	return nil, b.judge(ctx, env, err, pointers)
 }

@@ -169,5 +169,23 @@ func secretKey(key string) bool {
 			return true
 		}
 	}
-	return key == "auth" || strings.HasSuffix(key, "_auth") || publisherKey.MatchString(strings.ToUpper(key))
+	return key == "auth" || strings.HasSuffix(key, "_auth") || isPublisher(strings.ToUpper(key))
+}
+
+// withoutUserInfo leaves out what stands before the host of a URL.
+func withoutUserInfo(u string) string {
+	scheme, rest, ok := strings.Cut(u, "://")
+	if !ok {
+		return u
+	}
+	if info := userInfo(rest); info != "" {
+		rest = strings.TrimPrefix(rest, info+"@")
+	}
+	return scheme + "://" + rest
+}
+
+// isPublisher tells the variables of the manager's own publisher, which may be sent,
+// too: as a mirror its repository would catch every download.
+func isPublisher(variable string) bool {
+	return strings.HasPrefix(variable, "CARGO_PUBLISH_") || strings.HasPrefix(variable, "MAVEN_PUBLISH_")
 }

@@ -34,12 +34,12 @@ type snap struct {
 }
 
 func newSnap(args Args, _ []string) (Builder, error) {
-	r := reader{args: args}
+	r := NewReader(args)
 	s := &snap{
 		name:                r.name(),
-		source:              r.source(),
+		source:              readSource(r),
 		buildPath:           r.optional("build_path", ""),
-		channels:            r.channels(),
+		channels:            readChannels(r),
 		requestTimestamp:    r.optional("build_request_timestamp", ""),
 		buildURL:            r.optional("build_url", ""),
 		sourceTarball:       r.boolean("build_source_tarball"),
@@ -57,24 +57,7 @@ func newSnap(args Args, _ []string) (Builder, error) {
 	s.proxy, err = ParseProxy(args)
 	r.note(err)
 	s.imageInfo = s.describeImage()
-	return s, errors.Join(r.errs...)
-}
-
-// channels reads which snaps are installed from which channels. Their order
-// means nothing (spec: builders.md section 6).
-func (r *reader) channels() map[string]string {
-	channels := r.stringMap("channels").Plain()
-	for _, name := range slices.Sorted(maps.Keys(channels)) {
-		key := "channels." + name
-		if name == "" || strings.HasPrefix(name, "-") {
-			r.note(fmt.Errorf("%s: expected the name of a snap", key))
-		}
-		if channels[name] == "" {
-			r.note(fmt.Errorf("%s is required", key))
-		}
-		r.note(errors.Join(checkLine(key, name), checkLine(key, channels[name])))
-	}
-	return channels
+	return s, r.Err()
 }
 
 // describeImage is what snapcraft writes into the snap about its origin, spaced
@@ -115,10 +98,10 @@ func (s *snap) tarball() string { return s.name + ".tar.gz" }
 func (s *snap) Build(ctx context.Context, env Env) error {
 	s.announce(env)
 	return runPhases(ctx, env,
-		phase{installPhase, s.install},
-		phase{"repo", s.repo},
-		phase{"pull", s.pull},
-		phase{"build", s.build},
+		phase{name: installPhase, run: s.install},
+		phase{name: "repo", run: s.repo},
+		phase{name: "pull", run: s.pull},
+		phase{name: "build", run: s.build},
 	)
 }
 

@@ -45,7 +45,7 @@ func offerSource(ctx context.Context, env Env, name, control string) error {
 			return err
 		}
 	}
-	err := env.aptGet(ctx, "-o", "Dir::Etc::sourcelist="+list, "-o", "APT::Get::List-Cleanup=false", "update")
+	err := aptGet(ctx, env, "-o", "Dir::Etc::sourcelist="+list, "-o", "APT::Get::List-Cleanup=false", "update")
 	if err != nil {
 		return err
 	}

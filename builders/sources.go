@@ -147,13 +147,6 @@ func aptSettings(aptProxy string) []textFile {
 	return files
 }
 
-func writeText(ctx context.Context, env Env, path, content string) error {
-	if err := env.Target.CopyIn(ctx, strings.NewReader(content), path, 0o644); err != nil {
-		return fmt.Errorf("cannot write %s in the target: %w", path, err)
-	}
-	return nil
-}
-
 // sourceLine decides which one-line sources can be used (spec: lifecycle.md
 // section 7.1).
 var sourceLine = regexp.MustCompile(`^(?: *(deb|deb-src)) +(\[.+\] ?)*(\w+://\S+) +(\S+)(?: +(.*))?$`)

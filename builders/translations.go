@@ -20,18 +20,19 @@ type translations struct{ source source }
 // newTranslations takes a branch under its old name, too, and a Git repository
 // as well (weakness M1).
 func newTranslations(args Args, _ []string) (Builder, error) {
-	r := reader{args: args}
-	if unset(args["branch"]) {
+	r := NewReader(args)
+	if !args.IsSet("branch") {
 		url := r.word("branch_url")
 		args = Args{"branch": url, "git_repository": args["git_repository"], "git_path": args["git_path"]}
-		r.args = args
+		r.Args = args
 	}
-	before := len(r.errs)
-	t := &translations{source: r.source()}
-	if len(r.errs) == before && t.source.branch == "" && t.source.repository == "" {
-		r.note(errors.New("branch_url is required, or branch, or git_repository"))
+	from := NewReader(r.Args)
+	t := &translations{source: readSource(from)}
+	if from.Err() == nil && t.source.isNone() {
+		from.note(errors.New("branch_url is required, or branch, or git_repository"))
 	}
-	return t, errors.Join(r.errs...)
+	r.note(from.Err())
+	return t, r.Err()
 }
 
 // treeOf is the checkout in the target.

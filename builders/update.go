@@ -24,11 +24,11 @@ func Update(ctx context.Context, env Env) error {
 }
 
 func update(ctx context.Context, env Env) error {
-	if err := env.updateLists(ctx); err != nil {
+	if err := updateLists(ctx, env); err != nil {
 		return err
 	}
 	args := []string{"-o", "DPkg::Options::=--force-confold", "-uy", "--purge", "dist-upgrade"}
-	if err := env.fetchTwice(ctx, updateCommand(args...)); err != nil {
+	if err := fetchTwice(ctx, env, updateCommand(args...)); err != nil {
 		return fmt.Errorf("cannot upgrade the target: %w", err)
 	}
 	return nil
@@ -37,14 +37,14 @@ func update(ctx context.Context, env Env) error {
 // updateLists reads the package lists. What apt takes for temporary is an error,
 // too, after a second attempt: a build with the lists that happen to be there is
 // not the one that was asked for.
-func (e Env) updateLists(ctx context.Context) error {
-	err := e.runApt(ctx, updateCommand("-uy", "update"))
+func updateLists(ctx context.Context, env Env) error {
+	err := runApt(ctx, env, updateCommand("-uy", "update"))
 	if err != nil && worthRetrying(ctx, err) {
-		e.say("Waiting %d seconds and trying again ...", updateRetryDelay/time.Second)
+		env.say("Waiting %d seconds and trying again ...", updateRetryDelay/time.Second)
 		if err := wait(ctx, updateRetryDelay); err != nil {
 			return err
 		}
-		err = e.runApt(ctx, updateCommand("-uy", "update"))
+		err = runApt(ctx, env, updateCommand("-uy", "update"))
 	}
 	if err != nil {
 		return fmt.Errorf("cannot update the package lists: %w", err)

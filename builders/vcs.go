@@ -19,22 +19,23 @@ type source struct {
 	ref        string // a branch, tag, full ref name or commit id of Git; HEAD unless given
 }
 
-// source reads the arguments. None may be taken for an option by the programs
+// readSource reads the arguments. None may be taken for an option by the programs
 // that get it (weakness G12).
-func (r *reader) source() source {
-	before := len(r.errs)
+func readSource(r *Reader) source {
+	words := NewReader(r.Args)
 	s := source{
-		branch:     r.word("branch"),
-		repository: r.word("git_repository"),
-		ref:        r.word("git_path"),
+		branch:     words.word("branch"),
+		repository: words.word("git_repository"),
+		ref:        words.word("git_path"),
 	}
 	switch {
-	case len(r.errs) > before:
+	case words.Err() != nil:
 	case s.branch != "" && s.repository != "":
-		r.note(errNotOneSource)
+		words.note(errNotOneSource)
 	case s.ref != "" && s.repository == "":
-		r.note(errors.New("git_path: expected nothing without git_repository"))
+		words.note(errors.New("git_path: expected nothing without git_repository"))
 	}
+	r.note(words.Err())
 	if s.ref == "" {
 		s.ref = "HEAD"
 	}
@@ -45,29 +46,11 @@ func (r *reader) source() source {
 // send one; a build without one is accepted and fails, as it always has.
 var errNotOneSource = errors.New("branch, git_repository: exactly one of them is required")
 
-// word reads an optional string that becomes a word of a command line.
-func (r *reader) word(key string) string {
-	s := r.optional(key, "")
-	if strings.HasPrefix(s, "-") {
-		r.note(fmt.Errorf("%s: expected no %q at its start", key, "-"))
-	}
-	return s
-}
+// isNone tells that there is no source, which a build cannot do without.
+func (s source) isNone() bool { return s.branch == "" && s.repository == "" }
 
-// name reads the required name of what is built, which becomes a folder.
-func (r *reader) name() string {
-	s := r.required("name")
-	if s == "" {
-		return ""
-	}
-	if err := checkFileName(s); err != nil {
-		r.note(fmt.Errorf("name: %w", err))
-	}
-	if strings.HasPrefix(s, "-") {
-		r.note(fmt.Errorf("name: expected no %q at its start", "-"))
-	}
-	return s
-}
+// isGit tells a Git repository from a branch of Bazaar.
+func (s source) isGit() bool { return s.repository != "" }
 
 // packageName is the package that the checkout needs.
 func (s source) packageName() string {
@@ -103,7 +86,7 @@ func (s source) options() []string {
 // checkOut makes the folder dir of the target a checkout. A shallow one has no
 // history.
 func (s source) checkOut(ctx context.Context, env Env, dir string, environment []string, shallow bool) error {
-	if s.branch == "" && s.repository == "" {
+	if s.isNone() {
 		return errNotOneSource
 	}
 	if s.isPrivate() {
@@ -169,18 +152,6 @@ func (s source) hideCredentials(ctx context.Context, env Env, dir string) error 
 		return err
 	}
 	return env.buildCommand(ctx, dir, nil, "git", "submodule", "sync", "--quiet", "--recursive")
-}
-
-// withoutUserInfo leaves out what stands before the host of a URL.
-func withoutUserInfo(u string) string {
-	scheme, rest, ok := strings.Cut(u, "://")
-	if !ok {
-		return u
-	}
-	if info := userInfo(rest); info != "" {
-		rest = strings.TrimPrefix(rest, info+"@")
-	}
-	return scheme + "://" + rest
 }
 
 // sha1Digits is the length of a commit id of SHA-1.

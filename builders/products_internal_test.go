@@ -2,8 +2,6 @@ package builders
 
 import (
 	"context"
-	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,41 +10,13 @@ import (
 	"lpbuildd/backends"
 )
 
-// answering is a target in which every command answers the same.
-type answering struct {
-	here
-	out string
-	err error
+// onHost is a target that is this machine, as far as its commands go.
+type onHost struct {
+	backends.Target // nil
+	host            backends.Host
 }
 
-func (a answering) Run(_ context.Context, cmd backends.Command) error {
-	_, err := io.WriteString(cmd.Stdout, a.out)
-	return errors.Join(err, a.err)
-}
-
-func TestAvailablePackages(t *testing.T) {
-	missing, broken := &backends.ExitError{Code: 100}, errors.New("broken")
-	for name, tt := range map[string]struct {
-		target answering
-		want   []string
-		err    error
-	}{
-		"a package":               {answering{out: "Package: hello\nVersion: 1\n"}, []string{"hello"}, nil},
-		"several":                 {answering{out: "Package: udev\n\nPackage: hello"}, []string{"hello", "udev"}, nil},
-		"one of them is missing":  {answering{out: "Package: udev\n", err: missing}, []string{"udev"}, nil},
-		"a virtual package":       {answering{out: "", err: missing}, nil, nil},
-		"a longer name":           {answering{out: "Package: hello-traditional\n"}, nil, nil},
-		"a name in a description": {answering{out: "Description: x\n Package: hello\n"}, nil, nil},
-		"apt-cache cannot be run": {answering{err: broken}, nil, broken},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got, err := availablePackages(t.Context(), Env{Target: tt.target}, "hello", "udev")
-			if !slices.Equal(got, tt.want) || !errors.Is(err, tt.err) {
-				t.Errorf("got %q, %v", got, err)
-			}
-		})
-	}
-}
+func (h onHost) Run(ctx context.Context, cmd backends.Command) error { return h.host.Run(ctx, cmd) }
 
 // TestPathsInsideTheCheckout asks a real readlink, and lists through links.
 func TestPathsInsideTheCheckout(t *testing.T) {
@@ -67,7 +37,7 @@ func TestPathsInsideTheCheckout(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	env := Env{Target: here{backends.Host{Home: top}}, Log: t.Output()}
+	env := Env{Target: onHost{host: backends.Host{Home: top}}, Log: t.Output()}
 	for path, inside := range map[string]bool{
 		".": true, "a/b": true, "a/": true, "a/../a/b": true, "a//b": true, "inside": true, "around": true, "a/absent": true, checkout + "/a": true, "./-x": true,
 		"..": false, "/etc": false, "/": false, "../snap2": false, "a/../..": false, "out": false, "out/snap2": false, "etc": false, "a/up": false,

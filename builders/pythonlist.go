@@ -1,0 +1,14 @@
+package builders
+
+import (
+	"strings"
+)
+
+// pythonList shows words as people know it from these logs.
+func pythonList(words []string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`, "\n", `\n`).Replace(word) + "'"
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
