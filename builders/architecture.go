@@ -5,7 +5,7 @@ package builders
 // variant's name where a manager sends it beside abi_tag, and then has no
 // effect; it is checked all the same.
 func (r *Reader) architecture(otherwise string) (abi, variant string) {
-	old := r.optional("arch_tag", otherwise)
+	old := r.Optional("arch_tag", otherwise)
 	if abi = r.tag("abi_tag"); abi == "" {
 		abi = old
 	}
@@ -20,9 +20,9 @@ func (r *Reader) architecture(otherwise string) (abi, variant string) {
 func (r *Reader) tag(key string) string {
 	switch v := r.Args[key].(type) {
 	case nil, string:
-		return r.optional(key, "")
+		return r.Optional(key, "")
 	default:
-		r.note(wrongType(key, "a string", v))
+		r.Note(WrongType(key, "a string", v))
 		return ""
 	}
 }

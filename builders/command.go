@@ -11,53 +11,56 @@ import (
 	"lpbuildd/backends"
 )
 
-// say writes one line to the build log. The log keeps its own error.
-func (e Env) say(format string, a ...any) {
+// Say writes one line to the build log, which keeps its own error.
+func (e Env) Say(format string, a ...any) {
 	_, _ = fmt.Fprintf(e.Log, format+"\n", a...)
 }
 
-// inTarget runs a command in the target, its output going to the log.
-func (e Env) inTarget(ctx context.Context, argv ...string) error {
+// InTarget runs a command in the target, its output going to the log. The error of a
+// command that fails is a *backends.ExitError, and repeats its arguments.
+func (e Env) InTarget(ctx context.Context, argv ...string) error {
 	return e.Target.Run(ctx, backends.Command{Argv: argv, Stdout: e.Log, Stderr: e.Log})
 }
 
-// onHost runs a command on the host as the build user and returns what it
+// OnHost runs a command on the host as the build user and returns what it
 // printed; its errors go to the log.
-func (e Env) onHost(ctx context.Context, argv ...string) (string, error) {
+func (e Env) OnHost(ctx context.Context, argv ...string) (string, error) {
 	out, err := backends.Output(ctx, e.Host, backends.Command{Argv: argv, Stderr: e.Log})
 	return string(out), err
 }
 
-// announceOperation writes the lines by which people know the build of a type.
+// AnnounceOperation writes the lines by which people know the build of a type.
 // Credentials are no part of them (weakness D4).
-func (e Env) announceOperation(operation string, args ...string) {
-	e.announceIn("lxd", operation, args...)
+func (e Env) AnnounceOperation(operation string, args ...string) {
+	e.AnnounceIn("lxd", operation, args...)
 }
 
-// announceIn is announceOperation for any backend.
-func (e Env) announceIn(backend, operation string, args ...string) {
+// AnnounceIn is AnnounceOperation for any backend, by the name that the log gives it.
+func (e Env) AnnounceIn(backend, operation string, args ...string) {
 	program := filepath.Join(e.SharePath, "bin", "in-target")
 	e.AnnounceRun(slices.Concat([]string{program, operation}, e.Common.Options(backend), []string{e.Job.BuildID}, args)...)
 }
 
-// buildCommand runs a command of the build in a folder of the target (spec:
+// BuildCommand runs a command of the build in a folder of the target (spec:
 // builders.md, introduction). Its error does not repeat the arguments: they may
 // hold credentials.
-func (e Env) buildCommand(ctx context.Context, dir string, environment []string, argv ...string) error {
-	return withoutArguments(e.Target.Run(ctx, backends.Command{
+func (e Env) BuildCommand(ctx context.Context, dir string, environment []string, argv ...string) error {
+	return WithoutArguments(e.Target.Run(ctx, backends.Command{
 		Argv:   argv,
 		Dir:    dir,
-		Env:    slices.Concat(buildEnvironment(), environment),
+		Env:    slices.Concat(BuildEnvironment(), environment),
 		Stdout: e.Log,
 		Stderr: e.Log,
 	}))
 }
 
-func buildEnvironment() []string { return []string{"LANG=C.UTF-8", "SHELL=/bin/sh"} }
+// BuildEnvironment is what every command of a build has in its environment.
+func BuildEnvironment() []string { return []string{"LANG=C.UTF-8", "SHELL=/bin/sh"} }
 
-// withoutArguments shortens the command line in an exit error to its program
-// and subcommand.
-func withoutArguments(err error) error {
+// WithoutArguments shortens the command line in an exit error to its program and
+// subcommand, because arguments may hold credentials. It returns other errors as they
+// are.
+func WithoutArguments(err error) error {
 	var exit *backends.ExitError
 	if !errors.As(err, &exit) {
 		return err
@@ -69,8 +72,8 @@ func withoutArguments(err error) error {
 	return &backends.ExitError{Argv: short, Code: exit.Code}
 }
 
-// secretsIn calls HasSecrets, before the paths are made.
-func (e Env) secretsIn(paths ...string) {
+// SecretsIn calls HasSecrets, if there is one. It comes before the paths are made.
+func (e Env) SecretsIn(paths ...string) {
 	if e.HasSecrets != nil {
 		e.HasSecrets(paths...)
 	}

@@ -39,15 +39,15 @@ func ParseCommon(args Args, defaultArch string) (Common, error) {
 	args = args.only(commonArgs())
 	r := NewReader(args)
 	c := Common{
-		Series:      r.required("series"),
-		ImageType:   r.optional("image_type", "chroot"),
-		FastCleanup: r.boolean("fast_cleanup"),
-		Constraints: r.strings("builder_constraints"),
-		Private:     r.boolean("archive_private"),
-		Archives:    r.strings("archives"),
+		Series:      r.Required("series"),
+		ImageType:   r.Optional("image_type", "chroot"),
+		FastCleanup: r.Bool("fast_cleanup"),
+		Constraints: r.Strings("builder_constraints"),
+		Private:     r.Bool("archive_private"),
+		Archives:    r.Strings("archives"),
 		HasArchives: args.IsArray("archives"),
 		TrustedKeys: r.keys("trusted_keys"),
-		BuildURL:    r.optional("build_url", ""),
+		BuildURL:    r.Optional("build_url", ""),
 	}
 	c.ABI, c.Variant = r.architecture(defaultArch)
 	return c, r.Err()

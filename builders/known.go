@@ -27,8 +27,8 @@ func proxyArgs() []string {
 	return []string{"proxy_url", "revocation_endpoint", "use_fetch_service", "disable_proxy_after_pull", "secrets"}
 }
 
-// declared makes a New blind for everything but the type's arguments.
-func (t Type) declared(build func(Args, []string) (Builder, error)) func(Args, []string) (Builder, error) {
+// Declared makes a New blind for everything but the type's arguments.
+func (t Type) Declared(build func(Args, []string) (Builder, error)) func(Args, []string) (Builder, error) {
 	known := t.known()
 	return func(args Args, files []string) (Builder, error) { return build(args.only(known), files) }
 }
@@ -61,11 +61,11 @@ func (t Type) Unknown(args Args) string {
 		}
 	}
 	slices.Sort(names)
-	return listNames(names)
+	return ListNames(names)
 }
 
-// listNames makes one line of names that may come from anywhere.
-func listNames(names []string) string {
+// ListNames makes one line of names that may come from anywhere.
+func ListNames(names []string) string {
 	const most = 20
 	var shown []string
 	for _, name := range names[:min(len(names), most)] {

@@ -11,11 +11,11 @@ import (
 	"lpbuildd/backends"
 )
 
-// products lists the regular files directly in a folder of the target whose
+// Products lists the regular files directly in a folder of the target whose
 // names end in one of the suffixes, sorted. Folders, links and special files
 // are no products (weakness O7). The folder itself may be a link: "/." is where
 // it leads.
-func products(ctx context.Context, env Env, dir string, suffixes ...string) ([]string, error) {
+func Products(ctx context.Context, env Env, dir string, suffixes ...string) ([]string, error) {
 	out, err := backends.Output(ctx, env.Target, backends.Command{
 		Argv: []string{"find", dir + "/.", "-mindepth", "1", "-maxdepth", "1", "-type", "f", "-printf", `%P\0`},
 	})
@@ -32,9 +32,9 @@ func products(ctx context.Context, env Env, dir string, suffixes ...string) ([]s
 	return names, nil
 }
 
-// gatherProduct hands over one file of the target under its own name.
-func gatherProduct(ctx context.Context, env Env, dir, name string, add func(name string, content io.ReadCloser) error) error {
-	if err := checkFileName(name); err != nil {
+// GatherProduct hands over one file of the target under its own name.
+func GatherProduct(ctx context.Context, env Env, dir, name string, add func(name string, content io.ReadCloser) error) error {
+	if err := CheckFileName(name); err != nil {
 		return fmt.Errorf("cannot gather %q: %w", name, err)
 	}
 	content, err := env.Target.CopyOut(ctx, dir+"/"+name)
@@ -47,10 +47,10 @@ func gatherProduct(ctx context.Context, env Env, dir, name string, add func(name
 	return nil
 }
 
-// resolveInside checks that paths, which may not exist in their last
+// ResolveInside checks that paths, which may not exist in their last
 // component, are in a folder of the target after all symbolic links on the way
 // are resolved there (spec: backends.md section 11, weakness O1).
-func resolveInside(ctx context.Context, env Env, root string, paths ...string) error {
+func ResolveInside(ctx context.Context, env Env, root string, paths ...string) error {
 	out, err := backends.Output(ctx, env.Target, backends.Command{
 		Argv:   append([]string{"readlink", "-f", "--", root}, paths...),
 		Stderr: env.Log,
@@ -67,9 +67,9 @@ func resolveInside(ctx context.Context, env Env, root string, paths ...string) e
 	return nil
 }
 
-// joinPath joins paths of the target as they are; an absolute one replaces
+// JoinPath joins paths of the target as they are; an absolute one replaces
 // what is before it.
-func joinPath(dir, path string) string {
+func JoinPath(dir, path string) string {
 	if strings.HasPrefix(path, "/") {
 		return path
 	}

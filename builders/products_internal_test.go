@@ -43,7 +43,7 @@ func TestPathsInsideTheCheckout(t *testing.T) {
 		"..": false, "/etc": false, "/": false, "../snap2": false, "a/../..": false, "out": false, "out/snap2": false, "etc": false, "a/up": false,
 		"beside": false, "loop": false, "dangling": false, "absent/absent": false,
 	} {
-		if err := resolveInside(t.Context(), env, checkout, joinPath(checkout, path)); (err == nil) != inside {
+		if err := ResolveInside(t.Context(), env, checkout, JoinPath(checkout, path)); (err == nil) != inside {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -51,7 +51,7 @@ func TestPathsInsideTheCheckout(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{"a/b", "inside", "around/b", "a/b/."} {
-		names, err := products(t.Context(), env, joinPath(checkout, dir), ".snap")
+		names, err := Products(t.Context(), env, JoinPath(checkout, dir), ".snap")
 		if err != nil || !slices.Equal(names, []string{"x.snap"}) {
 			t.Errorf("%s: got %q, %v", dir, names, err)
 		}

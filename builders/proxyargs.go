@@ -44,16 +44,16 @@ func ParseProxy(args Args) (ProxyArgs, error) {
 	p := ProxyArgs{
 		UpstreamURL:        r.httpURL("proxy_url"),
 		RevocationEndpoint: r.httpURL("revocation_endpoint"),
-		UseFetchService:    r.boolean("use_fetch_service"),
-		DisableAfterPull:   r.boolean("disable_proxy_after_pull"),
+		UseFetchService:    r.Bool("use_fetch_service"),
+		DisableAfterPull:   r.Bool("disable_proxy_after_pull"),
 	}
 	secrets, err := args.Struct("secrets")
-	r.note(err)
+	r.Note(err)
 	if p.UseFetchService && err == nil {
 		certificate := secrets.Get(certificateMember)
 		text, ok := certificate.(string)
 		if !ok && !unset(certificate) {
-			r.note(wrongType(certificateKey, "a string", certificate))
+			r.Note(WrongType(certificateKey, "a string", certificate))
 		}
 		p.Certificate = text
 	}
@@ -64,9 +64,9 @@ func ParseProxy(args Args) (ProxyArgs, error) {
 // httpURL checks no more than the scheme: the secret in a URL may be malformed,
 // and is the upstream's business.
 func (r *Reader) httpURL(key string) string {
-	s := r.optional(key, "")
+	s := r.Optional(key, "")
 	if s != "" && !strings.HasPrefix(s, "http://") && !strings.HasPrefix(s, "https://") {
-		r.note(fmt.Errorf("%s: expected a URL that starts with http:// or https://", key))
+		r.Note(fmt.Errorf("%s: expected a URL that starts with http:// or https://", key))
 	}
 	return s
 }

@@ -4,8 +4,8 @@ import (
 	"strings"
 )
 
-// pythonList shows words as people know it from these logs.
-func pythonList(words []string) string {
+// PythonList shows words as people know it from these logs.
+func PythonList(words []string) string {
 	quoted := make([]string, len(words))
 	for i, word := range words {
 		quoted[i] = "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`, "\n", `\n`).Replace(word) + "'"

@@ -23,44 +23,50 @@ func NewReader(args Args) *Reader { return &Reader{Args: args} }
 // nothing.
 func (r *Reader) Err() error { return errors.Join(r.errs...) }
 
-func (r *Reader) note(err error) {
+// Note takes down what is wrong, unless it is nil.
+func (r *Reader) Note(err error) {
 	if err != nil {
 		r.errs = append(r.errs, err)
 	}
 }
 
-func (r *Reader) required(key string) string {
+// Required reads a line of text that must be set.
+func (r *Reader) Required(key string) string {
 	s, err := r.Args.String(key)
-	r.note(err)
-	r.note(checkLine(key, s))
+	r.Note(err)
+	r.Note(CheckLine(key, s))
 	return s
 }
 
-func (r *Reader) optional(key, otherwise string) string {
+// Optional reads a line of text, or else takes another one.
+func (r *Reader) Optional(key, otherwise string) string {
 	s, err := r.Args.OptionalString(key)
-	r.note(err)
-	r.note(checkLine(key, s))
+	r.Note(err)
+	r.Note(CheckLine(key, s))
 	if s == "" {
 		return otherwise
 	}
 	return s
 }
 
-func (r *Reader) boolean(key string) bool {
+// Bool reads a boolean, false when it is not set.
+func (r *Reader) Bool(key string) bool {
 	b, err := r.Args.Bool(key)
-	r.note(err)
+	r.Note(err)
 	return b
 }
 
-func (r *Reader) strings(key string) []string {
+// Strings reads an array of texts, each of any length and with any characters.
+func (r *Reader) Strings(key string) []string {
 	list, err := r.Args.Strings(key)
-	r.note(err)
+	r.Note(err)
 	return list
 }
 
-func (r *Reader) stringMap(key string) ordered.Map[string] {
+// StringMap reads a struct of texts, in the order in which they came.
+func (r *Reader) StringMap(key string) ordered.Map[string] {
 	m, err := r.Args.StringMap(key)
-	r.note(err)
+	r.Note(err)
 	return m
 }
 
@@ -74,30 +80,32 @@ func (r *Reader) keys(key string) []string {
 		s, ok := v.(string)
 		return s, ok
 	})
-	r.note(err)
+	r.Note(err)
 	return list
 }
 
-// word reads an optional string that becomes a word of a command line.
-func (r *Reader) word(key string) string {
-	s := r.optional(key, "")
+// Word reads an optional line of text that becomes a word of a command line: it must
+// not look like an option.
+func (r *Reader) Word(key string) string {
+	s := r.Optional(key, "")
 	if strings.HasPrefix(s, "-") {
-		r.note(fmt.Errorf("%s: expected no %q at its start", key, "-"))
+		r.Note(fmt.Errorf("%s: expected no %q at its start", key, "-"))
 	}
 	return s
 }
 
-// name reads the required name of what is built, which becomes a folder.
-func (r *Reader) name() string {
-	s := r.required("name")
+// Name reads the argument name, that of what is built, which is required and becomes a
+// folder.
+func (r *Reader) Name() string {
+	s := r.Required("name")
 	if s == "" {
 		return ""
 	}
-	if err := checkFileName(s); err != nil {
-		r.note(fmt.Errorf("name: %w", err))
+	if err := CheckFileName(s); err != nil {
+		r.Note(fmt.Errorf("name: %w", err))
 	}
 	if strings.HasPrefix(s, "-") {
-		r.note(fmt.Errorf("name: expected no %q at its start", "-"))
+		r.Note(fmt.Errorf("name: expected no %q at its start", "-"))
 	}
 	return s
 }

@@ -169,11 +169,11 @@ func secretKey(key string) bool {
 			return true
 		}
 	}
-	return key == "auth" || strings.HasSuffix(key, "_auth") || isPublisher(strings.ToUpper(key))
+	return key == "auth" || strings.HasSuffix(key, "_auth") || IsPublisher(strings.ToUpper(key))
 }
 
-// withoutUserInfo leaves out what stands before the host of a URL.
-func withoutUserInfo(u string) string {
+// WithoutUserInfo leaves out what stands before the host of a URL.
+func WithoutUserInfo(u string) string {
 	scheme, rest, ok := strings.Cut(u, "://")
 	if !ok {
 		return u
@@ -184,8 +184,8 @@ func withoutUserInfo(u string) string {
 	return scheme + "://" + rest
 }
 
-// isPublisher tells the variables of the manager's own publisher, which may be sent,
+// IsPublisher tells the variables of the manager's own publisher, which may be sent,
 // too: as a mirror its repository would catch every download.
-func isPublisher(variable string) bool {
+func IsPublisher(variable string) bool {
 	return strings.HasPrefix(variable, "CARGO_PUBLISH_") || strings.HasPrefix(variable, "MAVEN_PUBLISH_")
 }

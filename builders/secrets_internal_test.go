@@ -12,7 +12,7 @@ func TestWithoutUserInfo(t *testing.T) {
 		"https://git.test/a@b":                  "https://git.test/a@b",
 		"lp:project":                            "lp:project",
 	} {
-		if got := withoutUserInfo(in); got != want {
+		if got := WithoutUserInfo(in); got != want {
 			t.Errorf("%s: got %s, want %s", in, got, want)
 		}
 	}

@@ -8,15 +8,16 @@ import (
 	"lpbuildd/backends"
 )
 
-func writeText(ctx context.Context, env Env, path, content string) error {
+// WriteText writes a text file of the target, which everyone may read.
+func WriteText(ctx context.Context, env Env, path, content string) error {
 	if err := env.Target.CopyIn(ctx, strings.NewReader(content), path, 0o644); err != nil {
 		return fmt.Errorf("cannot write %s in the target: %w", path, err)
 	}
 	return nil
 }
 
-// readText reads a text file of the target.
-func readText(ctx context.Context, env Env, path string) (string, error) {
+// ReadText reads a text file of the target. More than 64 MiB is an error.
+func ReadText(ctx context.Context, env Env, path string) (string, error) {
 	data, err := backends.ReadFile(ctx, env.Target, path, maxControl)
 	return string(data), err
 }

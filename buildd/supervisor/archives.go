@@ -11,7 +11,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/buildd/proxy"
 	"lpbuildd/buildd/verdict"
-	"lpbuildd/builders"
+	"lpbuildd/builders/apt"
 )
 
 // Where apt in the target finds the way to private archives.
@@ -30,7 +30,7 @@ func (b *build) hideArchives() {
 
 // sources replaces the target's package sources.
 func sources(ctx context.Context, b *build) error {
-	if err := builders.OverrideSources(ctx, b.env, b.request.Settings.AptProxy); err != nil {
+	if err := apt.OverrideSources(ctx, b.env, b.request.Settings.AptProxy); err != nil {
 		return err
 	}
 	if len(b.credentials) == 0 {

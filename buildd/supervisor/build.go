@@ -20,6 +20,7 @@ import (
 	"lpbuildd/buildd/proxy"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
+	"lpbuildd/builders/types"
 	"lpbuildd/filecache"
 )
 
@@ -53,7 +54,7 @@ type parts struct {
 
 func machine() parts {
 	return parts{
-		find: builders.Find, newTarget: newTarget, runners: runners, killAll: killAll,
+		find: types.Find, newTarget: newTarget, runners: runners, killAll: killAll,
 		memory: memoryOf, refusals: refusalsOf, noGroup: os.Getenv(groupVariable), stages: stages(),
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
+	"lpbuildd/builders/apt"
 )
 
 // stage is one step of a build.
@@ -68,12 +69,12 @@ func stages() []stage {
 			name: "keys", wire: "KEYS", failure: verdict.ChrootFail,
 			wanted:   func(b *build) bool { return len(b.common.TrustedKeys) > 0 },
 			announce: func(b *build) []string { return b.operation("add-trusted-keys") },
-			run:      func(ctx context.Context, b *build) error { return builders.AddTrustedKeys(ctx, b.env) },
+			run:      func(ctx context.Context, b *build) error { return apt.AddTrustedKeys(ctx, b.env) },
 		},
 		{
 			name: "update", wire: "UPDATE", failure: verdict.ChrootFail,
 			announce: func(b *build) []string { return b.operation("update-debian-chroot") },
-			run:      func(ctx context.Context, b *build) error { return builders.Update(ctx, b.env) },
+			run:      func(ctx context.Context, b *build) error { return apt.Update(ctx, b.env) },
 		},
 		{
 			name: "build", wire: "BUILD", failure: verdict.BuilderFail,
