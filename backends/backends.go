@@ -1,6 +1,6 @@
 // Package backends says what an isolated environment for a build can do, and
-// holds what every such environment needs: the one function that runs a
-// process, architecture personalities, and small questions asked by running
+// holds what every such environment needs: the one function that runs the programs
+// of a build, architecture personalities, and small questions asked by running
 // commands (Exists, IsDir, List, ...).
 //
 // Each environment ("target", spec: backends.md) is a package below this one.
@@ -15,7 +15,8 @@ import (
 	"strings"
 )
 
-// Command describes one process. Nothing is ever handed to a shell.
+// Command describes one process by its words. Where a shell is on the way to it, as
+// for a folder of a target, each word is quoted: none is ever split or expanded.
 type Command struct {
 	// Argv is the program and its arguments; the program is looked up in the
 	// PATH of the environment it runs in.

@@ -21,8 +21,9 @@ const SearchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 // finished command left behind.
 const defaultGrace = 2 * time.Second
 
-// Host runs commands on this machine. Every process of the project that is not
-// this program itself is started here.
+// Host runs commands on this machine: everything that builds need is started here.
+// Elsewhere, processes only start this program again, in another role, or ask a
+// program of theirs one question.
 //
 // A command gets its own session and process group, an explicit environment
 // (PATH, HOME, USER and LOGNAME when there is a User, and what the command
@@ -126,7 +127,7 @@ func (h Host) prepare(ctx context.Context, cmd Command) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := exec.CommandContext(ctx, path) //nolint:gosec // the one place that starts processes; argv, never a shell
+	c := exec.CommandContext(ctx, path) //nolint:gosec // the words of a Command, and no shell between
 	c.Args = cmd.Argv
 	c.Dir = cmp.Or(cmd.Dir, h.Dir, "/")
 	c.Env = h.environment(cmd.Env)

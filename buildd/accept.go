@@ -11,6 +11,8 @@ import (
 
 	"lpbuildd/buildd/aside"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 )
 
 // Build checks a request, makes it durable, and starts the build. The order of
@@ -49,7 +51,7 @@ func (d *Daemon) Build(ctx context.Context, r Request) error {
 		accepted.PrivateInputs = privateInputs(r)
 	}
 	if reset, _ := truth(r.Args["fast_cleanup"]); reset {
-		accepted.ResetAfter, _ = job.BootID() // without it, the results stay
+		accepted.ResetAfter, _ = state.BootID() // without it, the results stay
 	}
 	return d.accept(context.WithoutCancel(ctx), r, accepted)
 }
@@ -100,23 +102,22 @@ func (d *Daemon) waitForCleanup(ctx context.Context) error {
 // a new one: after a crash, an outcome must be that of the build in the journal.
 // What stands in the place of its files and cannot be replaced is set aside.
 func (d *Daemon) prepare(ctx context.Context, accepted journal) error {
-	for _, name := range []string{job.SocketName, job.OutcomeName} {
-		if err := os.RemoveAll(filepath.Join(d.dir, name)); err != nil {
+	folder := state.Build(d.dir)
+	for _, path := range []string{folder.Socket(), folder.Outcome()} {
+		if err := os.RemoveAll(path); err != nil {
 			return err
 		}
 	}
-	paths := []string{d.logPath()}
-	for _, name := range []string{job.LimitsName, job.AcceptedName, job.SupervisorName, job.ReserveName} {
-		paths = append(paths, filepath.Join(d.dir, name))
-	}
-	for _, path := range paths {
+	for _, path := range []string{
+		d.logPath(), folder.Limits(), folder.Accepted(), folder.Supervisor(), filepath.Join(d.dir, disk.ReserveName),
+	} {
 		if odd, err := aside.MoveOdd(path); odd || err != nil {
 			d.cfg.Log.ErrorContext(ctx, "What is no file is set aside", "path", path, "error", err)
 		}
 	}
 	d.makeReserves(ctx)
 	accepted.State = Building
-	return errors.Join(job.RemoveTemporaries(d.dir), job.WriteFile(filepath.Join(d.dir, job.AcceptedName), accepted))
+	return errors.Join(disk.RemoveTemporaries(d.dir), disk.WriteJSON(state.Build(d.dir).Accepted(), accepted))
 }
 
 // launch starts the supervisor and hands it the request. The caller holds mu.
@@ -132,7 +133,7 @@ func (d *Daemon) launch(ctx context.Context, r Request) error {
 	if err := os.WriteFile(d.logPath(), nil, 0o640); err != nil { //nolint:gosec // readable by the group of the builder
 		return fmt.Errorf("cannot make the build log: %w", err)
 	}
-	if err := job.WriteLimits(d.dir, d.settings.Limits); err != nil {
+	if err := job.WriteLimits(state.Build(d.dir), d.settings.Limits); err != nil {
 		return err
 	}
 	if err := d.startSupervisor(ctx); err != nil {

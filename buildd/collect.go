@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 	"lpbuildd/filecache"
 )
 
@@ -55,7 +56,7 @@ func Collect(ctx context.Context, cache *filecache.Cache, l Launcher, r job.Stoc
 	if dryRun {
 		r.Do = job.StockList
 	}
-	report, err := l.AskStock(ctx, cache.StateDir(), r)
+	report, err := l.AskStock(ctx, state.Folder(cache.StateDir()), r)
 	c.problem(err)
 	for _, k := range report.Stock {
 		if k.Gone {
@@ -69,7 +70,7 @@ func Collect(ctx context.Context, cache *filecache.Cache, l Launcher, r job.Stoc
 // files is the part of the file cache. Nothing in it is removed before it is
 // known what is in use.
 func (c *Collection) files(ctx context.Context, cache *filecache.Cache, dryRun bool) error {
-	seen, err := Look(cache.StateDir())
+	seen, err := Look(state.Folder(cache.StateDir()))
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 	"lpbuildd/filecache"
 )
 
@@ -39,7 +41,7 @@ func TestCollectSparesWhatABuildUses(t *testing.T) {
 	used, result, unused, recent := r.old("used"), r.old("result"), r.old("unused"), r.store("recent")
 	r.Close()
 	journal := map[string]any{"state": "WAITING", "build_id": "B-1", "inputs": []string{used}, "outcome": job.Outcome{BuildID: "B-1", Status: "OK", FileMap: map[string]string{"x": result}}}
-	if err := job.WriteFile(r.inState("journal.json"), journal); err != nil {
+	if err := disk.WriteJSON(r.inState("journal.json"), journal); err != nil {
 		t.Fatal(err)
 	}
 	// An operator is another process.
@@ -89,7 +91,7 @@ func TestCollectRemovesNothingWhenItCannotTellWhatIsUsed(t *testing.T) {
 }
 
 func TestABuilderThatNeverRanKeepsNothing(t *testing.T) {
-	report, err := buildd.Launcher{Stock: []string{"false"}}.AskStock(t.Context(), t.TempDir(), job.StockRequest{})
+	report, err := buildd.Launcher{Stock: []string{"false"}}.AskStock(t.Context(), state.Folder(t.TempDir()), job.StockRequest{})
 	if err != nil || len(report.Stock) > 0 {
 		t.Errorf("got %+v, %v", report, err)
 	}

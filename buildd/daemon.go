@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +14,8 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 	"lpbuildd/filecache"
 )
 
@@ -81,11 +82,11 @@ type Config struct {
 // concurrent use.
 type Daemon struct {
 	cfg   Config
-	state string // folder of the journal
+	state state.Folder
 	dir   string // folder of the running build
 
 	now  atomic.Pointer[snapshot]
-	lock *os.File      // closed when another daemon may begin
+	lock *disk.Lock    // closed when another daemon may begin
 	done chan struct{} // closed by stop
 	stop func()
 	wg   sync.WaitGroup
@@ -132,9 +133,9 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 	if cfg.Changed == nil {
 		cfg.Changed = func() {}
 	}
-	state := cfg.Cache.StateDir()
+	folder := state.Folder(cfg.Cache.StateDir())
 	d := &Daemon{
-		cfg: cfg, state: state, dir: filepath.Join(state, buildFolder), done: make(chan struct{}),
+		cfg: cfg, state: folder, dir: folder.Build().Path(), done: make(chan struct{}),
 		settings: cfg.Settings, abortLimit: cfg.Settings.AbortLimit, cleaning: semaphore.NewWeighted(1),
 	}
 	d.loss.time = cmp.Or(cfg.LossTime, defaultLossTime)
@@ -146,10 +147,10 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 		return nil, fmt.Errorf("cannot make the folder of builds: %w", err)
 	}
 	var err error
-	if d.lock, err = lockState(ctx, state); err != nil {
+	if d.lock, err = lockState(ctx, folder); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(job.RemoveTemporaries(state), d.removeUnsanitized()); err != nil {
+	if err := errors.Join(disk.RemoveTemporaries(folder.Path()), d.removeUnsanitized()); err != nil {
 		cfg.Log.Warn("Cannot delete old files", "error", err)
 	}
 	d.makeReserves(ctx)
@@ -186,9 +187,6 @@ func (d *Daemon) Close() {
 	d.wg.Wait()
 	_ = d.lock.Close() // nothing was written to it
 }
-
-// buildFolder is the folder of the running build, in the state folder.
-const buildFolder = "build"
 
 // closing says that Close was called.
 func (d *Daemon) closing() bool {
@@ -232,7 +230,7 @@ func (d *Daemon) later(delay time.Duration, f func()) {
 // makeReserves keeps room for the journal and the outcome of a build, so that a
 // build that fills the disk can be ended.
 func (d *Daemon) makeReserves(ctx context.Context) {
-	if err := errors.Join(job.MakeReserve(d.state), job.MakeReserve(d.dir)); err != nil {
+	if err := errors.Join(disk.MakeReserve(d.state.Path()), disk.MakeReserve(d.dir)); err != nil {
 		d.cfg.Log.WarnContext(ctx, "Cannot set room aside on the disk", "error", err)
 	}
 }
@@ -310,7 +308,7 @@ func (d *Daemon) Clean(context.Context) error {
 // holds mu.
 func (d *Daemon) sweep() {
 	errs := []error{d.cfg.Cache.RemoveAll(d.j.Garbage)}
-	for _, path := range []string{d.logPath(), filepath.Join(d.dir, job.AcceptedName)} {
+	for _, path := range []string{d.logPath(), state.Build(d.dir).Accepted()} {
 		errs = append(errs, os.RemoveAll(path))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -345,4 +343,4 @@ func (d *Daemon) transition(event Event, change func(*journal)) error {
 }
 
 // logPath is where the log of the build is.
-func (d *Daemon) logPath() string { return filepath.Join(d.cfg.Cache.Dir(), "buildlog") }
+func (d *Daemon) logPath() string { return d.state.Log() }

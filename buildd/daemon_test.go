@@ -13,7 +13,9 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
+	"lpbuildd/disk"
 	"lpbuildd/filecache"
 	"lpbuildd/ordered"
 )
@@ -128,7 +130,7 @@ func (r *rig) awaitEnd() buildd.Status {
 func (r *rig) awaitSupervisor() {
 	r.t.Helper()
 	r.await("supervisor", func(buildd.Status) bool {
-		_, err := os.Lstat(filepath.Join(r.config.Cache.StateDir(), "build", job.SupervisorName))
+		_, err := os.Lstat(state.Folder(r.config.Cache.StateDir()).Build().Supervisor())
 		return err == nil
 	})
 }
@@ -272,7 +274,7 @@ func (r *rig) lose() {
 	r.awaitSupervisor()
 	r.Close()
 	var pid int
-	if err := job.ReadFile(r.inState("build", job.SupervisorName), &pid); err != nil {
+	if err := disk.ReadJSON(state.Build(r.inState("build")).Supervisor(), &pid); err != nil {
 		r.t.Fatal(err)
 	}
 	for syscall.Kill(pid, syscall.SIGKILL) == nil {
@@ -348,7 +350,7 @@ func TestASlowStartIsNoDeath(t *testing.T) {
 	slow := []string{"sh", "-c", `sleep 0.5; exec "$0" "$@"`}
 	r.config.Launcher.Supervise = append(slow, r.config.Launcher.Supervise...)
 	r.start()
-	last, before := r.inState("build", job.SupervisorName), time.Now().Add(-time.Hour)
+	last, before := state.Build(r.inState("build")).Supervisor(), time.Now().Add(-time.Hour)
 	r.write(last, `{"pid":1073741824,"start":"1","boot":"another"}`)
 	if err := os.Chtimes(last, before, before); err != nil {
 		t.Fatal(err)
@@ -391,13 +393,13 @@ func TestABuildThatDiedWithTheDaemonIsForgotten(t *testing.T) {
 	r := newRig(t)
 	r.Close()
 	dir := filepath.Join(r.config.Cache.StateDir(), "build")
-	for _, name := range []string{job.LedgerName, "left-behind"} {
+	for _, name := range []string{"ledger", "left-behind"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	journal := map[string]any{"state": "BUILDING", "build_id": "B-1", "tag": "binarypackage"}
-	if err := job.WriteFile(filepath.Join(r.config.Cache.StateDir(), "journal.json"), journal); err != nil {
+	if err := disk.WriteJSON(filepath.Join(r.config.Cache.StateDir(), "journal.json"), journal); err != nil {
 		t.Fatal(err)
 	}
 	r.start()

@@ -15,6 +15,7 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 )
 
 // damages are what can become of a file of the builder's, by a bad disk, a
@@ -162,7 +163,7 @@ func TestAnIdleBuilderOutlivesItsJournal(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.Close()
-			// The outcome of that build is still there.
+			// The outcome of that build is still tstate.Build("").
 			r.damage(r.inState("journal.json"), how)
 			r.startsTwice(buildd.Idle)
 			r.works()
@@ -190,7 +191,7 @@ func TestABuildThatDiedWithTheJournalIsForgotten(t *testing.T) {
 	r.build("die in a stage")
 	r.awaitEnd()
 	r.Close()
-	if err := errors.Join(os.RemoveAll(r.inState("build", job.OutcomeName)), os.WriteFile(r.inState("journal.json"), nil, 0o600)); err != nil {
+	if err := errors.Join(os.RemoveAll(state.Build(r.inState("build")).Outcome()), os.WriteFile(r.inState("journal.json"), nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	r.startsTwice(buildd.Idle)
@@ -205,7 +206,7 @@ func TestABuildWithoutAnyRecordIsKnownByItsOutcome(t *testing.T) {
 	r.awaitEnd()
 	r.Close()
 	r.damage(r.inState("journal.json"), damages()["an empty file"])
-	r.damage(r.inState("build", job.AcceptedName), damages()["an empty file"])
+	r.damage(state.Build(r.inState("build")).Accepted(), damages()["an empty file"])
 	if s := r.startsTwice(buildd.Waiting); s.BuildID != "B-1" || s.Outcome != "OK" {
 		t.Errorf("it presents %+v", s)
 	}
@@ -219,10 +220,10 @@ func TestAnOutcomeThatCannotBeReadIsTheBuildersFailure(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
 			r.found(func() {
-				if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
+				if err := job.WriteOutcome(state.Build(r.inState("build")), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
 					t.Fatal(err)
 				}
-				r.damage(r.inState("build", job.OutcomeName), how)
+				r.damage(state.Build(r.inState("build")).Outcome(), how)
 			})
 			s := r.awaitEnd()
 			if s.Outcome != "BUILDERFAIL" || len(r.setAside()) != 1 {
@@ -237,7 +238,7 @@ func TestAnOutcomeThatCannotBeReadIsTheBuildersFailure(t *testing.T) {
 // daemon writes for each build.
 func TestOddFilesDoNotKeepABuildFromBeginning(t *testing.T) {
 	r := newRig(t)
-	for _, name := range []string{job.LimitsName, job.AcceptedName, job.SupervisorName, job.OutcomeName, job.SocketName, ".tmp-1"} {
+	for _, name := range []string{"limits.json", "accepted.json", "supervisor.json", "outcome.json", state.SocketName, ".tmp-1"} {
 		if err := os.MkdirAll(filepath.Join(r.inState("build", name), "full"), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -265,13 +266,13 @@ func TestADamagedDrainIsADrain(t *testing.T) {
 	for name, how := range damages() {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "drained.json")
-		if err := errors.Join(buildd.SetDrain(dir, buildd.Drain{Reason: "a reason for it"}), how(path, []byte(`{"since":"2026-01-01T00:00:00Z"}`))); err != nil {
+		if err := errors.Join(buildd.SetDrain(state.Folder(dir), buildd.Drain{Reason: "a reason for it"}), how(path, []byte(`{"since":"2026-01-01T00:00:00Z"}`))); err != nil {
 			t.Fatal(name, err)
 		}
-		if buildd.ReadDrain(dir) == nil {
+		if buildd.ReadDrain(state.Folder(dir)) == nil {
 			t.Errorf("%s: the builder is not drained", name)
 		}
-		if was, err := buildd.Undrain(dir); !was || err != nil || buildd.ReadDrain(dir) != nil {
+		if was, err := buildd.Undrain(state.Folder(dir)); !was || err != nil || buildd.ReadDrain(state.Folder(dir)) != nil {
 			t.Errorf("%s: %v, %v", name, was, err)
 		}
 	}

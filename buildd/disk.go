@@ -8,6 +8,7 @@ import (
 
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/verdict"
+	"lpbuildd/disk"
 )
 
 // A disk may turn read-only, or fail, under a builder. It says so, gives no build
@@ -84,7 +85,7 @@ func (d *Daemon) checkDisk() {
 
 func (d *Daemon) checkDiskAgain() {
 	again := d.broken.Load() != nil
-	err := errors.Join(job.TryToWrite(d.state), job.TryToWrite(d.dir))
+	err := errors.Join(disk.TryToWrite(d.state.Path()), disk.TryToWrite(d.dir))
 	switch {
 	case err == nil && again:
 		d.broken.Store(nil)

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"lpbuildd/buildd"
-	"lpbuildd/buildd/job"
+	"lpbuildd/disk"
 )
 
 // TestABuildEndsThoughItsEndCannotBeWritten: on a disk that turned read-only it
@@ -109,7 +109,7 @@ func TestAnIdleBuilderNoticesThatItCannotWrite(t *testing.T) {
 
 func TestOnlyAFullDiskIsNoBrokenOne(t *testing.T) {
 	dir := t.TempDir()
-	for name, try := range map[string]func(string) error{"write": job.TryToWrite, "store": job.TryToStore} {
+	for name, try := range map[string]func(string) error{"write": disk.TryToWrite, "store": disk.TryToStore} {
 		if err := try(dir); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

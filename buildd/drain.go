@@ -5,20 +5,17 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
-	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 )
 
-// drainName is the file in the state folder that makes a builder a drained one.
-// It is a file, so that the builder is one after a restart too, and can become
-// one while no daemon runs.
-const drainName = "drained.json"
-
 // Drain is the wish of the operator that a builder takes no more builds. One
-// that runs goes on, and its results stay until clean().
+// that runs goes on, and its results stay until clean(). It is a file, so that the
+// builder is a drained one after a restart too, and can become one while no daemon
+// runs.
 type Drain struct {
 	// Since is when the operator said so.
 	Since time.Time `json:"since"`
@@ -43,8 +40,8 @@ func (d Drain) String() string {
 
 // SetDrain drains the builder with this state folder. A builder that is drained
 // already stays so for the new reason.
-func SetDrain(state string, d Drain) error {
-	if err := job.WriteFile(filepath.Join(state, drainName), d); err != nil {
+func SetDrain(folder state.Folder, d Drain) error {
+	if err := disk.WriteJSON(folder.Drain(), d); err != nil {
 		return fmt.Errorf("cannot drain the builder: %w", err)
 	}
 	return nil
@@ -52,13 +49,13 @@ func SetDrain(state string, d Drain) error {
 
 // Undrain lets the builder with this state folder build again. It is false if
 // the builder was not drained.
-func Undrain(state string) (bool, error) {
-	path := filepath.Join(state, drainName)
+func Undrain(folder state.Folder) (bool, error) {
+	path := folder.Drain()
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	// It may be anything: what is there drains the builder.
-	if err := errors.Join(os.RemoveAll(path), job.SyncDir(state)); err != nil {
+	if err := errors.Join(os.RemoveAll(path), disk.SyncDir(folder.Path())); err != nil {
 		return false, fmt.Errorf("cannot let the builder build again: %w", err)
 	}
 	return true, nil
@@ -66,13 +63,13 @@ func Undrain(state string) (bool, error) {
 
 // ReadDrain returns the wish of the operator, nil without one. A file that
 // cannot be read is one: what it says may matter less than that it is there.
-func ReadDrain(state string) *Drain {
-	path := filepath.Join(state, drainName)
+func ReadDrain(folder state.Folder) *Drain {
+	path := folder.Drain()
 	if _, err := os.Lstat(path); err != nil {
 		return nil
 	}
 	d := Drain{}
-	if err := job.ReadFile(path, &d); errors.Is(err, fs.ErrNotExist) {
+	if err := disk.ReadJSON(path, &d); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	return &d

@@ -9,19 +9,20 @@ import (
 	"time"
 
 	"lpbuildd/buildd"
+	"lpbuildd/buildd/state"
 )
 
 func (r *rig) drain() {
 	r.t.Helper()
 	d := buildd.Drain{Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Reason: "new kernel"}
-	if err := buildd.SetDrain(r.config.Cache.StateDir(), d); err != nil {
+	if err := buildd.SetDrain(state.Folder(r.config.Cache.StateDir()), d); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
 func (r *rig) undrain(want bool) {
 	r.t.Helper()
-	if was, err := buildd.Undrain(r.config.Cache.StateDir()); err != nil || was != want {
+	if was, err := buildd.Undrain(state.Folder(r.config.Cache.StateDir())); err != nil || was != want {
 		r.t.Fatalf("undrain: %v, %v", was, err)
 	}
 }
@@ -64,7 +65,7 @@ func TestDrainingDisturbsNoBuild(t *testing.T) {
 	if s := r.Status(); s.State != buildd.Building || s.Drained != "" || s.LogTail == nil {
 		t.Errorf("building: %+v", s)
 	}
-	seen, err := buildd.Look(r.config.Cache.StateDir())
+	seen, err := buildd.Look(state.Folder(r.config.Cache.StateDir()))
 	if err != nil || seen.State != buildd.Building || seen.BuildID != "B-1" || !slices.Equal(seen.InUse, []string{r.image}) {
 		t.Errorf("looks like %+v, %v", seen, err)
 	}
@@ -82,7 +83,7 @@ func TestDrainingDisturbsNoBuild(t *testing.T) {
 	if s := r.Status(); s.Drained != drainedText {
 		t.Errorf("after clean: %+v", s)
 	}
-	if seen, err = buildd.Look(r.config.Cache.StateDir()); err != nil || seen.State != buildd.Idle || len(seen.InUse) > 0 {
+	if seen, err = buildd.Look(state.Folder(r.config.Cache.StateDir())); err != nil || seen.State != buildd.Idle || len(seen.InUse) > 0 {
 		t.Errorf("looks like %+v, %v", seen, err)
 	}
 }
@@ -119,20 +120,20 @@ func TestADrainThatCannotBeReadIsOne(t *testing.T) {
 
 func TestDrainFailsWithoutAStateFolder(t *testing.T) {
 	dir := t.TempDir() + "/none"
-	if err := buildd.SetDrain(dir, buildd.Drain{}); !errors.Is(err, os.ErrNotExist) {
+	if err := buildd.SetDrain(state.Folder(dir), buildd.Drain{}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("drain: %v", err)
 	}
-	if was, err := buildd.Undrain(dir); was || err != nil {
+	if was, err := buildd.Undrain(state.Folder(dir)); was || err != nil {
 		t.Errorf("undrain: %v, %v", was, err)
 	}
 }
 
 // BenchmarkReadDrain is what the status of an idle builder costs more.
 func BenchmarkReadDrain(b *testing.B) {
-	state := b.TempDir()
+	folder := state.Folder(b.TempDir())
 	b.ReportAllocs()
 	for b.Loop() {
-		if buildd.ReadDrain(state) != nil {
+		if buildd.ReadDrain(folder) != nil {
 			b.Fatal("drained")
 		}
 	}

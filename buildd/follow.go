@@ -7,12 +7,12 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"lpbuildd/buildd/buildlog"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/filecache"
 )
@@ -108,7 +108,7 @@ func (d *Daemon) runs(a attempt) bool {
 // outcome reads how the build in the journal ended; fs.ErrNotExist, if it did
 // not. The caller holds mu.
 func (d *Daemon) outcome() (job.Outcome, error) {
-	o, err := job.ReadOutcome(d.dir)
+	o, err := job.ReadOutcome(state.Build(d.dir))
 	for _, sum := range slices.Concat(o.Added, slices.Collect(maps.Values(o.FileMap))) {
 		err = errors.Join(err, filecache.CheckName(sum))
 	}
@@ -132,7 +132,7 @@ func (d *Daemon) settle(ctx context.Context, restarted bool, cause string) {
 		d.accomplish(ctx, o)
 		return
 	case !errors.Is(err, fs.ErrNotExist):
-		d.setAside(filepath.Join(d.dir, job.OutcomeName), err)
+		d.setAside(state.Build(d.dir).Outcome(), err)
 		restarted, cause = false, err.Error()
 	}
 	d.cfg.Log.Error("Supervisor died without an outcome", "build_id", d.j.BuildID, "restarted", restarted)

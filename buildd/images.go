@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 	"lpbuildd/filecache"
 )
 
@@ -20,7 +21,7 @@ func RemoveImage(ctx context.Context, cache *filecache.Cache, l Launcher, r job.
 		return c, err
 	}
 	r.Do = job.StockRemove
-	report, err := l.AskStock(ctx, cache.StateDir(), r)
+	report, err := l.AskStock(ctx, state.Folder(cache.StateDir()), r)
 	for _, k := range report.Stock {
 		c.add(Removal{Kind: k.Kind, Name: k.Image, Bytes: k.Bytes, Used: k.Used})
 	}
@@ -62,7 +63,7 @@ func (c *Collection) removeEntry(cache *filecache.Cache, name string) error {
 
 // checkUnused refuses what a build uses.
 func checkUnused(cache *filecache.Cache, name string) error {
-	seen, err := Look(cache.StateDir())
+	seen, err := Look(state.Folder(cache.StateDir()))
 	if err != nil {
 		return err
 	}

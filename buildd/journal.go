@@ -4,16 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 	"lpbuildd/filecache"
 )
-
-// journalName is the file in the state folder that survives a crash.
-const journalName = "journal.json"
 
 // journal is everything about the build slot that must survive a crash. It is
 // on disk before anyone is told of it.
@@ -76,7 +74,7 @@ func (j *journal) followedBy(next journal) journal {
 // wasReset says whether the machine was started anew after a build whose manager
 // resets it: that manager expects an idle builder (spec: client.md sections 7, 8).
 func (j *journal) wasReset() bool {
-	boot, err := job.BootID()
+	boot, err := state.BootID()
 	return j.ResetAfter != "" && err == nil && boot != j.ResetAfter
 }
 
@@ -91,8 +89,8 @@ func (j *journal) forgotten() journal {
 }
 
 // readJournal reads the journal; a builder without one is idle.
-func readJournal(dir string) (journal, error) {
-	j, err := readJournalFile(filepath.Join(dir, journalName))
+func readJournal(folder state.Folder) (journal, error) {
+	j, err := readJournalFile(folder.Journal())
 	if errors.Is(err, fs.ErrNotExist) {
 		return journal{State: Idle}, nil
 	}
@@ -101,7 +99,7 @@ func readJournal(dir string) (journal, error) {
 
 func readJournalFile(path string) (journal, error) {
 	var j journal
-	err := job.ReadFile(path, &j)
+	err := disk.ReadJSON(path, &j)
 	if err == nil {
 		err = j.check()
 	}
@@ -142,6 +140,6 @@ func (j *journal) checkEnd() error {
 }
 
 // write makes the journal durable.
-func (j *journal) write(dir string) error {
-	return job.WriteFile(filepath.Join(dir, journalName), j)
+func (j *journal) write(folder state.Folder) error {
+	return disk.WriteJSON(folder.Journal(), j)
 }

@@ -10,12 +10,13 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/kept"
+	"lpbuildd/buildd/state"
 )
 
 // keep makes something that is kept until then.
 func (r *rig) keep(expires time.Time) {
 	r.t.Helper()
-	s := kept.In(filepath.Dir(r.inState("build")))
+	s := kept.In(state.Folder(filepath.Dir(r.inState("build"))))
 	id, path := s.NewPath()
 	if err := s.Begin(path); err != nil {
 		r.t.Fatal(err)

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 )
 
 // Launcher starts the privileged helpers of the daemon. All are this same
@@ -85,9 +85,9 @@ func await(ctx context.Context, dir string, argv []string, input string, wait ti
 
 // AskStock has the helper look after what is kept for later builds of the builder
 // with this state folder. A builder that never ran has nothing.
-func (l Launcher) AskStock(ctx context.Context, state string, r job.StockRequest) (job.StockReport, error) {
+func (l Launcher) AskStock(ctx context.Context, folder state.Folder, r job.StockRequest) (job.StockReport, error) {
 	var report job.StockReport
-	dir := filepath.Join(state, buildFolder)
+	dir := folder.Build().Path()
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return report, nil
 	}

@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 )
 
 // errNoSupervisor reports that nobody listens on the build's socket.
@@ -36,7 +36,7 @@ func throughFolder(dir string, do func(path string) error) error {
 		return fmt.Errorf("cannot open %s: %w", dir, err)
 	}
 	defer func() { _ = unix.Close(fd) }()
-	return do(fmt.Sprintf("/proc/self/fd/%d/%s", fd, job.SocketName))
+	return do(fmt.Sprintf("/proc/self/fd/%d/%s", fd, state.SocketName))
 }
 
 // listen binds the socket of a build and returns it for the supervisor to
@@ -59,7 +59,7 @@ func listen(ctx context.Context, dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot bind the socket of the build: %w", err)
 	}
-	if err := os.Chmod(filepath.Join(dir, job.SocketName), 0o600); err != nil {
+	if err := os.Chmod(state.Build(dir).Socket(), 0o600); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil

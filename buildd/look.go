@@ -1,16 +1,12 @@
 package buildd
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
-	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 )
 
 // Sight is what a builder does, as its state folder tells, whether its daemon
@@ -26,8 +22,8 @@ type Sight struct {
 }
 
 // Look tells what the builder with this state folder does.
-func Look(state string) (Sight, error) {
-	j, err := readJournal(state)
+func Look(folder state.Folder) (Sight, error) {
+	j, err := readJournal(folder)
 	if err != nil {
 		return Sight{}, fmt.Errorf("cannot tell what the builder does: %w", err)
 	}
@@ -69,37 +65,17 @@ func supervisorGone(dir string) bool {
 	if !namedSince(dir) {
 		return false
 	}
-	var p struct {
-		PID         int
-		Start, Boot string
-	}
-	boot, err := job.BootID()
-	if err != nil || job.ReadFile(filepath.Join(dir, job.SupervisorName), &p) != nil || p.PID <= 1 {
-		return false
-	}
-	if _, err := os.ReadFile("/proc/1/stat"); err != nil {
-		return false
-	}
-	if boot != p.Boot {
-		return true
-	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID))
-	if err != nil {
-		return errors.Is(err, fs.ErrNotExist)
-	}
-	// The name, in parentheses, may hold anything; state and start come after it.
-	const state, start = 0, 19
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	return len(fields) > start && (fields[state] == "Z" || fields[start] != p.Start)
+	var p state.Process
+	return disk.ReadJSON(state.Build(dir).Supervisor(), &p) == nil && p.Gone()
 }
 
 // namedSince says whether the supervisor was named since the build was accepted.
 // Both times are the file system's.
 func namedSince(dir string) bool {
-	accepted, err := os.Stat(filepath.Join(dir, job.AcceptedName))
+	accepted, err := os.Stat(state.Build(dir).Accepted())
 	if err != nil {
 		return true
 	}
-	named, err := os.Stat(filepath.Join(dir, job.SupervisorName))
+	named, err := os.Stat(state.Build(dir).Supervisor())
 	return err == nil && !named.ModTime().Before(accepted.ModTime())
 }

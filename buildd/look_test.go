@@ -4,17 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 )
 
 // TestASupervisorIsGoneOnlyIfThatIsCertain: whoever is taken for dead is killed.
 func TestASupervisorIsGoneOnlyIfThatIsCertain(t *testing.T) {
-	boot, err := job.BootID()
+	boot, err := state.BootID()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +42,7 @@ func TestASupervisorIsGoneOnlyIfThatIsCertain(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		if tt.record != "" {
-			if err := os.WriteFile(filepath.Join(dir, job.SupervisorName), []byte(tt.record), 0o600); err != nil {
+			if err := os.WriteFile(state.Build(dir).Supervisor(), []byte(tt.record), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -53,7 +52,7 @@ func TestASupervisorIsGoneOnlyIfThatIsCertain(t *testing.T) {
 		if tt.record == "" {
 			continue
 		}
-		path := filepath.Join(dir, job.AcceptedName)
+		path := state.Build(dir).Accepted()
 		for _, later := range []time.Duration{-time.Hour, time.Hour} {
 			times := time.Now().Add(later)
 			if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chtimes(path, times, times)); err != nil {

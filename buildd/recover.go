@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"lpbuildd/buildd/aside"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 )
 
 // recover takes up the state of the last daemon.
@@ -49,7 +49,7 @@ func (d *Daemon) readState() error {
 		d.j = j
 		return d.forgetAfterReset()
 	}
-	d.setAside(filepath.Join(d.state, journalName), err)
+	d.setAside(d.state.Journal(), err)
 	d.j = d.reconstruct()
 	d.cfg.Log.Warn("The journal was made anew", "state", d.j.State, "build_id", d.j.BuildID)
 	return errors.Join(d.forgetAfterReset(), d.j.write(d.state))
@@ -65,7 +65,7 @@ func (d *Daemon) setAside(path string, why error) {
 // accepted and not yet cleaned. Its outcome, or its supervisor, is then found as
 // after each start. The caller holds mu.
 func (d *Daemon) reconstruct() journal {
-	path := filepath.Join(d.dir, job.AcceptedName)
+	path := state.Build(d.dir).Accepted()
 	j, err := readJournalFile(path)
 	switch {
 	case err == nil && j.State == Building:
@@ -74,7 +74,7 @@ func (d *Daemon) reconstruct() journal {
 		return journal{State: Idle}
 	}
 	d.setAside(path, err)
-	if o, err := job.ReadOutcome(d.dir); err == nil {
+	if o, err := job.ReadOutcome(state.Build(d.dir)); err == nil {
 		return journal{State: Building, BuildID: o.BuildID, Accepted: time.Now()}
 	}
 	return journal{State: Idle}
@@ -119,7 +119,7 @@ func (d *Daemon) takeUp(ctx context.Context) error {
 		d.resume(ctx)
 		return nil
 	}
-	return fmt.Errorf("the journal %s has the unknown state %q", filepath.Join(d.state, journalName), d.j.State)
+	return fmt.Errorf("the journal %s has the unknown state %q", d.state.Journal(), d.j.State)
 }
 
 // resume follows the build that the last daemon started, or settles it. The

@@ -16,6 +16,8 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 	"lpbuildd/filecache"
 )
 
@@ -36,7 +38,7 @@ func (r *rig) found(prepare func()) {
 	r.t.Helper()
 	r.Close()
 	journal := map[string]any{"state": "BUILDING", "build_id": "B-1", "tag": "binarypackage"}
-	if err := job.WriteFile(r.inState("journal.json"), journal); err != nil {
+	if err := disk.WriteJSON(r.inState("journal.json"), journal); err != nil {
 		r.t.Fatal(err)
 	}
 	prepare()
@@ -46,7 +48,7 @@ func (r *rig) found(prepare func()) {
 func TestAnOutcomeOfAnotherBuildIsNotPresented(t *testing.T) {
 	r := newRig(t)
 	r.found(func() {
-		if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-0", Status: "OK"}); err != nil {
+		if err := job.WriteOutcome(state.Build(r.inState("build")), job.Outcome{BuildID: "B-0", Status: "OK"}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -54,7 +56,7 @@ func TestAnOutcomeOfAnotherBuildIsNotPresented(t *testing.T) {
 		t.Errorf("after the restart: %+v", s)
 	}
 	// Nor when the manager gives the same id again.
-	if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
+	if err := job.WriteOutcome(state.Build(r.inState("build")), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
 		t.Fatal(err)
 	}
 	r.build("die")
@@ -66,7 +68,7 @@ func TestAnOutcomeOfAnotherBuildIsNotPresented(t *testing.T) {
 func TestAnOutcomeWrittenWhileNobodyWatchedIsPresented(t *testing.T) {
 	r := newRig(t)
 	r.found(func() {
-		if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-1", Status: "DEPFAIL", Dependencies: "libx"}); err != nil {
+		if err := job.WriteOutcome(state.Build(r.inState("build")), job.Outcome{BuildID: "B-1", Status: "DEPFAIL", Dependencies: "libx"}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -96,12 +98,12 @@ func TestADeadSupervisorsSocketIsNotWaitedFor(t *testing.T) {
 	r.config.RetryDelay = 5 * time.Millisecond
 	r.found(func() {
 		t.Chdir(r.inState("build"))
-		ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: job.SocketName, Net: "unix"})
+		ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: state.SocketName, Net: "unix"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = ln.Close() })
-		r.write(r.inState("build", job.SupervisorName), `{"pid":1073741824,"start":"1","boot":"another"}`)
+		r.write(state.Build(r.inState("build")).Supervisor(), `{"pid":1073741824,"start":"1","boot":"another"}`)
 	})
 	r.await("loss", func(s buildd.Status) bool { return s.State == buildd.Idle })
 	r.works()
@@ -112,7 +114,7 @@ func TestACrashAfterAnAbortAbortsAgain(t *testing.T) {
 	r.build("wait")
 	r.Close()
 	journal := map[string]any{"state": "ABORTING", "build_id": "B-1", "tag": "binarypackage"}
-	if err := job.WriteFile(r.inState("journal.json"), journal); err != nil {
+	if err := disk.WriteJSON(r.inState("journal.json"), journal); err != nil {
 		t.Fatal(err)
 	}
 	r.start()
@@ -147,7 +149,7 @@ func TestAJournalThatCannotBeWrittenIsWrittenLater(t *testing.T) {
 	}
 	r.write(r.inState("build", "go"), "")
 	r.await("outcome", func(buildd.Status) bool {
-		_, err := job.ReadOutcome(r.inState("build"))
+		_, err := job.ReadOutcome(state.Build(r.inState("build")))
 		return err == nil
 	})
 	for range 5 {
@@ -169,11 +171,11 @@ func TestAJournalThatCannotBeWrittenIsWrittenLater(t *testing.T) {
 func TestALossThatCannotBeWrittenIsWrittenLater(t *testing.T) {
 	for name, lose := range map[string]func(*rig){
 		"a build that died with the daemon": func(r *rig) {
-			r.found(func() { r.write(r.inState("build", job.LedgerName), "") })
+			r.found(func() { r.write(state.Build(r.inState("build")).Ledger(), "") })
 		},
 		"a build that cannot be started": func(r *rig) {
 			r.start()
-			r.write(r.inState("build", job.LedgerName), "")
+			r.write(state.Build(r.inState("build")).Ledger(), "")
 			request := buildd.Request{BuildID: "B-1", Tag: "binarypackage", Image: r.image, Args: map[string]any{"script": "wait"}}
 			if err := r.Build(t.Context(), request); err == nil {
 				t.Error("it was started")
@@ -273,7 +275,7 @@ func TestAStartDoesNotWaitForASlowCleanUp(t *testing.T) {
 	r := newRig(t)
 	r.config.RecoverWait = time.Millisecond
 	finish := r.slowCleanup()
-	r.found(func() { r.write(r.inState("build", job.LedgerName), "") })
+	r.found(func() { r.write(state.Build(r.inState("build")).Ledger(), "") })
 	r.await("clean-up", func(buildd.Status) bool { return r.cleansUp() })
 	if s := r.Status(); s.State != buildd.Building || s.BuildID != "B-1" {
 		t.Errorf("during the clean-up: %+v", s)
@@ -322,7 +324,7 @@ func TestAResetInABuildForgetsItsResults(t *testing.T) {
 	r.awaitSupervisor()
 	r.Close()
 	o := job.Outcome{BuildID: "B-1", Status: "OK", FileMap: map[string]string{"result": result}, Added: []string{result}}
-	if err := job.WriteOutcome(r.inState("build"), o); err != nil {
+	if err := job.WriteOutcome(state.Build(r.inState("build")), o); err != nil {
 		t.Fatal(err)
 	}
 	r.boots()
@@ -336,7 +338,7 @@ func TestAResetInABuildForgetsItsResults(t *testing.T) {
 func (r *rig) boots() {
 	r.t.Helper()
 	journal := r.inState("journal.json")
-	boot, err := job.BootID()
+	boot, err := state.BootID()
 	data, readErr := os.ReadFile(journal)
 	if err != nil || readErr != nil || boot == "" {
 		r.t.Fatal(boot, err, readErr)
@@ -351,7 +353,7 @@ func TestACrashInCleanLeavesNothing(t *testing.T) {
 	r.Close()
 	r.write(filepath.Join(r.config.Cache.Dir(), "buildlog"), "a log")
 	journal := map[string]any{"state": "IDLE", "garbage": []string{result}}
-	if err := job.WriteFile(r.inState("journal.json"), journal); err != nil {
+	if err := disk.WriteJSON(r.inState("journal.json"), journal); err != nil {
 		t.Fatal(err)
 	}
 	r.start()
@@ -367,15 +369,15 @@ func TestACrashInCleanLeavesNothing(t *testing.T) {
 // those of CI jobs, long before the daemon knows their names.
 func TestNothingIsEvictedThatALongBuildHasStored(t *testing.T) {
 	accepted := time.Now().Add(-5 * time.Hour)
-	for state, protected := range map[string]bool{"BUILDING": true, "ABORTING": true, "WAITING": false} {
+	for name, protected := range map[string]bool{"BUILDING": true, "ABORTING": true, "WAITING": false} {
 		dir := t.TempDir()
-		journal := map[string]any{"state": state, "build_id": "B-1", "tag": "ci", "accepted": accepted, "outcome": job.Outcome{BuildID: "B-1", Status: "OK"}}
-		if err := job.WriteFile(filepath.Join(dir, "journal.json"), journal); err != nil {
+		journal := map[string]any{"state": name, "build_id": "B-1", "tag": "ci", "accepted": accepted, "outcome": job.Outcome{BuildID: "B-1", Status: "OK"}}
+		if err := disk.WriteJSON(filepath.Join(dir, "journal.json"), journal); err != nil {
 			t.Fatal(err)
 		}
-		seen, err := buildd.Look(dir)
+		seen, err := buildd.Look(state.Folder(dir))
 		if err != nil || seen.InUseSince.Before(accepted) != protected {
-			t.Errorf("%s: what was used since %s stays: %v", state, seen.InUseSince, err)
+			t.Errorf("%s: what was used since %s stays: %v", name, seen.InUseSince, err)
 		}
 	}
 }
@@ -386,7 +388,7 @@ func TestABuilderThatCannotCleanUpTakesNoBuilds(t *testing.T) {
 	r := newRig(t)
 	r.config.Launcher.Cleanup = []string{"sh", "-c", "echo a mount is stuck >&2; false"}
 	r.found(func() {
-		r.write(r.inState("build", job.LedgerName), "")
+		r.write(state.Build(r.inState("build")).Ledger(), "")
 		r.write(filepath.Join(r.config.Cache.Dir(), "buildlog"), "a log\n")
 	})
 	s := r.awaitEnd()
@@ -399,7 +401,7 @@ func TestABuilderThatCannotCleanUpTakesNoBuilds(t *testing.T) {
 // TestThereIsRoomForTheEndOfABuild, whatever the build does to the disk.
 func TestThereIsRoomForTheEndOfABuild(t *testing.T) {
 	r := newRig(t)
-	reserves := []string{r.inState(job.ReserveName), r.inState("build", job.ReserveName)}
+	reserves := []string{r.inState(disk.ReserveName), r.inState("build", disk.ReserveName)}
 	expect := func(when string) {
 		for _, path := range reserves {
 			if info, err := os.Stat(path); err != nil || info.Size() == 0 {

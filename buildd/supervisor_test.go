@@ -17,6 +17,8 @@ import (
 	"go.uber.org/goleak"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 )
 
 // roleVariable makes this test program act as one of the daemon's helpers.
@@ -34,10 +36,10 @@ func TestMain(m *testing.M) {
 	case "cleanup":
 		// The ledger of a scripted build is a list of files.
 		var pid int
-		if job.ReadFile(job.SupervisorName, &pid) == nil {
+		if disk.ReadJSON(state.Build("").Supervisor(), &pid) == nil {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
-		for _, name := range []string{"left-behind", job.LedgerName, job.SupervisorName} {
+		for _, name := range []string{"left-behind", "ledger", "supervisor.json"} {
 			_ = os.Remove(name)
 		}
 	}
@@ -65,12 +67,12 @@ func scriptedSupervisor() error {
 			return nil
 		}
 	}
-	for _, name := range []string{job.LedgerName, "left-behind"} {
+	for _, name := range []string{"ledger", "left-behind"} {
 		if err := os.WriteFile(name, nil, 0o600); err != nil {
 			return err
 		}
 	}
-	if err := job.WriteFile(job.SupervisorName, os.Getpid()); err != nil {
+	if err := disk.WriteJSON(state.Build("").Supervisor(), os.Getpid()); err != nil {
 		return err
 	}
 	outcome := job.Outcome{BuildID: request.BuildID, Status: "OK"}
@@ -110,12 +112,12 @@ func scriptedSupervisor() error {
 		return err
 	}
 	if request.Args["script"] == "succeed when told and die" {
-		return job.WriteOutcome(dir, outcome)
+		return job.WriteOutcome(state.Build(dir), outcome)
 	}
-	for _, name := range []string{"left-behind", job.LedgerName, job.SupervisorName} {
+	for _, name := range []string{"left-behind", "ledger", "supervisor.json"} {
 		_ = os.Remove(name)
 	}
-	return job.WriteOutcome(dir, outcome)
+	return job.WriteOutcome(state.Build(dir), outcome)
 }
 
 type scripted struct {
@@ -186,16 +188,16 @@ func (s *scripted) serve(c net.Conn, before <-chan struct{}) {
 }
 
 // leftovers lists what a build left in its folder.
-func leftovers(t *testing.T, state string) []string {
+func leftovers(t *testing.T, folder string) []string {
 	t.Helper()
-	entries, err := os.ReadDir(filepath.Join(state, "build"))
+	entries, err := os.ReadDir(filepath.Join(folder, "build"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var names []string
 	for _, e := range entries {
 		switch e.Name() {
-		case job.SocketName, job.OutcomeName, job.ReserveName, job.LimitsName, job.AcceptedName, job.BuilderName:
+		case state.SocketName, "outcome.json", disk.ReserveName, "limits.json", "accepted.json", "builder.json":
 		default:
 			names = append(names, e.Name())
 		}
@@ -207,8 +209,8 @@ func leftovers(t *testing.T, state string) []string {
 func startScripted(t *testing.T, dir string) error {
 	t.Helper()
 	t.Chdir(dir)
-	_ = os.Remove(job.SocketName)
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: job.SocketName, Net: "unix"})
+	_ = os.Remove(state.SocketName)
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: state.SocketName, Net: "unix"})
 	if err != nil {
 		return err
 	}

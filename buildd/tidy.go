@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"time"
 
 	"lpbuildd/buildd/aside"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 )
 
 // tidyEnding is tidy for a build that its caller is about to end. It lets go of
@@ -47,14 +48,14 @@ func (d *Daemon) over(a attempt) bool {
 // tidy undoes what dead builds left behind, if anything, and kills a supervisor
 // that still lives. The caller holds cleaning, or has set ending.
 func (d *Daemon) tidy(ctx context.Context) error {
-	if !d.left(job.LedgerName) && !d.left(job.SupervisorName) {
-		return job.RemoveTemporaries(d.dir)
+	if !exists(state.Build(d.dir).Ledger()) && !exists(state.Build(d.dir).Supervisor()) {
+		return disk.RemoveTemporaries(d.dir)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	d.prepareCleanup()
 	err := d.cfg.Launcher.cleanup(ctx, d.dir)
-	err = errors.Join(err, job.RemoveTemporaries(d.dir))
+	err = errors.Join(err, disk.RemoveTemporaries(d.dir))
 	if err != nil {
 		d.cfg.Log.Error("Cannot clean up after the last build", "error", err)
 	}
@@ -72,9 +73,9 @@ func (d *Daemon) prepareCleanup() {
 	d.mu.Lock()
 	settings := d.settings
 	d.mu.Unlock()
-	path := filepath.Join(d.dir, job.BuilderName)
+	path := state.Build(d.dir).Builder()
 	odd, err := aside.MoveOdd(path)
-	if err = errors.Join(err, job.WriteBuilder(d.dir, settings)); odd || err != nil {
+	if err = errors.Join(err, job.WriteBuilder(state.Build(d.dir), settings)); odd || err != nil {
 		d.cfg.Log.Warn("Cannot tell the clean-up all that it could need", "path", path, "is_no_file", odd, "error", err)
 	}
 }
@@ -93,7 +94,7 @@ const endChecks = 12
 // awaitEnd waits until nothing is left of a supervisor that has written its
 // outcome. The caller holds mu.
 func (d *Daemon) awaitEnd(ctx context.Context, a attempt, checks int) {
-	if !d.left(job.LedgerName) && d.started != a || d.j.State == Building || d.j.State == Aborting {
+	if !exists(state.Build(d.dir).Ledger()) && d.started != a || d.j.State == Building || d.j.State == Aborting {
 		return
 	}
 	l, err := connect(ctx, d.dir)
@@ -103,7 +104,7 @@ func (d *Daemon) awaitEnd(ctx context.Context, a attempt, checks int) {
 		checks = min(checks, 1)
 	}
 	switch {
-	case err != nil && d.left(job.LedgerName):
+	case err != nil && exists(state.Build(d.dir).Ledger()):
 		d.tidyBehind(ctx, a)
 	case checks > 0:
 		d.later(d.cfg.RetryDelay, func() { d.awaitEnd(ctx, a, checks-1) })
@@ -122,8 +123,8 @@ func (d *Daemon) sweepUp(ctx context.Context) {
 	}
 }
 
-// left says whether a build left this file in its folder.
-func (d *Daemon) left(name string) bool {
-	_, err := os.Lstat(filepath.Join(d.dir, name))
+// exists says whether there is anything with this name.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
 	return err == nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 )
 
 // slowCleanup restarts the daemon with a clean-up that does not end before the
@@ -49,8 +50,8 @@ func TestWhatASupervisorLeavesThatDiesAfterItsOutcomeIsCleanedUp(t *testing.T) {
 	t.Run("while there was no daemon", func(t *testing.T) {
 		r := newRig(t)
 		r.found(func() {
-			r.write(r.inState("build", job.LedgerName), "")
-			if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
+			r.write(state.Build(r.inState("build")).Ledger(), "")
+			if err := job.WriteOutcome(state.Build(r.inState("build")), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -60,8 +61,8 @@ func TestWhatASupervisorLeavesThatDiesAfterItsOutcomeIsCleanedUp(t *testing.T) {
 	t.Run("unless it was left for the reset of the machine", func(t *testing.T) {
 		r := newRig(t)
 		r.found(func() {
-			r.write(r.inState("build", job.LedgerName), "")
-			if err := job.WriteOutcome(r.inState("build"), job.Outcome{BuildID: "B-1", Status: "OK", LeftForReset: true}); err != nil {
+			r.write(state.Build(r.inState("build")).Ledger(), "")
+			if err := job.WriteOutcome(state.Build(r.inState("build")), job.Outcome{BuildID: "B-1", Status: "OK", LeftForReset: true}); err != nil {
 				t.Fatal(err)
 			}
 		})

@@ -11,6 +11,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"lpbuildd/disk"
 )
 
 const metaSuffix = ".json"
@@ -114,7 +116,7 @@ func (c *Cache) eachStale(do func(path string, info fs.FileInfo) error) error {
 		case err != nil:
 			return err
 		}
-		if err := flock(f); err != nil {
+		if err := disk.LockOpen(f); err != nil {
 			return f.Close()
 		}
 		return errors.Join(do(path, info), f.Close())

@@ -93,7 +93,7 @@ func methodFits(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// fixHeaders makes net/http follow the spec: there are no entity tags, and
+// fixHeaders makes net/http follow the specification: there are no entity tags, and
 // ranges without sense are ignored. It is false if the request is answered.
 func fixHeaders(w http.ResponseWriter, r *http.Request, size int64) bool {
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Unmodified-Since"} {

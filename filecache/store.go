@@ -15,7 +15,7 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"lpbuildd/disk"
 )
 
 // Stored describes content that was put into the cache.
@@ -129,12 +129,12 @@ func (c *Cache) create(path string) (*os.File, error) {
 // lock is false if CleanTemporaries was quicker and removes, or has removed, the
 // file.
 func (t *temporary) lock() (bool, error) {
-	err := flock(t.file)
+	err := disk.LockOpen(t.file)
 	info, statErr := t.file.Stat()
 	switch {
 	case err == nil && statErr == nil && linked(info):
 		return true, nil
-	case statErr == nil && (err == nil || errors.Is(err, unix.EWOULDBLOCK)):
+	case statErr == nil && (err == nil || errors.Is(err, disk.ErrLocked)):
 		t.discard()
 		return false, nil
 	}
@@ -205,14 +205,4 @@ func (t *temporary) discard() {
 	}
 }
 
-func (c *Cache) syncDir() error {
-	d, err := c.root.Open(".")
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func flock(f *os.File) error {
-	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-}
+func (c *Cache) syncDir() error { return disk.Sync(c.root.Open(".")) }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"lpbuildd/rpc"
+	"lpbuildd/rpc/wire"
 )
 
 // hostileCalls are such as strangers send, one after the other.
@@ -35,7 +36,7 @@ func hostileCalls(b *testing.B) []func() *http.Request {
 	}
 	var bomb bytes.Buffer
 	w := gzip.NewWriter(&bomb)
-	_, _ = w.Write(bytes.Repeat([]byte(" "), 2*rpc.MaxBody)) // into memory
+	_, _ = w.Write(bytes.Repeat([]byte(" "), 2*wire.MaxBody)) // into memory
 	_ = w.Close()
 	return []func() *http.Request{
 		post([]byte("not xml at all"), ""),

@@ -8,14 +8,15 @@ import (
 	"testing"
 
 	"lpbuildd/buildd"
+	"lpbuildd/rpc/fake"
 	"lpbuildd/rpc/xmlrpc"
 )
 
 // busy is a builder in BUILDING with a full log tail.
-func busy() *builder {
-	return &builder{status: buildd.Status{
+func busy() *fake.Builder {
+	return fake.New(buildd.Status{
 		State: buildd.Building, Version: "255", BuildID: "PACKAGEBUILD-123456", LogTail: bytes.Repeat([]byte("line of a log\r\n"), 137)[:2048],
-	}}
+	})
 }
 
 // discard is a ResponseWriter that keeps nothing.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"lpbuildd/ordered"
+	"lpbuildd/rpc/wire"
 	"lpbuildd/rpc/xmlrpc"
 )
 
@@ -29,7 +30,7 @@ type claim struct {
 func (c *claim) take(ctx context.Context, size int64, patience time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("other large calls are being read, try again"))
 	defer cancel()
-	c.held = memoryPerByte * min(max(size, smallBody), MaxBody)
+	c.held = memoryPerByte * min(max(size, smallBody), wire.MaxBody)
 	if c.pool.Acquire(ctx, c.held) != nil {
 		c.held = 0
 		return context.Cause(ctx)
@@ -54,8 +55,8 @@ func (c *claim) shrink(size int64) {
 // parameters need, so that padding holds nothing up.
 func (s *Server) readCall(w http.ResponseWriter, r *http.Request, body *bytes.Buffer, c *claim) (xmlrpc.Call, error) {
 	err := s.readBody(w, r, body, c)
-	if err == nil && body.Len() > MaxBody {
-		err = fmt.Errorf("it is larger than %d bytes", MaxBody)
+	if err == nil && body.Len() > wire.MaxBody {
+		err = fmt.Errorf("it is larger than %d bytes", wire.MaxBody)
 	}
 	if err != nil {
 		// Nobody knows where the next request on this connection starts.
@@ -83,15 +84,15 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, body *bytes.Bu
 	if err != nil || body.Len() < smallBody {
 		return err
 	}
-	if size < 0 || size > MaxBody {
-		size = MaxBody
+	if size < 0 || size > wire.MaxBody {
+		size = wire.MaxBody
 	}
 	if err := c.take(r.Context(), size, s.bodyTime); err != nil {
 		return err
 	}
 	s.limitReading(w)
 	body.Grow(int(size) - body.Len() + bytes.MinRead) // once, instead of twice what is there again and again
-	_, err = body.ReadFrom(io.LimitReader(content, MaxBody+1-smallBody))
+	_, err = body.ReadFrom(io.LimitReader(content, wire.MaxBody+1-smallBody))
 	return err
 }
 

@@ -18,6 +18,8 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/rpc"
+	"lpbuildd/rpc/fake"
+	"lpbuildd/rpc/wire"
 	"lpbuildd/rpc/xmlrpc"
 )
 
@@ -40,7 +42,7 @@ func toZlib(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }
 func TestContentEncodings(t *testing.T) {
 	doc := encode(t, "echo", "hello")
 	large := encode(t, "echo", strings.Repeat("0123456789abcdef", 1<<16))
-	bomb := compressed(t, encode(t, "echo", strings.Repeat(" ", 4*rpc.MaxBody)), toGzip)
+	bomb := compressed(t, encode(t, "echo", strings.Repeat(" ", 4*wire.MaxBody)), toGzip)
 	zipped := compressed(t, doc, toGzip)
 	for _, test := range []struct {
 		name, encoding string
@@ -68,7 +70,7 @@ func TestContentEncodings(t *testing.T) {
 				r.Header.Set("Content-Encoding", test.encoding)
 			}
 			w := httptest.NewRecorder()
-			handler(idle()).ServeHTTP(w, r)
+			handler(fake.Idle()).ServeHTTP(w, r)
 			if got := w.Body.String(); w.Code != http.StatusOK || !strings.Contains(got, test.want) {
 				t.Errorf("%d: got %.500s, want %s", w.Code, got, test.want)
 			}
@@ -78,7 +80,7 @@ func TestContentEncodings(t *testing.T) {
 
 // patientBuilder fetches files until it is told to stop.
 type patientBuilder struct {
-	*builder
+	*fake.Builder
 	stop chan struct{}
 }
 
@@ -91,14 +93,14 @@ func (b *patientBuilder) EnsurePresent(context.Context, string, buildd.Source) (
 // keep other large calls out while a download goes on.
 func TestPaddedCallsGiveTheirMemoryBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &patientBuilder{idle(), make(chan struct{})}
+		b := &patientBuilder{fake.Idle(), make(chan struct{})}
 		h := rpc.NewServer(b, b, noFiles(), slog.New(slog.DiscardHandler))
-		padded := append(encode(t, "ensurepresent", "sum", "http://h/", "", ""), strings.Repeat(" ", rpc.MaxBody/2)...)
+		padded := append(encode(t, "ensurepresent", "sum", "http://h/", "", ""), strings.Repeat(" ", wire.MaxBody/2)...)
 		for range 10 {
 			go post(t, h, padded)
 		}
 		synctest.Wait()
-		large := encode(t, "echo", strings.Repeat("x", rpc.MaxBody/2))
+		large := encode(t, "echo", strings.Repeat("x", wire.MaxBody/2))
 		if w := post(t, h, large); !strings.Contains(w.Body.String(), "xxx</string>") {
 			t.Errorf("a large call meanwhile: %.300s", w.Body)
 		}
@@ -109,7 +111,7 @@ func TestPaddedCallsGiveTheirMemoryBack(t *testing.T) {
 
 func TestALargeCallWaitsForOthersNotForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := handler(idle())
+		h := handler(fake.Idle())
 		on := make(chan struct{})
 		doc := encode(t, "echo", strings.Repeat("0123456789abcdef", 3<<14))
 		go func() {
@@ -127,7 +129,7 @@ func TestALargeCallWaitsForOthersNotForEver(t *testing.T) {
 }
 
 func TestOverlongAddressesAreRefused(t *testing.T) {
-	fault, _ := faultOf(t, handler(idle()), encode(t, "ensurepresent", "sum", "http://h/"+strings.Repeat("x", 20<<20), "", ""))
+	fault, _ := faultOf(t, handler(fake.Idle()), encode(t, "ensurepresent", "sum", "http://h/"+strings.Repeat("x", 20<<20), "", ""))
 	if want := "ensurepresent: sha1, url, username and password: expected at most 65536 bytes together, got 209"; !strings.HasPrefix(fault.String, want) {
 		t.Errorf("got %.300s", fault.String)
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"lpbuildd/rpc/wire"
 	"lpbuildd/rpc/xmlrpc"
 )
 
@@ -29,19 +30,20 @@ func (s *Server) serveCall(w http.ResponseWriter, r *http.Request) {
 	defer c.shrink(0)
 	call, err := s.readCall(w, r, &b.body, &c)
 	working(r.Context(), calling)
-	var fault *Fault
+	var f *fault
 	if err != nil {
-		fault = &Fault{Code: codeFailed, String: "Can't deserialize input: " + oneLine(err.Error())}
-		b.reply = fault.append(b.reply[:0])
+		reason := "Can't deserialize input: " + oneLine(err.Error())
+		f = &fault{wire.CodeFailed, reason, reason}
+		b.reply = f.append(b.reply[:0])
 	} else {
-		b.reply, fault = s.run(r.Context(), b.reply[:0], call)
+		b.reply, f = s.run(r.Context(), b.reply[:0], call)
 	}
 	header := w.Header()
-	if fault != nil {
-		header.Set(reasonHeader, headerText(fault.reason()))
+	if f != nil {
+		header.Set(wire.ReasonHeader, headerText(f.reason))
 		s.log.LogAttrs(r.Context(), slog.LevelDebug, "answered with a fault",
-			slog.String("method", briefly(call.Method)), slog.Int("code", fault.Code),
-			slog.String("reason", fault.reason()), slog.String("remote", r.RemoteAddr))
+			slog.String("method", briefly(call.Method)), slog.Int("code", int(f.code)),
+			slog.String("reason", f.reason), slog.String("remote", r.RemoteAddr))
 	}
 	header.Set("Content-Type", "text/xml; charset=utf-8")
 	header.Set("Content-Length", strconv.Itoa(len(b.reply)))
@@ -58,36 +60,35 @@ func (s *Server) recycle(b *buffers) {
 	}
 }
 
-// run carries a call out and appends the reply to b. A non-nil fault is
-// already in the reply.
-func (s *Server) run(ctx context.Context, b []byte, call xmlrpc.Call) ([]byte, *Fault) {
-	value, fault := s.invoke(ctx, call)
-	if fault == nil {
+// run carries a call out and appends the reply to b. A fault that is not nil is
+// in the reply.
+func (s *Server) run(ctx context.Context, b []byte, call xmlrpc.Call) ([]byte, *fault) {
+	value, f := s.invoke(ctx, call)
+	if f == nil {
 		reply, err := xmlrpc.AppendResponse(b, value)
 		if err == nil {
 			return reply, nil
 		}
-		fault = &Fault{Code: codeFailed, String: "Can't serialize output: " + err.Error()}
+		reason := "Can't serialize output: " + err.Error()
+		f = &fault{wire.CodeFailed, reason, reason}
 	}
-	return fault.append(b), fault
+	return f.append(b), f
 }
 
 // invoke finds the method and calls it.
-func (s *Server) invoke(ctx context.Context, call xmlrpc.Call) (value any, fault *Fault) {
+func (s *Server) invoke(ctx context.Context, call xmlrpc.Call) (value any, f *fault) {
 	m, known := s.byName[call.Method]
 	if !known {
 		return nil, unknownMethod(call.Method)
 	}
 	if m.params >= 0 && len(call.Params) != m.params {
-		return nil, &Fault{
-			Code: codeFailed, String: "error", // pinned: protocol.md section 3
-			Reason: fmt.Sprintf("%s: expected %d parameters, got %d", m.name, m.params, len(call.Params)),
-		}
+		reason := fmt.Sprintf("%s: expected %d parameters, got %d", m.name, m.params, len(call.Params))
+		return nil, &fault{wire.CodeFailed, "error", reason} // pinned: protocol.md section 3
 	}
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.ErrorContext(ctx, "method panicked", "method", m.name, "panic", p, "stack", string(debug.Stack()))
-			value, fault = nil, failed(m.name, errors.New("internal error, see the daemon's log"))
+			value, f = nil, failed(m.name, errors.New("internal error, see the daemon's log"))
 		}
 	}()
 	value, err := m.handle(s, ctx, call.Params)
@@ -97,11 +98,12 @@ func (s *Server) invoke(ctx context.Context, call xmlrpc.Call) (value any, fault
 	return value, nil
 }
 
-func unknownMethod(name string) *Fault {
+func unknownMethod(name string) *fault {
+	reason := "procedure " + briefly(name) + " not found"
 	if prefix, _, dotted := strings.Cut(name, "."); dotted {
-		return &Fault{Code: codeUnknown, String: "no such subHandler " + briefly(prefix)}
+		reason = "no such subHandler " + briefly(prefix)
 	}
-	return &Fault{Code: codeUnknown, String: "procedure " + briefly(name) + " not found"}
+	return &fault{wire.CodeUnknown, reason, reason}
 }
 
 // briefly cuts a name that may be as long as a body.

@@ -3,11 +3,11 @@ package rpc
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 
 	"lpbuildd/buildd"
 	"lpbuildd/ordered"
+	"lpbuildd/rpc/wire"
 )
 
 // ensurePresent ends with the client's connection: others that wait for the
@@ -32,7 +32,7 @@ func (s *Server) ensurePresent(ctx context.Context, params []any) (any, error) {
 		return nil, err
 	}
 	presence, err := s.controller.EnsurePresent(ctx, sum, src)
-	return []any{presence.Present, presence.Info}, err
+	return wire.EncodePresence(presence), err
 }
 
 // The methods below change the state. They are carried out even if the client
@@ -44,17 +44,7 @@ func (s *Server) build(ctx context.Context, params []any) (any, error) {
 		return nil, err
 	}
 	err = s.controller.Build(context.WithoutCancel(ctx), request)
-	var badType *buildd.UnknownTypeError
-	var badSum *buildd.UnknownSumError
-	switch {
-	case errors.As(err, &badType):
-		return []any{unknownBuilder, unknownTypeText(badType)}, nil
-	case errors.As(err, &badSum):
-		return []any{unknownSum, unknownSumText(badSum)}, nil
-	case err != nil:
-		return nil, err
-	}
-	return []any{wireState(buildd.Building), request.BuildID}, nil
+	return wire.EncodeBuild(request.BuildID, err)
 }
 
 // buildRequest checks the types only. What is wrong with all but the build type
@@ -96,9 +86,9 @@ func readInputs(r *buildd.Request, image, filemap any) (err error) {
 }
 
 func (s *Server) abort(ctx context.Context, _ []any) (any, error) {
-	return wireState(buildd.Aborting), s.controller.Abort(context.WithoutCancel(ctx))
+	return wire.State(buildd.Aborting), s.controller.Abort(context.WithoutCancel(ctx))
 }
 
 func (s *Server) clean(ctx context.Context, _ []any) (any, error) {
-	return wireState(buildd.Idle), s.controller.Clean(context.WithoutCancel(ctx))
+	return wire.State(buildd.Idle), s.controller.Clean(context.WithoutCancel(ctx))
 }

@@ -1,7 +1,7 @@
-// Package rpc speaks the builder's protocol: XML-RPC below /rpc, files below
-// /filecache/. It has the server and a Go client, and it is the only place
-// that knows the names on the wire (spec: protocol.md). What happens behind
-// the calls is buildd's business.
+// Package rpc is the server of the builder's protocol: XML-RPC below /rpc, files
+// below /filecache/ (spec: protocol.md). The unprivileged daemon runs it; it touches
+// its connections, and everything else through Reporter, Controller and the handler
+// of files. Its clients are in rpc/client, the words that both use in rpc/wire.
 //
 // Security: nobody is asked who they are. It runs commands from the network as
 // root; keep the port firewalled. Pages of other sites in a browser are turned
@@ -14,5 +14,5 @@
 // reply. Its reason is also in the header X-Fault-Reason, because the protocol
 // fixes the text of some faults.
 //
-// Server and Client may be used concurrently.
+// A Server may be used concurrently.
 package rpc

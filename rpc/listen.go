@@ -15,7 +15,7 @@ import (
 func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: h,
-		// Spec: protocol.md section 1, 60 seconds while waiting for a request.
+		// Spec: protocol.md section 1: 60 seconds while waiting for a request.
 		ReadHeaderTimeout: 60 * time.Second,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    64 << 10,

@@ -17,6 +17,7 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/rpc"
+	"lpbuildd/rpc/fake"
 )
 
 // pipeListener accepts in-memory connections, so that time can be synthetic.
@@ -77,7 +78,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				conn := dial(t, handler(idle()))
+				conn := dial(t, handler(fake.Idle()))
 				start := time.Now()
 				go func() { _, _ = io.WriteString(conn, test.sent) }()
 				answer, _ := io.ReadAll(conn) // how a pipe ends does not matter
@@ -93,7 +94,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 }
 
 // slowBuilder takes twenty minutes to get a file.
-type slowBuilder struct{ *builder }
+type slowBuilder struct{ *fake.Builder }
 
 func (slowBuilder) EnsurePresent(ctx context.Context, _ string, _ buildd.Source) (buildd.Presence, error) {
 	select {
@@ -106,7 +107,7 @@ func (slowBuilder) EnsurePresent(ctx context.Context, _ string, _ buildd.Source)
 
 func TestLongCallsAreNotCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := slowBuilder{idle()}
+		b := slowBuilder{fake.Idle()}
 		conn := dial(t, rpc.NewServer(b, b, noFiles(), slog.New(slog.DiscardHandler)))
 		doc := encode(t, "ensurepresent", "0", "http://x/", "", "")
 		go func() {
@@ -141,7 +142,7 @@ func TestDownloadsMayBeLongButMustGoOn(t *testing.T) {
 			_, err := io.CopyN(w, zeros{}, size)
 			failed <- err
 		})
-		conn := dial(t, rpc.NewServer(idle(), idle(), files, slog.New(slog.DiscardHandler)))
+		conn := dial(t, rpc.NewServer(fake.Idle(), fake.Idle(), files, slog.New(slog.DiscardHandler)))
 		go func() { _, _ = io.WriteString(conn, "GET /filecache/x HTTP/1.1\r\nHost: x\r\n\r\n") }()
 		// A megabyte a minute is slow enough for a limit on the whole to be noticed.
 		for range 6 {

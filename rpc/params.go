@@ -79,3 +79,29 @@ func plain(name string, value any) (any, error) {
 	}
 	return value, nil
 }
+
+// typeName is what the protocol calls the type of a decoded value.
+func typeName(value any) string {
+	switch value.(type) {
+	case nil:
+		return "nil"
+	case bool:
+		return "boolean"
+	case int64, xmlrpc.BigInt:
+		return "int"
+	case float64:
+		return "double"
+	case string:
+		return "string"
+	case []byte:
+		return "base64"
+	case xmlrpc.DateTime:
+		return "dateTime"
+	case []any:
+		return "array"
+	case ordered.Struct:
+		return "struct"
+	default:
+		return "unknown type"
+	}
+}

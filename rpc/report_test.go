@@ -9,13 +9,14 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/ordered"
+	"lpbuildd/rpc/fake"
 	"lpbuildd/rpc/xmlrpc"
 )
 
 // wireStatus is the struct that status answers.
 func wireStatus(t *testing.T, st buildd.Status) map[string]any {
 	t.Helper()
-	value, err := xmlrpc.DecodeResponse(post(t, handler(&builder{status: st}), encode(t, "status")).Body.Bytes())
+	value, err := xmlrpc.DecodeResponse(post(t, handler(fake.New(st)), encode(t, "status")).Body.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +90,7 @@ func TestStatusCanAlwaysBeRead(t *testing.T) {
 
 func TestStatusOfADrainedBuilderIsAFault(t *testing.T) {
 	why := buildd.DrainedText + " (new kernel)"
-	fault, header := faultOf(t, handler(&builder{status: buildd.Status{State: buildd.Idle, Drained: why}}), encode(t, "status"))
+	fault, header := faultOf(t, handler(fake.New(buildd.Status{State: buildd.Idle, Drained: why})), encode(t, "status"))
 	if want := "status: " + why; fault.Code != 8002 || fault.String != want || header != want {
 		t.Errorf("got %+v, %q", fault, header)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/daemonlog"
+	"lpbuildd/rpc/wire"
 )
 
 // Reporter answers questions about the builder. Its methods do not block.
@@ -41,9 +42,6 @@ type Controller interface {
 
 // Limits of one request. Documents have the further ones of package xmlrpc.
 const (
-	// MaxBody is the largest request body in bytes. More is read, up to a
-	// point, but not kept.
-	MaxBody = 32 << 20
 	// smallBody is what each of MaxConnections requests may hold in memory without
 	// asking, so that no small call ever waits for a large one. Nearly all calls
 	// are smaller by far.
@@ -55,7 +53,7 @@ const (
 	memoryPerByte = 6
 	// sharedMemory is what all calls beyond smallBody hold together, by that measure:
 	// one of the largest, or many that are not so large.
-	sharedMemory = memoryPerByte * MaxBody
+	sharedMemory = memoryPerByte * wire.MaxBody
 	// bodyTime is how long a client may take to send a body, and to take a
 	// reply or the next part of a file.
 	bodyTime = 2 * time.Minute

@@ -22,6 +22,8 @@ import (
 	"lpbuildd/buildd"
 	"lpbuildd/ordered"
 	"lpbuildd/rpc"
+	"lpbuildd/rpc/fake"
+	"lpbuildd/rpc/wire"
 	"lpbuildd/rpc/xmlrpc"
 )
 
@@ -39,7 +41,7 @@ func TestRoutes(t *testing.T) {
 		w.WriteHeader(http.StatusTeapot)
 		_, _ = io.WriteString(w, r.URL.Path)
 	})
-	h := rpc.NewServer(idle(), idle(), files, slog.New(slog.DiscardHandler))
+	h := rpc.NewServer(fake.Idle(), fake.Idle(), files, slog.New(slog.DiscardHandler))
 	call := string(encode(t, "echo", "x"))
 	for _, test := range []struct {
 		method, target, body string
@@ -91,7 +93,7 @@ func TestHostOnThePageIsEscaped(t *testing.T) {
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
 	r.Host = "<script>"
 	w := httptest.NewRecorder()
-	handler(idle()).ServeHTTP(w, r)
+	handler(fake.Idle()).ServeHTTP(w, r)
 	if strings.Contains(w.Body.String(), "<script>") {
 		t.Error("the page shows the host as it came")
 	}
@@ -101,7 +103,7 @@ func TestCallsFromOtherSitesAreRefused(t *testing.T) {
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/rpc", bytes.NewReader(encode(t, "echo")))
 	r.Header.Set("Origin", "https://evil.example")
 	w := httptest.NewRecorder()
-	handler(idle()).ServeHTTP(w, r)
+	handler(fake.Idle()).ServeHTTP(w, r)
 	if w.Code != http.StatusForbidden {
 		t.Errorf("got %d", w.Code)
 	}
@@ -156,8 +158,8 @@ func TestFaults(t *testing.T) {
 		{"a result beyond 32 bits", "echo", []any{int64(1) << 31}, 8002, "Can't serialize output: int exceeds XML-RPC limits", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b := idle()
-			b.cache = map[string]bool{sum: true}
+			b := fake.Idle()
+			b.Cache = map[string]bool{sum: true}
 			fault, reason := faultOf(t, handler(b), encode(t, test.method, test.params...))
 			if fault.Code != test.code || fault.String != test.text {
 				t.Errorf("got %+v", fault)
@@ -175,8 +177,8 @@ func TestFaults(t *testing.T) {
 // The order of the checks is part of the protocol.
 func TestMalformedRequestsAreReportedLast(t *testing.T) {
 	const sum = "0000000000000000000000000000000000000000"
-	b := idle()
-	b.cache = map[string]bool{sum: true}
+	b := fake.Idle()
+	b.Cache = map[string]bool{sum: true}
 	none := map[string]any{}
 	for _, test := range []struct {
 		name   string
@@ -200,12 +202,13 @@ func TestMalformedRequestsAreReportedLast(t *testing.T) {
 
 func TestControllerErrors(t *testing.T) {
 	const image = "ff967be1fd16ea76c7096c9b041ad61490bd0f25"
-	b := &builder{cache: map[string]bool{image: true}, status: buildd.Status{State: buildd.Building}}
+	b := fake.New(buildd.Status{State: buildd.Building})
+	b.Cache = map[string]bool{image: true}
 	request := encode(t, "build", "X", "snap", image, map[string]any{}, map[string]any{})
 	if fault, _ := faultOf(t, handler(b), request); fault.String != "build() needs a builder that is IDLE, this one is BUILDING: wait for the end of the build, or abort() it" {
 		t.Errorf("build while building: %q", fault.String)
 	}
-	b.err = errors.New("args: series is required:\n\tno \u2603")
+	b.Err = errors.New("args: series is required:\n\tno \u2603")
 	fault, reason := faultOf(t, handler(b), request)
 	if want := "build: args: series is required:;  no \u2603"; fault.String != want {
 		t.Errorf("got %q, want %q", fault.String, want)
@@ -213,12 +216,12 @@ func TestControllerErrors(t *testing.T) {
 	if want := "build: args: series is required:;  no ?"; reason != want {
 		t.Errorf("got %q, want %q", reason, want)
 	}
-	b.err = &buildd.Fault{Reason: "build: " + strings.Repeat("x", 5000)}
+	b.Err = &buildd.Fault{Reason: "build: " + strings.Repeat("x", 5000)}
 	fault, reason = faultOf(t, handler(b), request)
 	if strings.HasPrefix(fault.String, "build: build: ") || len(fault.String) > 2100 || len(reason) != 500 {
 		t.Errorf("got %.40q of length %d, reason of length %d", fault.String, len(fault.String), len(reason))
 	}
-	b.err = errors.New("disk full")
+	b.Err = errors.New("disk full")
 	if fault, _ := faultOf(t, handler(b), encode(t, "clean")); fault.String != "clean: disk full" {
 		t.Errorf("clean: %q", fault.String)
 	}
@@ -227,13 +230,13 @@ func TestControllerErrors(t *testing.T) {
 func TestBodiesBeyondTheLimits(t *testing.T) {
 	deep := strings.Repeat("<array><data><value>", 100_000)
 	for _, test := range []struct{ name, doc, reason string }{
-		{"too long", strings.Repeat("x", rpc.MaxBody+1), "larger than 33554432 bytes"},
-		{"a string that fills it", callText("<string>" + strings.Repeat("x", rpc.MaxBody) + "</string>"), "larger than"},
+		{"too long", strings.Repeat("x", wire.MaxBody+1), "larger than 33554432 bytes"},
+		{"a string that fills it", callText("<string>" + strings.Repeat("x", wire.MaxBody) + "</string>"), "larger than"},
 		{"too deep", callText(deep), "nested too deeply"},
 		{"an entity bomb", "<!DOCTYPE z [<!ENTITY a 'aaaa'>]>" + callText("&a;"), "document type declarations are not allowed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			fault, reason := faultOf(t, handler(idle()), []byte(test.doc))
+			fault, reason := faultOf(t, handler(fake.Idle()), []byte(test.doc))
 			if fault.Code != 8002 || !strings.HasPrefix(fault.String, "Can't deserialize input: ") || !strings.Contains(fault.String, test.reason) {
 				t.Errorf("got %+v", fault)
 			}
@@ -274,7 +277,7 @@ func (s *stalled) Read(p []byte) (int, error) {
 // keep others out.
 func TestFewLargeCallsAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := handler(idle())
+		h := handler(fake.Idle())
 		doc := encode(t, "echo", strings.Repeat("0123456789abcdef", 3<<14))
 		var beyond, answered atomic.Int32
 		on := make(chan struct{})
@@ -304,7 +307,7 @@ func TestFewLargeCallsAtATime(t *testing.T) {
 }
 
 func TestLargeCallsInParallel(t *testing.T) {
-	h := handler(idle())
+	h := handler(fake.Idle())
 	doc := encode(t, "echo", strings.Repeat("0123456789abcdef", 3<<16))
 	done := make(chan int)
 	for range 10 {
@@ -321,12 +324,12 @@ func TestLargeCallsInParallel(t *testing.T) {
 	}
 }
 
-type panicking struct{ *builder }
+type panicking struct{ *fake.Builder }
 
 func (panicking) Clean(context.Context) error { panic("oops") }
 
 func TestPanicIsAFault(t *testing.T) {
-	b := idle()
+	b := fake.Idle()
 	h := rpc.NewServer(b, panicking{b}, noFiles(), slog.New(slog.DiscardHandler))
 	fault, _ := faultOf(t, h, encode(t, "clean"))
 	if fault.Code != 8002 || fault.String != "clean: internal error, see the daemon's log" {
@@ -357,7 +360,7 @@ func exchange(t *testing.T, address, request string) string {
 }
 
 func TestHTTPVersions(t *testing.T) {
-	address := serve(t, handler(idle())).Listener.Addr().String()
+	address := serve(t, handler(fake.Idle())).Listener.Addr().String()
 	body := string(encode(t, "echo", strings.Repeat("x", 5000)))
 	half := len(body) / 2
 	for _, test := range []struct{ name, request string }{
@@ -392,36 +395,41 @@ func TestHTTPVersions(t *testing.T) {
 	}
 }
 
-func TestIntrospection(t *testing.T) {
-	client := connect(t, handler(idle()))
-	names, err := client.Call(t.Context(), "system.listMethods")
+// answer posts a call and returns what it was answered.
+func answer(t *testing.T, h http.Handler, method string, params ...any) any {
+	t.Helper()
+	value, err := xmlrpc.DecodeResponse(post(t, h, encode(t, method, params...)).Body.Bytes())
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", method, err)
 	}
-	list := names.([]any)
+	return value
+}
+
+func TestIntrospection(t *testing.T) {
+	h := handler(fake.Idle())
+	list := answer(t, h, "system.listMethods").([]any)
 	if len(list) != 11 || list[0] != "echo" {
 		t.Errorf("got %v", list)
 	}
 	for _, name := range list {
-		help, err := client.Call(t.Context(), "system.methodHelp", name)
-		if err != nil || !strings.HasPrefix(help.(string), name.(string)+"(") {
-			t.Errorf("help of %s: %v, %v", name, help, err)
+		if help := answer(t, h, "system.methodHelp", name).(string); !strings.HasPrefix(help, name.(string)+"(") {
+			t.Errorf("help of %s: %v", name, help)
 		}
-		signature, err := client.Call(t.Context(), "system.methodSignature", name)
-		if err != nil || len(signature.([]any)) != 1 || len(signature.([]any)[0].([]any)) == 0 {
-			t.Errorf("signature of %s: %v, %v", name, signature, err)
+		signature := answer(t, h, "system.methodSignature", name).([]any)
+		if len(signature) != 1 || len(signature[0].([]any)) == 0 {
+			t.Errorf("signature of %s: %v", name, signature)
 		}
 	}
 }
 
 func TestBuildKeepsTheOrderOfStructs(t *testing.T) {
-	b := idle()
-	b.cache = map[string]bool{"image": true, "1": true, "2": true}
+	b := fake.Idle()
+	b.Cache = map[string]bool{"image": true, "1": true, "2": true}
 	nested := ordered.Struct{{Name: "z", Value: []any{ordered.Struct{{Name: "y", Value: "1"}, {Name: "x", Value: "2"}}}}, {Name: "a", Value: int64(7)}}
 	files := ordered.Map[string]{{Name: "b.dsc", Value: "2"}, {Name: "a.dsc", Value: "1"}}
 	post(t, handler(b), encode(t, "build", "B-1", "snap", "image", files, map[string]any{"struct": nested}))
-	if !reflect.DeepEqual(b.request.Files, files) || !reflect.DeepEqual(b.request.Args["struct"], nested) {
-		t.Errorf("got %v with %v", b.request.Files, b.request.Args)
+	if !reflect.DeepEqual(b.Request.Files, files) || !reflect.DeepEqual(b.Request.Args["struct"], nested) {
+		t.Errorf("got %v with %v", b.Request.Files, b.Request.Args)
 	}
 	missing := ordered.Map[string]{{Name: "z", Value: "gone last"}, {Name: "a", Value: "gone first"}}
 	reply := post(t, handler(b), encode(t, "build", "B-1", "snap", "image", missing, map[string]any{}))

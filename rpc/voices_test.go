@@ -11,6 +11,7 @@ import (
 	"github.com/kolo/xmlrpc"
 
 	"lpbuildd/buildd"
+	"lpbuildd/rpc/fake"
 )
 
 // koloCall calls a method with an independent implementation of XML-RPC. It is
@@ -38,8 +39,8 @@ func koloCall(t *testing.T, url, method string, params []any, result any) error 
 }
 
 func TestSecondVoiceKolo(t *testing.T) {
-	b := idle()
-	b.cache = map[string]bool{"image": true, "s1": true}
+	b := fake.Idle()
+	b.Cache = map[string]bool{"image": true, "s1": true}
 	url := serve(t, handler(b)).URL + "/rpc"
 
 	params := []any{"a <&> é", int64(-7), true, 2.5, []any{"x", int64(1)}, map[string]any{"k": "v"}}
@@ -50,11 +51,11 @@ func TestSecondVoiceKolo(t *testing.T) {
 
 	var pair []string
 	err := koloCall(t, url, "build", []any{"X-1", "snap", "image", map[string]string{"a": "s1"}, map[string]any{"series": "s"}}, &pair)
-	if err != nil || !reflect.DeepEqual(pair, []string{"BuilderStatus.BUILDING", "X-1"}) || b.request.Args["series"] != "s" {
-		t.Errorf("got %v, %v, %+v", pair, err, b.request)
+	if err != nil || !reflect.DeepEqual(pair, []string{"BuilderStatus.BUILDING", "X-1"}) || b.Request.Args["series"] != "s" {
+		t.Errorf("got %v, %v, %+v", pair, err, b.Request)
 	}
 
-	b.setStatus(buildd.Status{State: buildd.Waiting, BuildID: "X-1", Outcome: "OK", FileMap: map[string]string{"f": "s"}})
+	b.SetStatus(buildd.Status{State: buildd.Waiting, BuildID: "X-1", Outcome: "OK", FileMap: map[string]string{"f": "s"}})
 	var status struct {
 		State   string            `xmlrpc:"builder_status"`
 		Outcome string            `xmlrpc:"build_status"`
@@ -96,7 +97,7 @@ with xmlrpc.client.ServerProxy(sys.argv[1], allow_none=True) as b:
         else:
             sys.exit("no fault from " + name)
 `
-	b := &builder{status: buildd.Status{State: buildd.Building, BuildID: "X", LogTail: []byte("tail \xff\r\n")}}
+	b := fake.New(buildd.Status{State: buildd.Building, BuildID: "X", LogTail: []byte("tail \xff\r\n")})
 	url := serve(t, handler(b)).URL
 	for _, path := range []string{"/rpc", "/rpc/"} {
 		out, err := exec.CommandContext(t.Context(), python, "-c", script, url+path).CombinedOutput()

@@ -14,6 +14,7 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/ordered"
+	"lpbuildd/rpc/fake"
 	"lpbuildd/rpc/xmlrpc"
 )
 
@@ -34,16 +35,16 @@ func different() map[string]string {
 
 // recordedBuilders puts a builder into the state of a recording. The others
 // were made while IDLE.
-func recordedBuilders() map[string]*builder {
+func recordedBuilders() map[string]*fake.Builder {
 	const log = "https://launchpad.test/~owner/+build/1\n"
-	in := func(st buildd.Status) *builder { return &builder{status: st} }
+	in := fake.New
 	no, endpoint := false, "http://proxy.test/tokens/1"
-	return map[string]*builder{
-		"ensure.cache":      {presence: buildd.Presence{Present: true, Info: "Cache"}},
-		"ensure.mismatch":   {presence: buildd.Presence{Info: "Digests did not match, removing again!"}},
-		"ensure.no-url":     {presence: buildd.Presence{Info: "No URL"}},
-		"ensure.own-reason": {presence: buildd.Presence{Info: "Error accessing Librarian: HTTP Error 404: Gone Fishing"}},
-		"ensure.refused":    {presence: buildd.Presence{Info: "Error accessing Librarian: <urlopen error [Errno 111] Connection refused>"}},
+	return map[string]*fake.Builder{
+		"ensure.cache":      {Presence: buildd.Presence{Present: true, Info: "Cache"}},
+		"ensure.mismatch":   {Presence: buildd.Presence{Info: "Digests did not match, removing again!"}},
+		"ensure.no-url":     {Presence: buildd.Presence{Info: "No URL"}},
+		"ensure.own-reason": {Presence: buildd.Presence{Info: "Error accessing Librarian: HTTP Error 404: Gone Fishing"}},
+		"ensure.refused":    {Presence: buildd.Presence{Info: "Error accessing Librarian: <urlopen error [Errno 111] Connection refused>"}},
 
 		"corrupt-image.status-at-once": in(buildd.Status{State: buildd.Building, BuildID: "PACKAGEBUILD-90001", LogTail: []byte(log)}),
 		"corrupt-image.status":         in(buildd.Status{State: buildd.Waiting, BuildID: "PACKAGEBUILD-90001", Outcome: "CHROOTFAIL"}),
@@ -61,8 +62,8 @@ func recordedBuilders() map[string]*builder {
 			"hello_2.10-3_amd64.buildinfo": "", "hello_2.10-3_amd64.changes": "", "hello_2.10-3_amd64.deb": "",
 		}}),
 		"depfail.status":         in(buildd.Status{State: buildd.Waiting, BuildID: "PACKAGEBUILD-90012", Outcome: "DEPFAIL", Dependencies: "lpconf-dep (>= 99), lpconf-absent"}),
-		"proxied.proxy_info":     {proxy: &buildd.ProxyInfo{UseFetchService: &no, RevocationEndpoint: &endpoint}},
-		"proxied.proxy_info-nil": {proxy: &buildd.ProxyInfo{}},
+		"proxied.proxy_info":     {Proxy: &buildd.ProxyInfo{UseFetchService: &no, RevocationEndpoint: &endpoint}},
+		"proxied.proxy_info-nil": {Proxy: &buildd.ProxyInfo{}},
 	}
 }
 
@@ -89,11 +90,11 @@ func TestRecordedCalls(t *testing.T) {
 			}
 			b := builders[id]
 			if b == nil {
-				b = idle()
+				b = fake.Idle()
 			}
-			b.cache = cachedSums()
+			b.Cache = cachedSums()
 			if id == "hello.build" {
-				b.cache = recordedSums(t, path)
+				b.Cache = recordedSums(t, path)
 			}
 			got, gotErr := xmlrpc.DecodeResponse(post(t, handler(b), read(t, path+".request.xml")).Body.Bytes())
 			want, wantErr := xmlrpc.DecodeResponse(read(t, path+".response.xml"))
@@ -182,19 +183,19 @@ func compareFaults(t *testing.T, id string, got, want error) {
 
 func TestRecordedBuildReachesTheController(t *testing.T) {
 	const path = "testdata/wire/hello.build"
-	b := idle()
-	b.cache = recordedSums(t, path)
+	b := fake.Idle()
+	b.Cache = recordedSums(t, path)
 	post(t, handler(b), read(t, path+".request.xml"))
 	want := []string{"hello_2.10-3.debian.tar.xz", "hello_2.10-3.dsc", "hello_2.10.orig.tar.gz", "hello_2.10.orig.tar.gz.asc"}
-	if got := b.request.Files.Names(); !slices.Equal(got, want) {
+	if got := b.Request.Files.Names(); !slices.Equal(got, want) {
 		t.Errorf("the files are %q, want %q", got, want)
 	}
-	if b.request.BuildID != "PACKAGEBUILD-90010" || b.request.Tag != "binarypackage" ||
-		b.request.Args["series"] != "bookworm" || b.request.Args["archive_private"] != false {
-		t.Errorf("got %+v", b.request)
+	if b.Request.BuildID != "PACKAGEBUILD-90010" || b.Request.Tag != "binarypackage" ||
+		b.Request.Args["series"] != "bookworm" || b.Request.Args["archive_private"] != false {
+		t.Errorf("got %+v", b.Request)
 	}
-	if reflect.TypeOf(b.request.Args["archives"]) != reflect.TypeFor[[]any]() {
-		t.Errorf("archives is %T", b.request.Args["archives"])
+	if reflect.TypeOf(b.Request.Args["archives"]) != reflect.TypeFor[[]any]() {
+		t.Errorf("archives is %T", b.Request.Args["archives"])
 	}
 }
 

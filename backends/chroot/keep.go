@@ -114,7 +114,7 @@ func (r *heldRoot) outlive(link string) (string, error) {
 	if !r.complete() {
 		return "", errors.New("the unpacked base image did not reach the disk")
 	}
-	if err := os.Link(r.lock.f.Name(), link); err != nil {
+	if err := os.Link(r.lock.Path(), link); err != nil {
 		return "", fmt.Errorf("cannot keep the unpacked base image: %w", err)
 	}
 	return strings.TrimSuffix(filepath.Base(r.dir), rootSuffix), nil
@@ -183,8 +183,13 @@ func mountAgain(ctx context.Context, target, lower, upper, work string) error {
 	defer cancel()
 	for {
 		err := mountLayers(target, lower, upper, work)
-		if !errors.Is(err, unix.EBUSY) || pollLock(ctx) != nil {
+		if !errors.Is(err, unix.EBUSY) {
 			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(lockPoll):
 		}
 	}
 }
@@ -211,12 +216,12 @@ func (c rootCache) reuse(name string) (*heldRoot, error) {
 	if !r.complete() {
 		return nil, fmt.Errorf("the unpacked base image %s is gone", name)
 	}
-	lock, err := openLock(filepath.Join(c.dir, name+lockSuffix))
+	lock, err := disk.OpenSharedLock(filepath.Join(c.dir, name+lockSuffix))
 	if err != nil {
 		return nil, err
 	}
-	if err := lock.shared(); err != nil {
-		return nil, errors.Join(err, lock.close())
+	if err := lock.Share(); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
 	r.lock = lock
 	return r, nil

@@ -16,6 +16,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/buildd/verdict"
+	"lpbuildd/disk"
 )
 
 // The folder of unpacked images holds, for each image with SHA-1 S:
@@ -35,6 +36,10 @@ const (
 	markerName = "complete"
 )
 
+// lockPoll is the pause between attempts to take a lock that another builder
+// holds.
+const lockPoll = 50 * time.Millisecond
+
 // rootCache keeps unpacked images.
 type rootCache struct {
 	dir, trash string
@@ -45,7 +50,7 @@ type rootCache struct {
 // heldRoot is an unpacked image in use.
 type heldRoot struct {
 	dir  string
-	lock *fileLock
+	lock *disk.SharedLock
 	// synced is closed when nothing happens in the background any more.
 	synced chan struct{}
 }
@@ -56,11 +61,12 @@ func (r *heldRoot) path() string { return filepath.Join(r.dir, topFolder) }
 // release ends the use, after the image is on disk.
 func (r *heldRoot) release() error {
 	<-r.synced
-	_ = r.lock.touch()
-	return r.lock.close()
+	_ = r.touch()
+	return r.lock.Close()
 }
 
-func (l *fileLock) touch() error { return os.Chtimes(l.f.Name(), time.Time{}, time.Now()) }
+// touch notes that the image is used now.
+func (r *heldRoot) touch() error { return os.Chtimes(r.lock.Path(), time.Time{}, time.Now()) }
 
 // acquire returns the unpacked image, which it unpacks if need be, and deletes
 // others that are too many.
@@ -71,52 +77,44 @@ func (c rootCache) acquire(ctx context.Context, image backends.Image) (*heldRoot
 	if err := errors.Join(os.MkdirAll(c.dir, 0o700), os.Chmod(c.dir, 0o700)); err != nil { //nolint:gosec // a folder needs the x bit
 		return nil, verdict.MarkHostFault(fmt.Errorf("cannot make the folder of unpacked images: %w", err))
 	}
-	for {
-		r, err := c.tryAcquire(ctx, image)
-		if !errors.Is(err, errLocked) {
-			return r, err
-		}
-		if err := pollLock(ctx); err != nil {
-			return nil, err
-		}
-	}
+	return disk.Await(ctx, lockPoll, func() (*heldRoot, error) { return c.tryAcquire(ctx, image) })
 }
 
-// tryAcquire is errLocked while another builder unpacks the same image.
+// tryAcquire is disk.ErrLocked while another builder unpacks the same image.
 func (c rootCache) tryAcquire(ctx context.Context, image backends.Image) (*heldRoot, error) {
-	lock, err := openLock(filepath.Join(c.dir, image.SHA1+lockSuffix))
+	lock, err := disk.OpenSharedLock(filepath.Join(c.dir, image.SHA1+lockSuffix))
 	if err != nil {
 		return nil, verdict.MarkHostFault(fmt.Errorf("cannot lock an unpacked image: %w", err))
 	}
 	r := &heldRoot{dir: filepath.Join(c.dir, image.SHA1+rootSuffix), lock: lock, synced: make(chan struct{})}
 	if err := c.hold(ctx, image, r); err != nil {
-		return nil, errors.Join(err, lock.close())
+		return nil, errors.Join(err, lock.Close())
 	}
 	return r, nil
 }
 
 // hold takes the lock of a root that is complete, or makes it so.
 func (c rootCache) hold(ctx context.Context, image backends.Image, r *heldRoot) error {
-	if err := r.lock.shared(); err != nil {
+	if err := r.lock.Share(); err != nil {
 		return err
 	}
-	if r.lock.stale() {
-		return errLocked
+	if r.lock.Names() == 0 {
+		return disk.ErrLocked
 	}
 	if !r.complete() {
-		if err := r.lock.exclusive(); err != nil {
+		if err := r.lock.Own(); err != nil {
 			return err
 		}
 		// Another builder may have been faster, between the two locks.
 		if !r.complete() {
 			return c.unpack(ctx, image, r)
 		}
-		if err := r.lock.shared(); err != nil {
+		if err := r.lock.Share(); err != nil {
 			return err
 		}
 	}
 	close(r.synced)
-	_ = r.lock.touch()
+	_ = r.touch()
 	c.evict(ctx, image.SHA1)
 	return nil
 }
@@ -129,7 +127,7 @@ func (r *heldRoot) complete() bool {
 // unpack fills the root, which is locked exclusively. It is usable at once,
 // and by other builds when it is on disk.
 func (c rootCache) unpack(ctx context.Context, image backends.Image, r *heldRoot) error {
-	_ = r.lock.touch()
+	_ = r.touch()
 	c.evict(ctx, image.SHA1)
 	if err := discard(ctx, r.dir, c.trash); err != nil {
 		return err
@@ -144,7 +142,7 @@ func (c rootCache) unpack(ctx context.Context, image backends.Image, r *heldRoot
 		defer close(r.synced)
 		err := r.sync()
 		if err == nil {
-			err = r.lock.shared()
+			err = r.lock.Share()
 		}
 		if err != nil {
 			c.log.Warn("Unpacked image cannot be kept", "root", r.dir, "error", err)
@@ -187,7 +185,7 @@ func (c rootCache) evict(ctx context.Context, needed string) {
 	}
 	slices.SortFunc(found, func(a, b candidate) int { return a.used.Compare(b.used) })
 	for _, old := range found[:max(0, len(found)-max(0, c.keep-1))] {
-		if err := c.remove(ctx, old.name, false); err != nil && !errors.Is(err, errLocked) {
+		if err := c.remove(ctx, old.name, false); err != nil && !errors.Is(err, disk.ErrLocked) {
 			c.log.Warn("Unpacked image cannot be deleted", "image", old.name, "error", err)
 		}
 	}
@@ -210,25 +208,25 @@ func (c rootCache) names() []string {
 // remove deletes an image that nobody uses or keeps, or with torn only if it is not
 // complete.
 func (c rootCache) remove(ctx context.Context, name string, torn bool) (err error) {
-	lock, err := openLock(filepath.Join(c.dir, name+lockSuffix))
+	lock, err := disk.OpenSharedLock(filepath.Join(c.dir, name+lockSuffix))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, lock.close()) }()
-	if err := lock.exclusive(); err != nil {
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	if err := lock.Own(); err != nil {
 		return err
 	}
-	if lock.linked() {
-		return errLocked
+	if lock.Names() > 1 {
+		return disk.ErrLocked
 	}
 	r := &heldRoot{dir: filepath.Join(c.dir, name+rootSuffix)}
-	if lock.stale() || torn && r.complete() {
+	if lock.Names() == 0 || torn && r.complete() {
 		return nil
 	}
 	if err := discard(ctx, r.dir, c.trash); err != nil {
 		return err
 	}
-	return os.Remove(lock.f.Name())
+	return os.Remove(lock.Path())
 }
 
 // CleanRoots deletes what interrupted unpacking has left in the folder of
@@ -242,7 +240,7 @@ func CleanRoots(dir string) error {
 	var errs []error
 	for _, name := range c.names() {
 		err := c.remove(context.Background(), name, true)
-		if err != nil && !errors.Is(err, errLocked) {
+		if err != nil && !errors.Is(err, disk.ErrLocked) {
 			errs = append(errs, fmt.Errorf("cannot clean the unpacked image %s: %w", name, err))
 		}
 	}

@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"lpbuildd/disk"
 )
 
@@ -80,7 +78,7 @@ func (s Store) root(name string) (StockRoot, bool) {
 	if err != nil && rootErr != nil {
 		return StockRoot{}, false
 	}
-	kept := StockRoot{SHA1: name, Bytes: diskUsage(r.dir).Bytes, InUse: isLocked(lock), Torn: !r.complete()}
+	kept := StockRoot{SHA1: name, Bytes: diskUsage(r.dir).Bytes, InUse: disk.Shared(lock), Torn: !r.complete()}
 	switch {
 	case err == nil:
 		kept.Used = st.ModTime()
@@ -88,18 +86,6 @@ func (s Store) root(name string) (StockRoot, bool) {
 		kept.Used = root.ModTime()
 	}
 	return kept, true
-}
-
-// isLocked says whether anybody holds the lock of this file.
-func isLocked(path string) bool {
-	f, err := os.Open(path) //nolint:gosec // below the folder of roots
-	if err != nil {
-		return false
-	}
-	defer func() { _ = f.Close() }()
-	lock := unix.Flock_t{Type: unix.F_WRLCK}
-	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock)
-	return err == nil && lock.Type != unix.F_UNLCK
 }
 
 // Collect deletes what the limits do not allow, what crashes have left, and the
@@ -113,7 +99,7 @@ func (s Store) Collect(ctx context.Context) (gone []StockRoot, trash int64, err 
 			continue
 		}
 		rmErr := s.cache().remove(ctx, r.SHA1, r.Torn)
-		if errors.Is(rmErr, errLocked) {
+		if errors.Is(rmErr, disk.ErrLocked) {
 			continue
 		}
 		if rmErr != nil {
@@ -136,7 +122,7 @@ func (s Store) RemoveRoot(ctx context.Context, sha1 string) (int64, error) {
 		return 0, nil
 	}
 	err := s.cache().remove(ctx, sha1, false)
-	if errors.Is(err, errLocked) {
+	if errors.Is(err, disk.ErrLocked) {
 		return 0, fmt.Errorf("cannot delete the unpacked image %s: %w", sha1, ErrInUse)
 	}
 	return r.Bytes, errors.Join(err, EmptyTrash(ctx, s.TrashDir))

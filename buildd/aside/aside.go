@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"lpbuildd/disk"
 )
 
 // Suffix is what the name of a file gets that was set aside; older ones of the
@@ -24,7 +26,7 @@ func Move(path string) (string, error) {
 	if err == nil {
 		err = os.Rename(path, to)
 	}
-	return to, errors.Join(err, syncDir(filepath.Dir(path)))
+	return to, errors.Join(err, disk.SyncDir(filepath.Dir(path)))
 }
 
 // Copy sets aside what stays where it is too, for now: the same file has both
@@ -34,7 +36,7 @@ func Copy(path string) (string, error) {
 	if err == nil {
 		err = os.Link(path, to)
 	}
-	return to, errors.Join(err, syncDir(filepath.Dir(path)))
+	return to, errors.Join(err, disk.SyncDir(filepath.Dir(path)))
 }
 
 // MoveOdd sets aside what stands in the place of a file and is none. It is false
@@ -68,12 +70,4 @@ func room(path string) (string, error) {
 		err = os.Rename(name(age-1), name(age))
 	}
 	return name(0), err
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the path is the builder's own
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

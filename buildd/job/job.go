@@ -13,30 +13,13 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"time"
 
+	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
+	"lpbuildd/disk"
 	"lpbuildd/ordered"
-)
-
-// Names of the files in the directory of a running build (Dir).
-const (
-	SocketName  = "socket"
-	LedgerName  = "ledger"
-	OutcomeName = "outcome.json"
-	// SupervisorName names the processes of the last supervisor for good, so that
-	// it can be killed for as long as it lives, and nothing else afterwards.
-	SupervisorName = "supervisor.json"
-	// ReserveName is room on the disk that WriteFile uses up when there is none
-	// left.
-	ReserveName = "reserve"
-	// AcceptedName is the journal of the build as it was accepted, until clean():
-	// what is known of the build if the journal is damaged.
-	AcceptedName = "accepted.json"
-	// BuilderName holds the Builder.
-	BuilderName = "builder.json"
 )
 
 // Builder is what a clean-up knows of the builder, to find what builds have left
@@ -48,14 +31,14 @@ type Builder struct {
 
 // WriteBuilder writes the part of the settings that a clean-up needs to the
 // folder of the build.
-func WriteBuilder(dir string, s Settings) error {
-	return WriteFile(filepath.Join(dir, BuilderName), Builder{Home: s.Home, Container: s.Container})
+func WriteBuilder(dir state.Build, s Settings) error {
+	return disk.WriteJSON(dir.Builder(), Builder{Home: s.Home, Container: s.Container})
 }
 
 // ReadBuilder reads what WriteBuilder wrote.
-func ReadBuilder(dir string) (Builder, error) {
+func ReadBuilder(dir state.Build) (Builder, error) {
 	var b Builder
-	err := ReadFile(filepath.Join(dir, BuilderName), &b)
+	err := disk.ReadJSON(dir.Builder(), &b)
 	return b, err
 }
 
@@ -230,17 +213,15 @@ func (o Outcome) Check() error {
 	return nil
 }
 
-// WriteOutcome makes the outcome durable in the directory of the build.
-func WriteOutcome(dir string, o Outcome) error {
-	return WriteFile(filepath.Join(dir, OutcomeName), o)
-}
+// WriteOutcome makes the outcome durable in the folder of the build.
+func WriteOutcome(dir state.Build, o Outcome) error { return disk.WriteJSON(dir.Outcome(), o) }
 
 // ReadOutcome reads the outcome of the build. It is fs.ErrNotExist while there
 // is none.
-func ReadOutcome(dir string) (Outcome, error) {
+func ReadOutcome(dir state.Build) (Outcome, error) {
 	var o Outcome
-	path := filepath.Join(dir, OutcomeName)
-	err := ReadFile(path, &o)
+	path := dir.Outcome()
+	err := disk.ReadJSON(path, &o)
 	if err == nil {
 		err = o.Check()
 	}

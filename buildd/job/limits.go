@@ -2,23 +2,18 @@ package job
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 
-	"golang.org/x/sys/unix"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 )
 
-// LimitsName is the file in the folder of a build that holds its Limits. They
-// are needed before the request arrives, and are no secret.
-const LimitsName = "limits.json"
-
-// Limits are how much of the machine a build may use; 0 is no limit.
+// Limits are how much of the machine a build may use; 0 is no limit. They have a
+// file of their own, because they are needed before the request arrives, and are no
+// secret.
 type Limits struct {
 	// Instance is the name of the builder.
 	Instance string `json:"instance"`
@@ -59,24 +54,17 @@ func (l Limits) check() error {
 }
 
 // WriteLimits writes the limits of the next build to its folder.
-func WriteLimits(dir string, l Limits) error { return WriteFile(filepath.Join(dir, LimitsName), l) }
+func WriteLimits(dir state.Build, l Limits) error { return disk.WriteJSON(dir.Limits(), l) }
 
 // ReadLimits reads and checks what WriteLimits wrote.
-func ReadLimits(dir string) (Limits, error) {
-	path := filepath.Join(dir, LimitsName)
+func ReadLimits(dir state.Build) (Limits, error) {
+	const plenty = 4096
+	path := dir.Limits()
 	fail := func(err error) (Limits, error) {
 		return Limits{}, fmt.Errorf("cannot read the limits of the build: %s: %w", path, err)
 	}
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) //nolint:gosec // the path is the daemon's own
+	data, err := disk.ReadFile(path, plenty)
 	if err != nil {
-		return fail(err)
-	}
-	const plenty = 4096
-	data, err := io.ReadAll(io.LimitReader(f, plenty+1))
-	if err == nil && len(data) > plenty {
-		err = fmt.Errorf("it is larger than %d bytes", plenty)
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
 		return fail(err)
 	}
 	var l Limits

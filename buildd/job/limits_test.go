@@ -4,23 +4,23 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 )
 
 func TestLimitsSurviveTheirFile(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := job.ReadLimits(dir); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := job.ReadLimits(state.Build(dir)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without a file: %v", err)
 	}
 	want := job.Limits{Instance: "two-1", CPUs: 1.5, Memory: 4 << 30, TotalCPUs: 3.5, TotalMemory: 7 << 30}
-	if err := job.WriteLimits(dir, want); err != nil {
+	if err := job.WriteLimits(state.Build(dir), want); err != nil {
 		t.Fatal(err)
 	}
-	got, err := job.ReadLimits(dir)
+	got, err := job.ReadLimits(state.Build(dir))
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -41,20 +41,20 @@ func TestReadLimitsRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, job.LimitsName), []byte(tt.text), 0o600); err != nil {
+			if err := os.WriteFile(state.Build(dir).Limits(), []byte(tt.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := job.ReadLimits(dir); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if got, err := job.ReadLimits(state.Build(dir)); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		})
 	}
 	t.Run("a link", func(t *testing.T) {
 		dir := t.TempDir()
-		if err := os.Symlink("/dev/null", filepath.Join(dir, job.LimitsName)); err != nil {
+		if err := os.Symlink("/dev/null", state.Build(dir).Limits()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := job.ReadLimits(dir); err == nil || errors.Is(err, fs.ErrNotExist) {
+		if _, err := job.ReadLimits(state.Build(dir)); err == nil || errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -29,6 +29,7 @@ import (
 	"github.com/google/uuid"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/disk"
 )
@@ -78,8 +79,8 @@ func (r Record) Due(now time.Time) bool { return !r.Expires.After(now) }
 // Store is the folder of all that is kept.
 type Store struct{ dir string }
 
-// In is the folder in the state folder of a file cache. It need not exist.
-func In(state string) Store { return Store{filepath.Join(state, "kept")} }
+// In is the folder in a state folder. It need not exist.
+func In(f state.Folder) Store { return Store{f.Kept()} }
 
 // Dir is the path of the folder.
 func (s Store) Dir() string { return s.dir }
@@ -114,7 +115,7 @@ func (s Store) List() ([]Record, error) {
 // read reads a record; one that is damaged tells no more than its id.
 func (s Store) read(id string) Record {
 	var r Record
-	if err := job.ReadFile(filepath.Join(s.Path(id), recordName), &r); err != nil {
+	if err := disk.ReadJSON(filepath.Join(s.Path(id), recordName), &r); err != nil {
 		return Record{ID: id, Cause: err.Error()}
 	}
 	r.ID = id
@@ -182,12 +183,12 @@ func (s Store) Commit(path string, r Record) error {
 	if err != nil {
 		return fmt.Errorf("cannot write down what is kept: %w", err)
 	}
-	return job.SyncDir(s.dir)
+	return disk.SyncDir(s.dir)
 }
 
 // write writes a file that everyone may read.
 func write(path string, v any) error {
-	if err := job.WriteFile(path, v); err != nil {
+	if err := disk.WriteJSON(path, v); err != nil {
 		return err
 	}
 	return os.Chmod(path, 0o644) //nolint:gosec // there are no secrets in it

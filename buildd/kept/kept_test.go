@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"lpbuildd/buildd/kept"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 )
 
 // add keeps something.
@@ -34,7 +36,7 @@ func check(t *testing.T, err error) {
 func at(hour int) time.Time { return time.Date(2026, 1, 2, hour, 0, 0, 0, time.UTC) }
 
 func TestListIsInTheOrderOfTime(t *testing.T) {
-	s := kept.In(t.TempDir())
+	s := kept.In(state.Folder(t.TempDir()))
 	if all, err := s.List(); err != nil || len(all) != 0 {
 		t.Errorf("nothing is %v, %v", all, err)
 	}
@@ -53,7 +55,7 @@ func TestListIsInTheOrderOfTime(t *testing.T) {
 }
 
 func TestFind(t *testing.T) {
-	s := kept.In(t.TempDir())
+	s := kept.In(state.Folder(t.TempDir()))
 	once := add(t, s, kept.Record{BuildID: "once", Failed: at(1)})
 	first := add(t, s, kept.Record{BuildID: "twice", Failed: at(2)})
 	second := add(t, s, kept.Record{BuildID: "twice", Failed: at(3)})
@@ -74,7 +76,7 @@ func TestFind(t *testing.T) {
 }
 
 func TestVictim(t *testing.T) {
-	s := kept.In(t.TempDir())
+	s := kept.In(state.Folder(t.TempDir()))
 	const never = 1 << 60
 	old := kept.Record{ID: "old", Failed: at(1), Expires: at(9)}
 	due := kept.Record{ID: "due", Failed: at(2), Expires: at(4)}
@@ -101,7 +103,7 @@ func TestVictim(t *testing.T) {
 }
 
 func TestOneVisitAtATime(t *testing.T) {
-	s := kept.In(t.TempDir())
+	s := kept.In(state.Folder(t.TempDir()))
 	r := add(t, s, kept.Record{})
 	if v, inside := s.Visitor(r.ID); inside {
 		t.Errorf("inside is %s", v)
@@ -111,11 +113,11 @@ func TestOneVisitAtATime(t *testing.T) {
 	if _, inside := s.Visitor(r.ID); inside {
 		t.Error("nobody has said who is inside")
 	}
-	check(t, lock.Enter(kept.Visitor{By: "me", PID: 7}))
+	check(t, lock.Enter(kept.Visitor{By: "me", Process: state.Process{PID: 7}}))
 	if v, inside := s.Visitor(r.ID); !inside || v.By != "me" || !strings.HasSuffix(v.String(), "(process 7)") {
 		t.Errorf("inside is %s", v)
 	}
-	if _, err := s.Lock(r.ID); !errors.Is(err, kept.ErrInside) {
+	if _, err := s.Lock(r.ID); !errors.Is(err, disk.ErrLocked) {
 		t.Errorf("got %v", err)
 	}
 	check(t, lock.Unlock())
@@ -131,10 +133,10 @@ func TestOneVisitAtATime(t *testing.T) {
 // TestTheLogIsNoWayOut: nobody but root can write there, and links lead
 // nowhere.
 func TestTheLogIsNoWayOut(t *testing.T) {
-	state := t.TempDir()
-	s := kept.In(state)
+	dir := t.TempDir()
+	s := kept.In(state.Folder(dir))
 	r := add(t, s, kept.Record{BuildID: "B"})
-	outside := filepath.Join(state, "outside")
+	outside := filepath.Join(dir, "outside")
 	check(t, os.Symlink(outside, filepath.Join(s.Dir(), "kept.log")))
 	var out strings.Builder
 	s.Log(t.Context(), slog.New(slog.NewTextHandler(&out, nil)), "Something", r)

@@ -2,12 +2,13 @@ package kept
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/disk"
 )
 
 // Log writes a line about one of them to the log of all that is kept, and to
@@ -28,5 +29,5 @@ func (s Store) append(ctx context.Context, msg string, args []any) error {
 	}
 	own := slog.New(slog.NewTextHandler(f, nil))
 	own.Log(ctx, slog.LevelInfo, msg, args...) //nolint:sloglint // as above
-	return errors.Join(f.Sync(), f.Close())
+	return disk.Sync(f, nil)
 }

@@ -8,60 +8,40 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 )
 
 // Visitor is who is inside something that is kept.
 type Visitor struct {
 	By    string    `json:"by"`
 	Since time.Time `json:"since"`
-	// PID and the rest name the process whose death ends the visit, for good.
-	PID   int    `json:"pid"`
-	Start string `json:"start"`
-	Boot  string `json:"boot"`
+	// Process is the one whose death ends the visit.
+	state.Process
 }
-
-// ErrInside reports that somebody is inside, or that it is being removed.
-var ErrInside = errors.New("it is in use")
 
 // Lock is held by whoever is inside, or removes what is kept.
 type Lock struct {
 	path string
-	file *os.File
+	lock *disk.Lock
 }
 
-// Lock takes the lock of one of them, or is ErrInside. The lock ends with
-// Unlock, or with all processes that inherited it. What was removed meanwhile
-// is fs.ErrNotExist.
+// Lock takes the lock of one of them, or is disk.ErrLocked when somebody is inside,
+// or removes it. The lock ends with Unlock, or with all processes that inherited
+// it. What was removed meanwhile is fs.ErrNotExist.
 func (s Store) Lock(id string) (*Lock, error) {
-	l, err := s.lock(id, unix.LOCK_EX)
+	lock, err := disk.LockFile(s.lockPath(id))
 	if err != nil {
 		return nil, err
 	}
 	// It may have been removed between open and lock.
-	if _, err := os.Lstat(filepath.Join(l.path, lockName)); err != nil {
-		return nil, errors.Join(err, l.file.Close())
+	if _, err := os.Lstat(s.lockPath(id)); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
-	return l, nil
+	return &Lock{s.Path(id), lock}, nil
 }
 
-func (s Store) lock(id string, how int) (*Lock, error) {
-	path := s.Path(id)
-	file, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDONLY|unix.O_NOFOLLOW, 0) //nolint:gosec // below the folder of root
-	if err != nil {
-		return nil, err
-	}
-	err = unix.Flock(int(file.Fd()), how|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = ErrInside
-	}
-	if err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return &Lock{path, file}, nil
-}
+func (s Store) lockPath(id string) string { return filepath.Join(s.Path(id), lockName) }
 
 // Enter says who is inside from now on.
 func (l *Lock) Enter(v Visitor) error { return write(filepath.Join(l.path, visitorName), v) }
@@ -72,18 +52,14 @@ func (l *Lock) Unlock() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	return errors.Join(err, l.file.Close())
+	return errors.Join(err, l.lock.Close())
 }
 
 // Visitor says who is inside; false if nobody is, or nobody knows yet.
 func (s Store) Visitor(id string) (Visitor, bool) {
-	l, err := s.lock(id, unix.LOCK_SH)
-	if err == nil {
-		_ = l.file.Close() // only read
-		return Visitor{}, false
-	}
 	var v Visitor
-	if !errors.Is(err, ErrInside) || job.ReadFile(filepath.Join(s.Path(id), visitorName), &v) != nil {
+	inside, err := disk.Locked(s.lockPath(id))
+	if err != nil || !inside || disk.ReadJSON(filepath.Join(s.Path(id), visitorName), &v) != nil {
 		return Visitor{}, false
 	}
 	return v, true

@@ -18,7 +18,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -29,6 +28,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/buildd/aside"
+	"lpbuildd/disk"
 )
 
 // Kind says what an entry names, and so how it is undone.
@@ -97,7 +97,7 @@ func open(path string) (*Ledger, error) {
 	}
 	if l.damage == nil {
 		l.damage = damage
-		return l, syncDir(filepath.Dir(path))
+		return l, disk.SyncDir(filepath.Dir(path))
 	}
 	return l.renew(path)
 }
@@ -109,7 +109,7 @@ func openFile(path string) (*Ledger, error) {
 		return nil, err
 	}
 	l := &Ledger{file: file}
-	data, err := readAll(file)
+	data, err := disk.ReadOpen(file, mostBytes)
 	l.open, l.damage = replay(data)
 	l.damage = errors.Join(err, l.damage)
 	l.size = int64(bytes.LastIndexByte(data, '\n') + 1)
@@ -143,7 +143,7 @@ func (l *Ledger) renew(path string) (*Ledger, error) {
 	if err == nil {
 		err = os.Rename(fresh, path)
 	}
-	if err = errors.Join(err, syncDir(filepath.Dir(path))); err != nil {
+	if err = errors.Join(err, disk.SyncDir(filepath.Dir(path))); err != nil {
 		return nil, errors.Join(l.damage, err, renewed.Close())
 	}
 	return renewed, nil
@@ -161,23 +161,6 @@ func (l *Ledger) Entries() []Entry {
 
 // mostBytes is more than any ledger has.
 const mostBytes = 256 << 20
-
-// readAll reads a ledger to its end, or as far as that is possible.
-func readAll(file *os.File) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(file, mostBytes))
-	if err == nil && len(data) == mostBytes {
-		err = fmt.Errorf("%s has more than %d bytes", file.Name(), mostBytes)
-	}
-	return data, err
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the path is the daemon's own
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
 
 // Add records e and returns when that is on disk; only then may the thing be
 // made. An entry that is already open is not added again.
@@ -250,16 +233,12 @@ func (l *Ledger) Close() error {
 // that does not exist has none. An error about lines that cannot be read comes
 // with the entries of the others.
 func Read(path string) ([]Entry, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) //nolint:gosec // the path is the daemon's own
+	data, err := disk.ReadFile(path, mostBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the ledger: %w", err)
-	}
-	data, err := readAll(file)
 	open, damage := replay(data)
-	if err := errors.Join(err, damage, file.Close()); err != nil {
+	if err := errors.Join(err, damage); err != nil {
 		return newestFirst(open), fmt.Errorf("cannot read all of the ledger %s: %w", path, err)
 	}
 	return newestFirst(open), nil

@@ -12,8 +12,10 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 	"lpbuildd/ordered"
-	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
+	"lpbuildd/rpc/wire"
 )
 
 const (
@@ -46,14 +48,14 @@ func (t *tester) daemon(ctx context.Context) Finding {
 
 // ask asks the daemon for its status.
 func (t *tester) ask(ctx context.Context) (buildd.Status, error) {
-	client, err := rpc.New(t.URL)
+	builder, err := client.New(t.URL)
 	if err != nil {
 		return buildd.Status{}, err
 	}
-	defer client.Close()
+	defer builder.Close()
 	ctx, cancel := context.WithTimeout(ctx, answerWait)
 	defer cancel()
-	return client.Status(ctx)
+	return builder.Status(ctx)
 }
 
 // build builds a package.
@@ -64,7 +66,7 @@ func (t *tester) build(ctx context.Context) (f Finding) {
 	began := t.now()
 	ctx, cancel := context.WithTimeout(ctx, buildWait)
 	defer cancel()
-	client, where, done, err := t.place(ctx)
+	builder, where, done, err := t.place(ctx)
 	defer func() {
 		if err := done(); err != nil && f.Result != Failed {
 			f = failed("the build went well, but: "+err.Error(), "Remove by hand what is named, and look into the log of the daemon.")
@@ -73,7 +75,7 @@ func (t *tester) build(ctx context.Context) (f Finding) {
 	if err != nil {
 		return failure(err, "Put what failed above in order first; then look into the log of the daemon.")
 	}
-	st, log, err := t.buildWith(ctx, client)
+	st, log, err := t.buildWith(ctx, builder)
 	if err != nil {
 		f = failure(err, "Look at the log of the build and at what failed above.")
 		f.Log = log
@@ -85,10 +87,10 @@ func (t *tester) build(ctx context.Context) (f Finding) {
 
 // place is the daemon to build with, what to call it, and how to leave it. The
 // latter must be called even after an error.
-func (t *tester) place(ctx context.Context) (client *rpc.Client, where string, done func() error, err error) {
+func (t *tester) place(ctx context.Context) (builder *client.Client, where string, done func() error, err error) {
 	if !t.UseDaemon {
 		p, err := t.newPrivate(ctx)
-		return p.client, "a private daemon", func() error { return p.close(ctx) }, err
+		return p.builder, "a private daemon", func() error { return p.close(ctx) }, err
 	}
 	done = func() error { return nil }
 	if t.Settings.AptProxy != "" {
@@ -101,25 +103,25 @@ func (t *tester) place(ctx context.Context) (client *rpc.Client, where string, d
 	case st.Drained != "" || st.State != buildd.Idle:
 		return nil, "", done, fmt.Errorf("the daemon cannot build now (%s): leave --daemon away", st.State)
 	}
-	client, err = rpc.New(t.URL)
+	builder, err = client.New(t.URL)
 	if err != nil {
 		return nil, "", done, err
 	}
-	return client, "the daemon at " + t.URL, t.restorer(ctx, client), nil
+	return builder, "the daemon at " + t.URL, t.restorer(ctx, builder), nil
 }
 
 // restorer returns what takes away what is there only because of the build: files
 // in the cache, and the unpacked image.
-func (t *tester) restorer(ctx context.Context, client *rpc.Client) func() error {
+func (t *tester) restorer(ctx context.Context, builder *client.Client) func() error {
 	before := map[string]bool{}
 	entries, _ := t.Cache.Entries() // those that cannot be looked at do not go
 	for _, e := range entries {
 		before[e.Name] = true
 	}
 	request := job.StockRequest{Do: job.StockList, Container: noEngine()}
-	report, listErr := t.Launcher.AskStock(ctx, t.Cache.StateDir(), request)
+	report, listErr := t.Launcher.AskStock(ctx, state.Folder(t.Cache.StateDir()), request)
 	return func() error {
-		client.Close()
+		builder.Close()
 		f, err := t.files()
 		if err != nil {
 			return err
@@ -132,7 +134,7 @@ func (t *tester) restorer(ctx context.Context, client *rpc.Client) func() error 
 		}
 		if !slices.ContainsFunc(report.Stock, func(k job.Stock) bool { return k.Image == f.image }) {
 			request.Do, request.Image = job.StockRemove, f.image
-			_, err := t.Launcher.AskStock(context.WithoutCancel(ctx), t.Cache.StateDir(), request)
+			_, err := t.Launcher.AskStock(context.WithoutCancel(ctx), state.Folder(t.Cache.StateDir()), request)
 			errs = append(errs, err)
 		}
 		return errors.Join(errs...)
@@ -165,7 +167,7 @@ func (t *tester) files() (files, error) {
 
 // buildWith has a daemon build the package. With an error comes the end of the
 // log, if there is one.
-func (t *tester) buildWith(ctx context.Context, client *rpc.Client) (st buildd.Status, log string, err error) {
+func (t *tester) buildWith(ctx context.Context, builder *client.Client) (st buildd.Status, log string, err error) {
 	f, err := t.files()
 	if err != nil {
 		return st, "", err
@@ -182,11 +184,11 @@ func (t *tester) buildWith(ctx context.Context, client *rpc.Client) (st buildd.S
 		return st, "", err
 	}
 	defer s.close()
-	if err := offer(ctx, client, f.image, s.url+imagePath); err != nil {
+	if err := offer(ctx, builder, f.image, s.url+imagePath); err != nil {
 		return st, "", err
 	}
 	for name, sum := range f.sums {
-		if err := offer(ctx, client, sum, s.url+"/source/"+name); err != nil {
+		if err := offer(ctx, builder, sum, s.url+"/source/"+name); err != nil {
 			return st, "", err
 		}
 	}
@@ -198,15 +200,15 @@ func (t *tester) buildWith(ctx context.Context, client *rpc.Client) (st buildd.S
 			"series": "unstable", "suite": "unstable", "trusted_keys": []any{},
 		},
 	}
-	if err := client.Build(ctx, request); err != nil {
+	if err := builder.Build(ctx, request); err != nil {
 		return st, "", err
 	}
-	return t.collect(ctx, client)
+	return t.collect(ctx, builder)
 }
 
 // offer brings a file into the cache.
-func offer(ctx context.Context, client *rpc.Client, sum, url string) error {
-	got, err := client.EnsurePresent(ctx, sum, buildd.Source{URL: &url})
+func offer(ctx context.Context, builder *client.Client, sum, url string) error {
+	got, err := builder.EnsurePresent(ctx, sum, buildd.Source{URL: &url})
 	if err != nil {
 		return err
 	}
@@ -218,29 +220,29 @@ func offer(ctx context.Context, client *rpc.Client, sum, url string) error {
 
 // collect waits for the end of the build, checks what came of it, and cleans the
 // builder, whatever happens.
-func (t *tester) collect(ctx context.Context, client *rpc.Client) (st buildd.Status, log string, err error) {
-	st, err = await(ctx, client)
+func (t *tester) collect(ctx context.Context, builder *client.Client) (st buildd.Status, log string, err error) {
+	st, err = await(ctx, builder)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWait)
 	defer cancel()
 	if ctx.Err() != nil {
 		err = fmt.Errorf("the build did not end: %w", context.Cause(ctx))
-		abortErr := client.Abort(last)
-		st, _ = await(last, client)
+		abortErr := builder.Abort(last)
+		st, _ = await(last, builder)
 		err = errors.Join(err, abortErr)
 	}
 	if err == nil {
-		err = verify(ctx, client, st)
+		err = verify(ctx, builder, st)
 	}
 	if err != nil {
-		log = tailOf(last, client)
+		log = tailOf(last, builder)
 	}
-	return st, log, errors.Join(err, client.Clean(last))
+	return st, log, errors.Join(err, builder.Clean(last))
 }
 
 // await waits for the end of a build.
-func await(ctx context.Context, client *rpc.Client) (buildd.Status, error) {
+func await(ctx context.Context, builder *client.Client) (buildd.Status, error) {
 	for {
-		st, err := client.Status(ctx)
+		st, err := builder.Status(ctx)
 		switch {
 		case err != nil:
 			return st, err
@@ -258,7 +260,7 @@ func await(ctx context.Context, client *rpc.Client) (buildd.Status, error) {
 }
 
 // verify checks that the build went well and that its package can be had.
-func verify(ctx context.Context, client *rpc.Client, st buildd.Status) error {
+func verify(ctx context.Context, builder *client.Client, st buildd.Status) error {
 	if st.Outcome != "OK" {
 		return fmt.Errorf("the build ended as %s%s", st.Outcome, strings.TrimRight(": "+st.Dependencies, ": "))
 	}
@@ -266,7 +268,7 @@ func verify(ctx context.Context, client *rpc.Client, st buildd.Status) error {
 		if !strings.HasSuffix(name, ".deb") {
 			continue
 		}
-		data, err := download(ctx, client, sum)
+		data, err := download(ctx, builder, sum)
 		if err != nil || sumOf(data) != sum {
 			return errors.Join(fmt.Errorf("the package %s cannot be downloaded as it was built", name), err)
 		}
@@ -276,8 +278,8 @@ func verify(ctx context.Context, client *rpc.Client, st buildd.Status) error {
 }
 
 // download reads a file of the builder.
-func download(ctx context.Context, client *rpc.Client, name string) ([]byte, error) {
-	file, err := client.OpenFile(ctx, name, 0)
+func download(ctx context.Context, builder *client.Client, name string) ([]byte, error) {
+	file, err := builder.OpenFile(ctx, name, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -286,8 +288,8 @@ func download(ctx context.Context, client *rpc.Client, name string) ([]byte, err
 }
 
 // tailOf is the end of the build log.
-func tailOf(ctx context.Context, client *rpc.Client) string {
-	data, err := download(ctx, client, rpc.BuildLog)
+func tailOf(ctx context.Context, builder *client.Client) string {
+	data, err := download(ctx, builder, wire.BuildLog)
 	if err != nil {
 		return fmt.Sprintf("The log cannot be shown: %v", err)
 	}

@@ -16,7 +16,9 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/buildd/job"
-	"lpbuildd/rpc"
+	"lpbuildd/buildd/state"
+	"lpbuildd/filecache"
+	"lpbuildd/rpc/client"
 )
 
 // private is a daemon of the same configuration, in a folder of its own. A
@@ -24,10 +26,10 @@ import (
 // a builder that builds for nobody for a broken one.
 type private struct {
 	*tester
-	dir    string
-	client *rpc.Client
-	stop   func()
-	said   *lastLines
+	dir     string
+	builder *client.Client
+	stop    func()
+	said    *lastLines
 }
 
 const (
@@ -71,7 +73,7 @@ func (t *tester) newPrivate(ctx context.Context) (*private, error) {
 	select {
 	case address := <-listening:
 		var err error
-		p.client, err = rpc.New("http://" + address)
+		p.builder, err = client.New("http://" + address)
 		return p, err
 	case err := <-ended:
 		p.stop()
@@ -126,21 +128,21 @@ func (p *private) command() []string {
 // close ends the daemon and removes everything.
 func (p *private) close(ctx context.Context) error {
 	p.stop()
-	if p.client != nil {
-		p.client.Close()
+	if p.builder != nil {
+		p.builder.Close()
 	}
 	if p.dir == "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWait)
 	defer cancel()
-	state := filepath.Join(p.cache(), ".lpbuildd")
+	folder := state.Folder(filecache.StateDirOf(p.cache()))
 	var errs []error
-	if build := filepath.Join(state, "build"); exists(build) {
+	if build := folder.Build().Path(); exists(build) {
 		errs = append(errs, backends.Host{Dir: build}.Run(ctx, backends.Command{Argv: p.Launcher.Cleanup, Env: configuring(os.Environ())}))
 	}
 	// Nothing may be kept, and no container engine has anything of it.
-	_, err := p.Launcher.AskStock(ctx, state, job.StockRequest{Do: job.StockCollect, Container: noEngine()})
+	_, err := p.Launcher.AskStock(ctx, folder, job.StockRequest{Do: job.StockCollect, Container: noEngine()})
 	errs = append(errs, err, os.RemoveAll(p.dir))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("cannot remove %s: %w", p.dir, err)

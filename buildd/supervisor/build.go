@@ -18,9 +18,11 @@ import (
 	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/buildd/proxy"
+	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 	"lpbuildd/builders/types"
+	"lpbuildd/disk"
 	"lpbuildd/filecache"
 )
 
@@ -98,7 +100,7 @@ type build struct {
 	started time.Time
 	// claimed is the lock on the build directory; foreign says that another
 	// builder has one with this name.
-	claimed *os.File
+	claimed *disk.Lock
 	foreign bool
 	// leftForReset says that fast clean-up left the target.
 	leftForReset bool
@@ -157,8 +159,8 @@ func (b *build) run(ctx context.Context) job.Outcome {
 	b.makeRoom(context.WithoutCancel(ctx))
 	o := b.outcomeOf(err)
 	b.conclude(b.summary(o, err))
-	_ = b.claimed.Close() // fails only if there is none
-	b.unwritten = job.WriteOutcome(b.dir, o)
+	_ = b.claimed.Close() // nothing was written to it
+	b.unwritten = job.WriteOutcome(state.Build(b.dir), o)
 	if b.ledger != nil {
 		b.closeLedger()
 	}
@@ -251,7 +253,7 @@ func (b *build) openLedger(ctx context.Context) (err error) {
 	if err := c.clean(ctx); err != nil {
 		return fmt.Errorf("cannot clean up after the last build: %w", err)
 	}
-	if b.ledger, err = ledger.Open(filepath.Join(b.dir, job.LedgerName)); err != nil {
+	if b.ledger, err = ledger.Open(state.Build(b.dir).Ledger()); err != nil {
 		return err
 	}
 	return b.openResults()
@@ -270,11 +272,11 @@ func (b *build) openTarget() (err error) {
 
 // closeLedger closes the ledger, and removes it when nothing stands in it.
 func (b *build) closeLedger() {
-	path := filepath.Join(b.dir, job.LedgerName)
+	path := state.Build(b.dir).Ledger()
 	open := b.ledger.Entries()
 	err := errors.Join(b.closeResults(), b.ledger.Close())
 	if err == nil && len(open) == 0 {
-		err = errors.Join(os.Remove(path), removeFile(filepath.Join(b.dir, containerName)))
+		err = errors.Join(os.Remove(path), removeFile(state.Build(b.dir).Container()))
 	}
 	if err != nil {
 		b.daemon.Error("Cannot close the ledger", "error", err)

@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"lpbuildd/backends"
-	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 	"lpbuildd/disk"
@@ -52,7 +52,7 @@ func TestWhatFailsBeforeTheFirstStageHasALogToo(t *testing.T) {
 // how.
 func (r *rig) leavesContainer() {
 	r.Helper()
-	l, err := ledger.Open(filepath.Join(r.dir, job.LedgerName))
+	l, err := ledger.Open(state.Build(r.dir).Ledger())
 	if err := errors.Join(err, l.Add(ledger.Entry{Kind: ledger.Container, Name: "lp-left"}), l.Close()); err != nil {
 		r.Fatal(err)
 	}
@@ -232,12 +232,12 @@ func TestResultsWithoutAnOutcomeStayListed(t *testing.T) {
 			return add("a.deb", io.NopCloser(strings.NewReader("a result")))
 		}
 		if !written {
-			if err := os.MkdirAll(filepath.Join(r.dir, job.OutcomeName, "in the way"), 0o700); err != nil {
+			if err := os.MkdirAll(filepath.Join(r.dir, state.Build("").Outcome(), "in the way"), 0o700); err != nil {
 				t.Fatal(err)
 			}
 		}
 		o := r.run()
-		list, err := os.ReadFile(filepath.Join(r.dir, resultsName))
+		list, err := os.ReadFile(state.Build(r.dir).Results())
 		if known := string(list) == o.FileMap["a.deb"]+"\n"; o.Status != "OK" || known == written || known != (err == nil) {
 			t.Errorf("outcome written %v: the list is %q, %v, the outcome %+v", written, list, err, o)
 		}

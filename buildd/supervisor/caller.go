@@ -3,22 +3,20 @@ package supervisor
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/kept"
+	"lpbuildd/buildd/state"
 )
 
 // The folders beside that of the build, in the state folder of the file cache.
-func rootsDir(dir string) string      { return filepath.Join(filepath.Dir(dir), "roots") }
-func trashDir(dir string) string      { return filepath.Join(filepath.Dir(dir), "trash") }
-func keptStore(dir string) kept.Store { return kept.In(filepath.Dir(dir)) }
-func cacheDir(dir string) string      { return filepath.Dir(filepath.Dir(dir)) }
+func rootsDir(dir string) string      { return state.Build(dir).State().Roots() }
+func trashDir(dir string) string      { return state.Build(dir).State().Trash() }
+func keptStore(dir string) kept.Store { return kept.In(state.Build(dir).State()) }
+func cacheDir(dir string) string      { return state.Build(dir).State().Cache() }
 
 // caller is the id of the unprivileged user who asked for this process through
 // sudo, "" when nobody did.
@@ -32,18 +30,18 @@ func workingFolder() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := checkOwner(caller(), dir, filepath.Dir(dir)); err != nil {
+	if err := state.CheckOwner(caller(), dir, filepath.Dir(dir)); err != nil {
 		return "", err
 	}
-	return dir, checkOwner(roots(), trashDir(dir), rootsDir(dir), keptStore(dir).Dir())
+	return dir, state.Build(dir).State().CheckRootsThings(roots())
 }
 
-// roots is the owner of what nobody but this program has made, see checkOwner.
+// roots is the owner of what nobody but this program has made, see state.CheckOwner.
 func roots() string {
 	if caller() == "" {
 		return ""
 	}
-	return "0"
+	return state.Root
 }
 
 // checkSettings refuses to work in folders, or as a user, that are not the
@@ -56,27 +54,5 @@ func checkSettings(s job.Settings) error {
 	if u, err := user.Lookup(s.User); err != nil || u.Uid != uid {
 		return errors.Join(fmt.Errorf("builder.user: expected the user with the uid %s, who asks for the build, got %q", uid, s.User), err)
 	}
-	return checkOwner(uid, s.Home, s.FileCache)
-}
-
-// checkOwner checks that what exists of these paths is no link and belongs to
-// a user; to anyone, if uid is "".
-func checkOwner(uid string, paths ...string) error {
-	if uid == "" {
-		return nil
-	}
-	for _, path := range paths {
-		var st unix.Stat_t
-		err := unix.Lstat(path, &st)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			return fmt.Errorf("cannot look at %s: %w", path, err)
-		case st.Mode&unix.S_IFMT == unix.S_IFLNK:
-			return fmt.Errorf("%s is a symbolic link", path)
-		case fmt.Sprint(st.Uid) != uid:
-			return fmt.Errorf("%s belongs to uid %d, not to uid %s", path, st.Uid, uid)
-		}
-	}
-	return nil
+	return state.CheckOwner(uid, s.Home, s.FileCache)
 }

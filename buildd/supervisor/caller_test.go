@@ -5,38 +5,13 @@ import (
 	"log/slog"
 	"os"
 	"os/user"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 )
-
-func TestCheckOwner(t *testing.T) {
-	dir := t.TempDir()
-	link := filepath.Join(dir, "link")
-	if err := os.Symlink("/etc", link); err != nil {
-		t.Fatal(err)
-	}
-	own, other := fmt.Sprint(os.Getuid()), fmt.Sprint(os.Getuid()+1)
-	for _, c := range []struct {
-		name, uid, path, want string
-	}{
-		{"one's own", own, dir, ""},
-		{"another's", other, dir, "belongs to uid"},
-		{"another's, and nobody asks", "", dir, ""},
-		{"a link", own, link, "is a symbolic link"},
-		{"what does not exist", other, filepath.Join(dir, "nosuch"), ""},
-		{"what cannot exist", own, "/etc/passwd/x", "cannot look at"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			err := checkOwner(c.uid, c.path)
-			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v, want %q", err, c.want)
-			}
-		})
-	}
-}
 
 func TestOnlyTheCallersOwnFoldersAndUser(t *testing.T) {
 	self, err := user.Current()
@@ -96,11 +71,11 @@ func TestCleanupUndoesAndForgets(t *testing.T) {
 	r.request.Args["fast_cleanup"] = true
 	r.run()
 	cmd := sleeper(t)
-	p, err := identify(cmd.Process.Pid)
+	p, err := state.Identify(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := job.WriteFile(filepath.Join(r.dir, job.SupervisorName), p); err != nil {
+	if err := disk.WriteJSON(state.Build(r.dir).Supervisor(), p); err != nil {
 		t.Fatal(err)
 	}
 	t.Chdir(r.dir)
@@ -110,8 +85,8 @@ func TestCleanupUndoesAndForgets(t *testing.T) {
 		}
 	}
 	// The outcome is for the daemon to read.
-	if entries, err := os.ReadDir(r.dir); err != nil || len(entries) != 1 || entries[0].Name() != job.OutcomeName || p.alive() {
-		t.Errorf("left: %v, %v; the supervisor lives: %v", entries, err, p.alive())
+	if entries, err := os.ReadDir(r.dir); err != nil || len(entries) != 1 || entries[0].Name() != state.Build("").Outcome() || alive(p) {
+		t.Errorf("left: %v, %v; the supervisor lives: %v", entries, err, alive(p))
 	}
 	if _, err := os.Lstat(r.home); err == nil {
 		t.Error("the build directory is still there")

@@ -11,7 +11,8 @@ import (
 	"strconv"
 	"strings"
 
-	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 )
 
 // The chain of a build is what stands between the daemon and the build: sudo,
@@ -25,16 +26,16 @@ import (
 func killChain(ctx context.Context, dir string, report func(error)) error {
 	victims, err := chain(dir)
 	errs := []error{err}
-	var recorded process
-	switch err := job.ReadFile(filepath.Join(dir, job.SupervisorName), &recorded); {
+	var recorded state.Process
+	switch err := disk.ReadJSON(state.Build(dir).Supervisor(), &recorded); {
 	case err == nil:
 		// Only this one can be found while it dies.
-		victims = append([]process{recorded}, victims...)
+		victims = append([]state.Process{recorded}, victims...)
 	case !errors.Is(err, fs.ErrNotExist):
 		report(err)
 	}
 	for _, p := range victims {
-		errs = append(errs, p.kill(ctx))
+		errs = append(errs, p.Kill(ctx))
 	}
 	return errors.Join(errs...)
 }
@@ -45,8 +46,8 @@ func killStopped(ctx context.Context, dir string) error {
 	all, err := chain(dir)
 	errs := []error{err}
 	for _, p := range all {
-		if fields, err := stat(p.PID); err == nil && fields[stateField] == "T" {
-			errs = append(errs, p.kill(ctx))
+		if s, err := state.ReadStat(p.PID); err == nil && s.Stopped() {
+			errs = append(errs, p.Kill(ctx))
 		}
 	}
 	return errors.Join(errs...)
@@ -54,7 +55,7 @@ func killStopped(ctx context.Context, dir string) error {
 
 // chain finds the processes of the chain by their working directory and the
 // last of their words, the outermost last.
-func chain(dir string) ([]process, error) {
+func chain(dir string) ([]state.Process, error) {
 	folder, err := os.Stat(dir)
 	if err != nil {
 		return nil, err
@@ -64,12 +65,12 @@ func chain(dir string) ([]process, error) {
 		return nil, err
 	}
 	own := ancestors(os.Getpid())
-	var found []process
+	var found []state.Process
 	for _, pid := range slices.Backward(pids) {
 		if slices.Contains(own, pid) || !inChain(pid) || !worksIn(pid, folder) {
 			continue
 		}
-		if p, err := identify(pid); err == nil {
+		if p, err := state.Identify(pid); err == nil {
 			found = append(found, p)
 		}
 	}
@@ -97,13 +98,11 @@ func ancestors(pid int) []int {
 	var pids []int
 	for pid > 0 && !slices.Contains(pids, pid) {
 		pids = append(pids, pid)
-		fields, err := stat(pid)
+		s, err := state.ReadStat(pid)
 		if err != nil {
 			break
 		}
-		if pid, err = strconv.Atoi(fields[parentField]); err != nil {
-			break
-		}
+		pid = s.Parent
 	}
 	return pids
 }

@@ -8,11 +8,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
+	"lpbuildd/disk"
 )
 
 // Several builders on a machine share HOME, and a manager may give a build that
@@ -23,18 +22,12 @@ import (
 var errClaimed = errors.New("another builder on this machine works on a build with this id")
 
 // claim locks a folder. The lock ends when the file is closed.
-func claim(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0) //nolint:gosec // a folder of the daemon's
-	if err != nil {
-		return nil, err
-	}
-	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+func claim(path string) (*disk.Lock, error) {
+	lock, err := disk.LockFolder(path)
+	if errors.Is(err, disk.ErrLocked) {
 		err = errClaimed
 	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
+	return lock, err
 }
 
 // claimWait is how long another builder may be busy with making its folder.
@@ -42,20 +35,15 @@ const claimWait = 10 * time.Second
 
 // claimHome claims the folder in which build directories are made, until it is
 // closed.
-func (b *build) claimHome(ctx context.Context) (*os.File, error) {
+func (b *build) claimHome(ctx context.Context) (*disk.Lock, error) {
 	ctx, cancel := context.WithTimeout(ctx, claimWait)
 	defer cancel()
-	for {
-		f, err := claim(b.request.Settings.Home)
-		if !errors.Is(err, errClaimed) {
-			return f, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("cannot lock %s: %w", b.request.Settings.Home, context.Cause(ctx))
-		case <-time.After(5 * time.Millisecond):
-		}
+	home := b.request.Settings.Home
+	lock, err := disk.Await(ctx, 5*time.Millisecond, func() (*disk.Lock, error) { return disk.LockFolder(home) })
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock %s: %w", home, err)
 	}
+	return lock, nil
 }
 
 // discardOldHome moves the rest of an earlier build with the same id away, but
@@ -94,7 +82,7 @@ func owns(dir, home string) bool {
 // dir. What has the names in it then is not this builder's any more. It is an
 // error if a build of this builder still holds its folder.
 func takenOver(dir string) (bool, error) {
-	entries, _ := ledger.Read(filepath.Join(dir, job.LedgerName)) // what cannot be read names nothing
+	entries, _ := ledger.Read(state.Build(dir).Ledger()) // what cannot be read names nothing
 	for _, e := range entries {
 		if e.Kind != ledger.Directory || !filepath.IsAbs(e.Name) {
 			continue

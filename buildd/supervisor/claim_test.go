@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/state"
 	"lpbuildd/builders"
 )
 
@@ -68,7 +68,7 @@ func TestCleanupLeavesWhatAnotherBuilderHasTakenOver(t *testing.T) {
 		if err := errors.Join(os.Mkdir(r.home, 0o755), os.WriteFile(file, []byte(text), 0o600)); err != nil {
 			t.Fatal(err)
 		}
-		l, err := ledger.Open(filepath.Join(r.dir, job.LedgerName))
+		l, err := ledger.Open(state.Build(r.dir).Ledger())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +91,7 @@ func TestCleanupLeavesWhatAnotherBuilderHasTakenOver(t *testing.T) {
 				t.Errorf("taken over: %v; %s: %v", taken, path, err)
 			}
 		}
-		if _, err := os.Lstat(job.LedgerName); err == nil {
+		if _, err := os.Lstat(state.Build("").Ledger()); err == nil {
 			t.Error("there is still a ledger")
 		}
 	}

@@ -21,6 +21,8 @@ import (
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 )
 
 // Cleanup kills the supervisor whose folder is the working directory, if it
@@ -32,7 +34,7 @@ func Cleanup(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	c := &cleaner{dir: dir, log: log, report: func(err error) { log.Error(damaged, "error", err) }}
-	if c.builder, err = job.ReadBuilder(dir); err != nil {
+	if c.builder, err = job.ReadBuilder(state.Build(dir)); err != nil {
 		// A daemon from before there was that file.
 		log.Warn("Cannot tell where to look for what the ledger does not name", "error", err)
 	}
@@ -43,7 +45,7 @@ func Cleanup(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	cgroup.Sweep()
-	return errors.Join(removeFile(filepath.Join(dir, job.LedgerName)), removeFile(job.SupervisorName), removeFile(containerName))
+	return errors.Join(removeFile(state.Build(dir).Ledger()), removeFile(state.Build(dir).Supervisor()), removeFile(state.Build(dir).Container()))
 }
 
 // damaged is what the log says of a state that was read in part.
@@ -83,13 +85,14 @@ type cleaner struct {
 // clean undoes the ledger, once no process of that build lives, and then what it
 // does not name.
 func (c *cleaner) clean(ctx context.Context) error {
-	for _, name := range []string{resultsName, containerName, job.SupervisorName} {
-		if odd, err := aside.MoveOdd(filepath.Join(c.dir, name)); odd || err != nil {
-			c.note(errors.Join(fmt.Errorf("%s is no file", name), err))
+	folder := state.Build(c.dir)
+	for _, path := range []string{folder.Results(), folder.Container(), folder.Supervisor()} {
+		if odd, err := aside.MoveOdd(path); odd || err != nil {
+			c.note(errors.Join(fmt.Errorf("%s is no file", filepath.Base(path)), err))
 		}
 	}
-	path := filepath.Join(c.dir, job.LedgerName)
-	if err := checkOwner(roots(), path); err != nil {
+	path := state.Build(c.dir).Ledger()
+	if err := state.CheckOwner(roots(), path); err != nil {
 		// Somebody else has written it, and it is not to be believed.
 		c.note(err)
 		if _, err := aside.Move(path); err != nil {
@@ -189,7 +192,7 @@ var bridgeName = regexp.MustCompile(`^lpbuildd[a-z0-9]{1,7}$`)
 // engine is how the engine of the last build is reached, or else that of the next.
 func (c *cleaner) engine() (job.Container, error) {
 	var s job.Container
-	err := job.ReadFile(filepath.Join(c.dir, containerName), &s)
+	err := disk.ReadJSON(state.Build(c.dir).Container(), &s)
 	if err == nil {
 		return s, nil
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"time"
 
 	"lpbuildd/backends"
@@ -13,6 +12,7 @@ import (
 	"lpbuildd/backends/incus"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/state"
 	"lpbuildd/disk"
 )
 
@@ -29,7 +29,7 @@ type container struct {
 // newContainer makes a container target, without touching anything yet.
 func newContainer(b *build) (target, error) {
 	// What Cleanup has to know if this process dies.
-	if err := job.WriteFile(filepath.Join(b.dir, containerName), b.request.Settings.Container); err != nil {
+	if err := disk.WriteJSON(state.Build(b.dir).Container(), b.request.Settings.Container); err != nil {
 		return nil, err
 	}
 	c := &container{network: network(b), remote: b.request.Settings.Container.Remote != ""}
@@ -124,10 +124,6 @@ func (c *container) addresses(ctx context.Context) (listen netip.Addr, allow []n
 	build := c.network.ContainerAddress().Addr()
 	return c.network.HostAddress().Addr(), []netip.Prefix{netip.PrefixFrom(build, build.BitLen())}, nil
 }
-
-// containerName is the file in the build's folder that tells Cleanup how the
-// container engine is reached.
-const containerName = "container.json"
 
 // undoLimit is how long the clean-up of one entry of the ledger may take.
 const undoLimit = 25 * time.Second

@@ -19,6 +19,8 @@ import (
 	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/buildd/proxy"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 )
 
 // The token of a dead build is revoked once, and what goes wrong is no secret,
@@ -93,13 +95,13 @@ func TestResultsOfADeadBuild(t *testing.T) {
 		r := newRig(t)
 		name, other := r.store("a result"), r.store("something else")
 		if presented {
-			if err := job.WriteOutcome(r.dir, job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
+			if err := job.WriteOutcome(state.Build(r.dir), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		// What was cut off, or was never a result, names nothing.
 		list := name + "\n../../../etc/passwd\n" + other[:20] + "\n" + other
-		if err := os.WriteFile(filepath.Join(r.dir, resultsName), []byte(list), 0o600); err != nil {
+		if err := os.WriteFile(state.Build(r.dir).Results(), []byte(list), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := (&cleaner{dir: r.dir}).removeResults(); err != nil {
@@ -123,7 +125,7 @@ func TestNobodyWaitsForAnEngineTwice(t *testing.T) {
 		http.Error(w, "out of order", http.StatusInternalServerError)
 	}))
 	dir := t.TempDir()
-	if err := job.WriteFile(filepath.Join(dir, containerName), job.Container{Socket: socket}); err != nil {
+	if err := disk.WriteJSON(state.Build(dir).Container(), job.Container{Socket: socket}); err != nil {
 		t.Fatal(err)
 	}
 	undo := (&cleaner{dir: dir, report: func(err error) { t.Error(err) }}).undo(t.Context())

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
@@ -15,6 +14,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/buildd/cgroup"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
 )
 
@@ -30,7 +30,7 @@ const groupVariable = "LPBUILDD_NO_GROUP"
 // group for the build in dir. The error says why limits are not kept. A build
 // without limits does without a group.
 func enterGroup(ctx context.Context, dir string) (*cgroup.Group, error) {
-	limits, err := job.ReadLimits(dir)
+	limits, err := job.ReadLimits(state.Build(dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		// A daemon from before there were limits has started this program.
 		limits, err = job.Limits{Instance: "default"}, nil
@@ -80,14 +80,12 @@ func sudo(pid int) []int {
 		if err != nil || filepath.Base(exe) != "sudo" {
 			break
 		}
-		fields, err := stat(pid)
+		s, err := state.ReadStat(pid)
 		if err != nil {
 			break
 		}
 		pids = append(pids, pid)
-		if pid, err = strconv.Atoi(fields[parentField]); err != nil {
-			break
-		}
+		pid = s.Parent
 	}
 	return pids
 }

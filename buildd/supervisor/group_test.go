@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/buildd/cgroup"
-	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
@@ -138,7 +138,7 @@ func TestABuildIsToldOfItsProcessors(t *testing.T) {
 
 func TestLimitsThatCannotBeReadAreNotPassedOver(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(dir+"/"+job.LimitsName, []byte(`{"instance":"../x","cpus":1}`), 0o600); err != nil {
+	if err := os.WriteFile(state.Build(dir).Limits(), []byte(`{"instance":"../x","cpus":1}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := enterGroup(t.Context(), dir); err == nil {

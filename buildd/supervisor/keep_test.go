@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"lpbuildd/buildd/kept"
+	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
@@ -46,7 +47,7 @@ func (r *rig) keeps() *keepable {
 	return k
 }
 
-func (r *rig) state() string       { return filepath.Dir(r.dir) }
+func (r *rig) state() state.Folder { return state.Build(r.dir).State() }
 func (r *rig) records() kept.Store { return kept.In(r.state()) }
 
 // kept is what is kept.
@@ -186,7 +187,7 @@ func TestADeathWhileATargetIsKept(t *testing.T) {
 		if len(r.kept()) != 0 {
 			t.Errorf("kept is %v", r.kept())
 		}
-		if err := exec.CommandContext(t.Context(), "cp", "-a", r.state(), r.state()+".then").Run(); err != nil {
+		if err := exec.CommandContext(t.Context(), "cp", "-a", r.state().Path(), r.state().Path()+".then").Run(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -194,7 +195,7 @@ func TestADeathWhileATargetIsKept(t *testing.T) {
 	if !strings.Contains(ledger, half) || !strings.Contains(ledger, r.home) {
 		t.Errorf("the ledger was %s", ledger)
 	}
-	if err := errors.Join(os.RemoveAll(r.state()), os.Rename(r.state()+".then", r.state())); err != nil {
+	if err := errors.Join(os.RemoveAll(r.state().Path()), os.Rename(r.state().Path()+".then", r.state().Path())); err != nil {
 		t.Fatal(err)
 	}
 	t.Chdir(r.dir)
@@ -243,13 +244,13 @@ func TestNobodyIsThrownOutForANewerOne(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "visitor since") {
 		t.Errorf("got %v", err)
 	}
-	if !visitor.alive() {
+	if !alive(visitor) {
 		t.Error("the visitor is dead")
 	}
 }
 
 // visit puts a process into something that is kept.
-func (r *rig) visit(record kept.Record, store kept.Store) process {
+func (r *rig) visit(record kept.Record, store kept.Store) state.Process {
 	r.Helper()
 	// flock(1) holds the lock for as long as its command lives.
 	path := filepath.Join(store.Path(record.ID), "lock")
@@ -259,11 +260,11 @@ func (r *rig) visit(record kept.Record, store kept.Store) process {
 	}
 	go func() { _ = cmd.Wait() }()
 	r.Cleanup(func() { _ = cmd.Process.Kill() })
-	p, err := identify(cmd.Process.Pid)
+	p, err := state.Identify(cmd.Process.Pid)
 	if err != nil {
 		r.Fatal(err)
 	}
-	text, err := json.Marshal(kept.Visitor{By: "visitor", Since: time.Now(), PID: p.PID, Start: p.Start, Boot: p.Boot})
+	text, err := json.Marshal(kept.Visitor{By: "visitor", Since: time.Now(), Process: p})
 	if err := errors.Join(err, os.WriteFile(filepath.Join(store.Path(record.ID), "visitor.json"), text, 0o600)); err != nil {
 		r.Fatal(err)
 	}
@@ -291,8 +292,8 @@ func TestExpiryThrowsOutWhoIsInside(t *testing.T) {
 	if err := ExpireKept(t.Context(), r.state(), quiet); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.kept()) != 0 || visitor.alive() {
-		t.Errorf("kept is %v, the visitor lives: %v", r.kept(), visitor.alive())
+	if len(r.kept()) != 0 || alive(visitor) {
+		t.Errorf("kept is %v, the visitor lives: %v", r.kept(), alive(visitor))
 	}
 	for _, text := range []string{`Visit to a kept build ended by force`, "by=visitor", "it has expired"} {
 		if !strings.Contains(r.keptLog(), text) {

@@ -12,13 +12,15 @@ import (
 
 	"lpbuildd/backends/incus"
 	"lpbuildd/buildd/kept"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 )
 
 // ExpireKept removes what is kept of failed builds in the state folder of a
 // file cache and is due, or in the way. It may be called at any time, by the
 // owner of these folders.
-func ExpireKept(ctx context.Context, state string, log *slog.Logger) error {
-	store, err := ownStore(state)
+func ExpireKept(ctx context.Context, folder state.Folder, log *slog.Logger) error {
+	store, err := ownStore(folder)
 	if err != nil {
 		return err
 	}
@@ -27,8 +29,8 @@ func ExpireKept(ctx context.Context, state string, log *slog.Logger) error {
 
 // DropKept removes what is kept of a build, by its id or that of the build,
 // unless somebody is inside.
-func DropKept(ctx context.Context, state, name, by string, log *slog.Logger) error {
-	store, err := ownStore(state)
+func DropKept(ctx context.Context, folder state.Folder, name, by string, log *slog.Logger) error {
+	store, err := ownStore(folder)
 	if err != nil {
 		return err
 	}
@@ -43,9 +45,8 @@ func DropKept(ctx context.Context, state, name, by string, log *slog.Logger) err
 }
 
 // ownStore refuses folders into which somebody else could have put things.
-func ownStore(state string) (kept.Store, error) {
-	store := kept.In(state)
-	return store, checkOwner(strconv.Itoa(os.Geteuid()), store.Dir(), trashDir(store.Dir()), rootsDir(store.Dir()))
+func ownStore(folder state.Folder) (kept.Store, error) {
+	return kept.In(folder), folder.CheckRootsThings(strconv.Itoa(os.Geteuid()))
 }
 
 // expireKept removes what has to go. What cannot be removed does not keep the
@@ -108,23 +109,23 @@ const politeness = 10 * time.Second
 
 // evacuate takes the lock of something that is kept, and kills for it.
 func evacuate(ctx context.Context, store kept.Store, r kept.Record, log *slog.Logger) (*kept.Lock, error) {
-	ctx, cancel := context.WithTimeout(ctx, politeness+deathWait)
+	ctx, cancel := context.WithTimeout(ctx, politeness+state.DeathWait)
 	defer cancel()
 	var asked time.Time
 	for {
 		lock, err := store.Lock(r.ID)
-		if !errors.Is(err, kept.ErrInside) {
+		if !errors.Is(err, disk.ErrLocked) {
 			return lock, err
 		}
 		v, inside := store.Visitor(r.ID)
-		p := process{PID: v.PID, Start: v.Start, Boot: v.Boot}
+		p := v.Process
 		if inside && asked.IsZero() {
 			store.Log(ctx, log, "Visit to a kept build ended by force", r, "by", v.By, "pid", v.PID)
 			asked = time.Now()
-			p.ask()
+			_ = p.AskToEnd()
 		}
 		if inside && (r.Container == "" || time.Since(asked) > politeness) {
-			if err := p.kill(ctx); err != nil {
+			if err := p.Kill(ctx); err != nil {
 				return nil, err
 			}
 		}

@@ -15,6 +15,7 @@ import (
 	"lpbuildd/backends/bridge"
 	"lpbuildd/backends/incus"
 	"lpbuildd/buildd/kept"
+	"lpbuildd/buildd/state"
 )
 
 // homePrefix begins the names of build directories.
@@ -30,7 +31,7 @@ func (c *cleaner) leftovers(ctx context.Context) error {
 	if c.knowsHome() {
 		errs = append(errs, c.homes(ctx), c.schrootFiles())
 	}
-	if _, err := os.Lstat(filepath.Join(c.dir, containerName)); (err == nil || c.damaged) && c.stays == nil {
+	if _, err := os.Lstat(state.Build(c.dir).Container()); (err == nil || c.damaged) && c.stays == nil {
 		errs = append(errs, c.inEngine(ctx))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -49,7 +50,7 @@ func (c *cleaner) knowsHome() bool {
 	if c.builder.Home == "" {
 		return false
 	}
-	if err := checkOwner(caller(), c.builder.Home); err != nil {
+	if err := state.CheckOwner(caller(), c.builder.Home); err != nil {
 		c.log.Warn("Cannot look for what dead builds have left in HOME", "error", err)
 		return false
 	}

@@ -13,6 +13,7 @@ import (
 	"lpbuildd/buildd/aside"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/state"
 )
 
 // afterACrash is a builder whose build has died in the middle, with its folder,
@@ -34,7 +35,7 @@ func newCrash(t *testing.T) *afterACrash {
 		}
 	}
 	settings := job.Settings{Home: homes}
-	err := errors.Join(mark(c.home, c.dir), mark(c.foreign, "/another/builder"), job.WriteBuilder(c.dir, settings))
+	err := errors.Join(mark(c.home, c.dir), mark(c.foreign, "/another/builder"), job.WriteBuilder(state.Build(c.dir), settings))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +49,7 @@ func (c *afterACrash) cleanUp() {
 	if err := Cleanup(c.Context(), slog.New(slog.NewTextHandler(&c.log, nil))); err != nil {
 		c.Fatal(err)
 	}
-	for path, stays := range map[string]bool{c.home: false, c.foreign: true, c.precious: true, filepath.Join(c.dir, job.LedgerName): false} {
+	for path, stays := range map[string]bool{c.home: false, c.foreign: true, c.precious: true, state.Build(c.dir).Ledger(): false} {
 		if _, err := os.Lstat(path); (err == nil) != stays {
 			c.Errorf("%s: %v", path, err)
 		}
@@ -107,7 +108,7 @@ func TestADamagedLedgerKeepsNobody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCrash(t)
 			text = strings.NewReplacer("%s", c.home, "PRECIOUS", c.precious).Replace(text)
-			if err := os.WriteFile(job.LedgerName, []byte(text), 0o600); err != nil {
+			if err := os.WriteFile(state.Build("").Ledger(), []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			c.cleanUp()
@@ -124,9 +125,9 @@ func TestADamagedLedgerKeepsNobody(t *testing.T) {
 func TestALedgerThatIsNoFileKeepsNobody(t *testing.T) {
 	for name, make := range map[string]func() error{
 		"nothing":          func() error { return nil },
-		"a folder":         func() error { return os.MkdirAll(filepath.Join(job.LedgerName, "full"), 0o700) },
-		"a link":           func() error { return os.Symlink("/etc/passwd", job.LedgerName) },
-		"a file of others": func() error { return os.WriteFile(job.LedgerName, []byte("rubbish\n"), 0o600) },
+		"a folder":         func() error { return os.MkdirAll(filepath.Join(state.Build("").Ledger(), "full"), 0o700) },
+		"a link":           func() error { return os.Symlink("/etc/passwd", state.Build("").Ledger()) },
+		"a file of others": func() error { return os.WriteFile(state.Build("").Ledger(), []byte("rubbish\n"), 0o600) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCrash(t)
@@ -143,10 +144,10 @@ func TestADamagedRecordOfTheSupervisorKeepsNobody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCrash(t)
 			last := inFolder(t, c.dir, "program", RoleInit)
-			if err := os.WriteFile(job.SupervisorName, []byte(text), 0o600); err != nil {
+			if err := os.WriteFile(state.Build("").Supervisor(), []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if c.cleanUp(); last.alive() {
+			if c.cleanUp(); alive(last) {
 				t.Error("the supervisor lives")
 			}
 		})
@@ -159,7 +160,7 @@ func TestALeftFolderThatIsInUseIsAnErrorAndStays(t *testing.T) {
 	for _, inLedger := range []bool{true, false} {
 		c := newCrash(t)
 		if inLedger {
-			l, err := ledger.Open(job.LedgerName)
+			l, err := ledger.Open(state.Build("").Ledger())
 			if err := errors.Join(err, l.Add(ledger.Entry{Kind: ledger.Directory, Name: c.home}), l.Close()); err != nil {
 				t.Fatal(err)
 			}
@@ -184,7 +185,7 @@ func TestALeftFolderThatIsInUseIsAnErrorAndStays(t *testing.T) {
 // TestTheNextBuildSaysThatTheLedgerWasDamaged, and is built.
 func TestTheNextBuildSaysThatTheLedgerWasDamaged(t *testing.T) {
 	r := newRig(t)
-	if err := os.WriteFile(filepath.Join(r.dir, job.LedgerName), []byte("rubbish\n"), 0o600); err != nil {
+	if err := os.WriteFile(state.Build(r.dir).Ledger(), []byte("rubbish\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if o := r.run(); o.Status != "OK" {
@@ -194,14 +195,14 @@ func TestTheNextBuildSaysThatTheLedgerWasDamaged(t *testing.T) {
 	if !strings.Contains(r.daemon.String(), damaged) {
 		t.Errorf("the daemon's log is %s", r.daemon.String())
 	}
-	if _, err := os.Lstat(filepath.Join(r.dir, job.LedgerName+".damaged")); err != nil {
+	if _, err := os.Lstat(filepath.Join(r.dir, state.Build("").Ledger()+".damaged")); err != nil {
 		t.Error(err)
 	}
 }
 
 // TestNoFolderInThePlaceOfAFileKeepsABuilder from cleaning up.
 func TestNoFolderInThePlaceOfAFileKeepsABuilder(t *testing.T) {
-	for _, name := range []string{resultsName, containerName, job.SupervisorName} {
+	for _, name := range []string{"results", "container.json", state.Build("").Supervisor()} {
 		t.Run(name, func(t *testing.T) {
 			c := newCrash(t)
 			if err := os.MkdirAll(filepath.Join(c.dir, name, "full"), 0o700); err != nil {

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/disk"
 )
@@ -66,11 +65,11 @@ func (b *build) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 				cancel(&limitError{what: silence(s.SilenceLimit), key: "[limits] silence"})
 			}
 			if b.log.Err() != nil {
-				cancel(b.unwritable(ctx, job.TryToWrite))
+				cancel(b.unwritable(ctx, disk.TryToWrite))
 			}
 			b.watchSpace()
 		case <-disks.C:
-			if fault := b.unwritable(ctx, job.TryToWrite); fault != nil {
+			if fault := b.unwritable(ctx, disk.TryToWrite); fault != nil {
 				cancel(fault)
 			}
 		}
@@ -173,7 +172,7 @@ func (b *build) blame(ctx context.Context, err error) error {
 	if errors.As(err, &fault) {
 		return err
 	}
-	if reason := b.unwritable(ctx, job.TryToStore); reason != nil {
+	if reason := b.unwritable(ctx, disk.TryToStore); reason != nil {
 		return reason
 	}
 	if reason := b.outOfMemory(ctx, err); reason != nil {

@@ -13,8 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
+	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
@@ -46,7 +46,7 @@ func TestTheTokenStandsInTheLedgerWhileItIsValid(t *testing.T) {
 	r := newRig(t)
 	r.withToken()
 	owed := func() (n int) {
-		entries, err := ledger.Read(filepath.Join(r.dir, job.LedgerName))
+		entries, err := ledger.Read(state.Build(r.dir).Ledger())
 		for _, e := range entries {
 			if e.Kind == ledger.Token {
 				n++

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"lpbuildd/buildd/state"
 )
 
 // sleeper is a process that lives until the test is over.
@@ -23,51 +25,9 @@ func sleeper(t *testing.T) *exec.Cmd {
 }
 
 // alive says whether the process still is the one it was, and runs.
-func (p process) alive() bool {
-	fields, err := stat(p.PID)
-	return err == nil && fields[startField] == p.Start && !dead(fields)
-}
-
-func TestKillKillsTheProcessAndWaits(t *testing.T) {
-	cmd := sleeper(t)
-	p, err := identify(cmd.Process.Pid)
-	if err != nil || !p.alive() {
-		t.Fatalf("%+v, %v", p, err)
-	}
-	if err := p.kill(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	// Nobody has waited for it: it is dead all the same.
-	if p.alive() {
-		t.Error("it lives")
-	}
-	if err := p.kill(t.Context()); err != nil {
-		t.Errorf("again: %v", err)
-	}
-}
-
-func TestKillLeavesAnotherProcessOfThatNumberAlone(t *testing.T) {
-	cmd := sleeper(t)
-	p, err := identify(cmd.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, other := range map[string]process{
-		"started at another time": {PID: p.PID, Start: p.Start + "0", Boot: p.Boot},
-		"before the last boot":    {PID: p.PID, Start: p.Start, Boot: "0b00"},
-		"gone":                    {PID: 1 << 30, Start: p.Start, Boot: p.Boot},
-		"nothing":                 {},
-	} {
-		if other.PID > 0 { // 0 would be this test itself
-			other.ask()
-		}
-		if err := other.kill(t.Context()); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		if !p.alive() {
-			t.Fatalf("%s: the wrong process was killed", name)
-		}
-	}
+func alive(p state.Process) bool {
+	s, err := state.ReadStat(p.PID)
+	return err == nil && s.Start == p.Start && !s.Dead()
 }
 
 func TestKillAllRefusesOutsideOfANamespace(t *testing.T) {
@@ -78,7 +38,7 @@ func TestKillAllRefusesOutsideOfANamespace(t *testing.T) {
 	if err := killAll(t.Context()); err == nil {
 		t.Error("it has killed something")
 	}
-	if p, err := identify(cmd.Process.Pid); err != nil || !p.alive() {
+	if p, err := state.Identify(cmd.Process.Pid); err != nil || !alive(p) {
 		t.Errorf("%+v, %v", p, err)
 	}
 }

@@ -12,22 +12,20 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/filecache"
 )
 
-// resultsName is the file in the build's folder that names, a line each, what
+// openResults begins the file in the build's folder that names, a line each, what
 // the build has brought into the file cache, from before it is there. There may
 // be a hundred thousand of them, so it does not go to the disk at once like the
 // ledger: a machine that crashes may lose it, and then leaves files in the cache
 // that are checked and evicted like all others.
-const resultsName = "results"
-
-// openResults begins that file. What an earlier build has brought had an outcome,
-// or was removed.
+//
+// What an earlier build has brought had an outcome, or was removed.
 func (b *build) openResults() (err error) {
-	path := filepath.Join(b.dir, resultsName)
+	path := state.Build(b.dir).Results()
 	if err := removeFile(path); err != nil {
 		return err
 	}
@@ -102,10 +100,10 @@ func (b *build) settled(err error) error {
 // removeResults removes the results of a dead build from the file cache, unless
 // its outcome was written. Their records in the cache go with its next cleaning.
 func (c *cleaner) removeResults() error {
-	if _, err := os.Lstat(filepath.Join(c.dir, job.OutcomeName)); err == nil || c.keepResults {
+	if _, err := os.Lstat(state.Build(c.dir).Outcome()); err == nil || c.keepResults {
 		return nil
 	}
-	path := filepath.Join(c.dir, resultsName)
+	path := state.Build(c.dir).Results()
 	list, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) //nolint:gosec // the path is the daemon's own
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -22,6 +22,7 @@ import (
 	"lpbuildd/backends/fake"
 	"lpbuildd/buildd/cgroup"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
 	"lpbuildd/builders"
 	"lpbuildd/filecache"
 	"lpbuildd/ordered"
@@ -242,7 +243,7 @@ func (r *rig) calls() string {
 // ledger is what stands in the ledger, "none" if there is none.
 func (r *rig) ledger() string {
 	r.Helper()
-	data, err := os.ReadFile(filepath.Join(r.dir, job.LedgerName))
+	data, err := os.ReadFile(state.Build(r.dir).Ledger())
 	if errors.Is(err, os.ErrNotExist) {
 		return "none"
 	}

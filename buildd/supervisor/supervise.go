@@ -9,13 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
-	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 )
 
 // Names of the roles, as arguments of this program.
@@ -72,9 +72,9 @@ func Supervise(ctx context.Context) error {
 	}
 	// The socket's other end must see the death of those inside, not ours.
 	_, _ = os.Stdin.Close(), gate.Close()
-	p, err := identify(cmd.Process.Pid)
+	p, err := state.Identify(cmd.Process.Pid)
 	if err == nil {
-		err = job.WriteFile(job.SupervisorName, p)
+		err = disk.WriteJSON(state.Build(dir).Supervisor(), p)
 	}
 	if err != nil {
 		err = errors.Join(err, cmd.Process.Kill())
@@ -90,7 +90,7 @@ func endLast(ctx context.Context, dir string) error {
 	kill := func(ctx context.Context, dir string) error {
 		return killChain(ctx, dir, func(err error) { fmt.Fprintln(os.Stderr, "lpbuildd:", err) })
 	}
-	if _, err := os.Lstat(filepath.Join(dir, job.LedgerName)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(state.Build(dir).Ledger()); errors.Is(err, fs.ErrNotExist) {
 		kill = killStopped
 	}
 	if err := kill(ctx, dir); err != nil {

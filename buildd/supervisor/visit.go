@@ -18,13 +18,15 @@ import (
 	"lpbuildd/backends/incus"
 	"lpbuildd/backends/terminal"
 	"lpbuildd/buildd/kept"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 )
 
 // visit is what somebody wants to do in something that is kept.
 type visit struct {
 	Record kept.Record `json:"record"`
 	// State is the state folder that it is kept in.
-	State string `json:"state"`
+	State state.Folder `json:"state"`
 	// Argv is the command; a shell without one.
 	Argv []string `json:"argv,omitempty"`
 	// Interactive says that standard input and output are a raw terminal.
@@ -41,8 +43,8 @@ var errEnded = errors.New("the visit was ended by force: the kept build is remov
 // Visit runs a command, or a shell, in what is kept of a build, on this
 // process's standard input and output. by is who wants that. A command that
 // fails is a *backends.ExitError. The visit ends when the target expires.
-func Visit(ctx context.Context, state, name, by string, argv []string, log *slog.Logger) error {
-	store, err := ownStore(state)
+func Visit(ctx context.Context, folder state.Folder, name, by string, argv []string, log *slog.Logger) error {
+	store, err := ownStore(folder)
 	if err != nil {
 		return err
 	}
@@ -55,7 +57,7 @@ func Visit(ctx context.Context, state, name, by string, argv []string, log *slog
 	}
 	lock, err := store.Lock(r.ID)
 	switch {
-	case errors.Is(err, kept.ErrInside):
+	case errors.Is(err, disk.ErrLocked):
 		if v, inside := store.Visitor(r.ID); inside {
 			err = fmt.Errorf("%s is inside, and there is room for one", v)
 		}
@@ -69,7 +71,7 @@ func Visit(ctx context.Context, state, name, by string, argv []string, log *slog
 	store.Log(ctx, log, "Kept build entered", r, "by", by, "command", argv)
 	ctx, cancel := context.WithDeadlineCause(ctx, r.Expires, errExpired)
 	defer cancel()
-	v := visit{Record: r, State: state, Argv: argv, Interactive: terminal.Is(os.Stdin) && terminal.Is(os.Stdout)}
+	v := visit{Record: r, State: folder, Argv: argv, Interactive: terminal.Is(os.Stdin) && terminal.Is(os.Stdout)}
 	err = v.begin(ctx, lock, by)
 	store.Log(ctx, log, "Kept build left", r, "by", by)
 	return err
@@ -85,11 +87,11 @@ func (v visit) begin(ctx context.Context, lock *kept.Lock, by string) error {
 		defer restore()
 		v.Env = []string{"TERM=" + os.Getenv("TERM")}
 	}
-	here := func(p process, err error) error {
+	here := func(p state.Process, err error) error {
 		if err != nil {
 			return err
 		}
-		return lock.Enter(kept.Visitor{By: by, Since: time.Now(), PID: p.PID, Start: p.Start, Boot: p.Boot})
+		return lock.Enter(kept.Visitor{By: by, Since: time.Now(), Process: p})
 	}
 	run := v.inNamespaces
 	if v.Record.Container != "" {
@@ -105,7 +107,7 @@ func (v visit) begin(ctx context.Context, lock *kept.Lock, by string) error {
 // inNamespaces visits a chroot in new namespaces, as a build has them. They end
 // with this process, or when their first process is killed, of which here is
 // told.
-func (v visit) inNamespaces(ctx context.Context, here func(process, error) error) error {
+func (v visit) inNamespaces(ctx context.Context, here func(state.Process, error) error) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -128,7 +130,7 @@ func (v visit) inNamespaces(ctx context.Context, here func(process, error) error
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("cannot make namespaces (needs root): %w", err)
 	}
-	if err := here(identify(cmd.Process.Pid)); err != nil {
+	if err := here(state.Identify(cmd.Process.Pid)); err != nil {
 		return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
 	}
 	_ = open.Close() // and it goes on
@@ -144,8 +146,8 @@ func (v visit) inNamespaces(ctx context.Context, here func(process, error) error
 }
 
 // inContainer visits a container.
-func (v visit) inContainer(ctx context.Context, here func(process, error) error) error {
-	if err := here(identify(os.Getpid())); err != nil {
+func (v visit) inContainer(ctx context.Context, here func(state.Process, error) error) error {
+	if err := here(state.Identify(os.Getpid())); err != nil {
 		return err
 	}
 	cfg := engine(engineOf(v.Record))

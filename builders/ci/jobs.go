@@ -174,8 +174,8 @@ func (c *pipeline) lpci(env builders.Env, job job) []string {
 	return argv
 }
 
-// gatherJob stores what a job made, and tells where it is (section 11.3). The
-// entry is of use even with an error.
+// gatherJob stores what a job made, and tells where it is (spec: builders.md
+// section 11.3). The entry is of use even with an error.
 func (c *pipeline) gatherJob(ctx context.Context, env builders.Env, job job) (map[string]any, error) {
 	entry := map[string]any{}
 	for _, file := range []string{"log", "properties"} {

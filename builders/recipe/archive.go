@@ -102,7 +102,8 @@ func releaseFile(sources string) string {
 		md5.Sum([]byte(sources)), len(sources), sha256.Sum256([]byte(sources)), len(sources)) //nolint:gosec // as the format wants it
 }
 
-// unmet finds a dependency in the line after apt's announcement (section 3.3).
+// unmet finds a dependency in the line after apt's announcement (spec:
+// builders.md section 3.3).
 var unmet = regexp.MustCompile(`.*: Depends: ([^ ]*( \([^)]*\))?)`)
 
 // maxLogLine limits what is looked at of one line of the log.

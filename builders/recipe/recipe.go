@@ -61,7 +61,7 @@ func workOf(env builders.Env) workFolders {
 }
 
 // Build makes the source tree, installs its build dependencies, and packs it.
-// Each part has a verdict of its own (section 3.3).
+// Each part has a verdict of its own (spec: builders.md section 3.3).
 func (c *builder) Build(ctx context.Context, env builders.Env) error {
 	for _, part := range []struct {
 		run    func(context.Context, builders.Env) error

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lpbuildd/buildd"
-	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
 )
 
 // abortPatience is for how long an abort is waited for; managers wait as long
@@ -25,7 +25,7 @@ func (a *app) abortCommand() *cobra.Command {
 		Short: "Abort the build",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
+			c, err := a.builder()
 			if err != nil {
 				return err
 			}
@@ -53,7 +53,7 @@ func (a *app) abortCommand() *cobra.Command {
 // abort aborts the build and waits for its end. That the build has ended
 // meanwhile is as good. A builder that does not answer is not waited for: whoever
 // interrupts wants to go.
-func (a *app) abort(ctx context.Context, c *rpc.Client) (buildd.Status, error) {
+func (a *app) abort(ctx context.Context, c *client.Client) (buildd.Status, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, abortPatience, fmt.Errorf("the builder did not end the build within %v", abortPatience))
 	defer cancel()
 	a.out.startProgress()

@@ -42,7 +42,7 @@ it. "lpbuild watch" follows the build.`,
 			if r.Args, err = parseArgs(args); err != nil {
 				return err
 			}
-			c, err := a.client()
+			c, err := a.builder()
 			if err != nil {
 				return err
 			}

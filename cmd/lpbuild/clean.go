@@ -8,7 +8,7 @@ func (a *app) cleanCommand() *cobra.Command {
 		Short: "Delete the results of a build that has ended, so that the builder is idle again",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
+			c, err := a.builder()
 			if err != nil {
 				return err
 			}

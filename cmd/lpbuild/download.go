@@ -17,7 +17,8 @@ import (
 	"github.com/google/uuid"
 
 	"lpbuildd/buildd"
-	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
+	"lpbuildd/rpc/wire"
 )
 
 // output is the folder into which results are downloaded. Nothing is written
@@ -44,7 +45,7 @@ func (o *output) close() { _ = o.root.Close() }
 // download fetches a file of the builder's cache, and compares its SHA-1
 // unless want is "". The file appears under its name only when it is complete.
 // It returns where it is and how large.
-func (o *output) download(ctx context.Context, c *rpc.Client, name, cached, want string) (path string, size int64, err error) {
+func (o *output) download(ctx context.Context, c *client.Client, name, cached, want string) (path string, size int64, err error) {
 	if !filepath.IsLocal(name) || filepath.Clean(name) != name || name == "." {
 		return "", 0, fmt.Errorf("cannot save the result %q: its name leads out of the output folder", name)
 	}
@@ -80,7 +81,7 @@ type transfer struct {
 }
 
 // run copies the file, and resumes a few times where the connection broke.
-func (t *transfer) run(ctx context.Context, c *rpc.Client, cached string) error {
+func (t *transfer) run(ctx context.Context, c *client.Client, cached string) error {
 	const attempts = 3
 	var err error
 	for range attempts {
@@ -93,7 +94,7 @@ func (t *transfer) run(ctx context.Context, c *rpc.Client, cached string) error 
 }
 
 // attempt copies what is missing.
-func (t *transfer) attempt(ctx context.Context, c *rpc.Client, cached string) error {
+func (t *transfer) attempt(ctx context.Context, c *client.Client, cached string) error {
 	f, err := c.OpenFile(ctx, cached, t.done)
 	if err != nil {
 		return err
@@ -109,15 +110,15 @@ func (t *transfer) attempt(ctx context.Context, c *rpc.Client, cached string) er
 
 // fetchAll downloads the log, if there is one, and all results of a build that
 // has ended. It returns the paths of the results.
-func (a *app) fetchAll(ctx context.Context, c *rpc.Client, o *output, st buildd.Status, logName string) ([]string, error) {
-	path, size, err := o.download(ctx, c, logName, rpc.BuildLog, "")
+func (a *app) fetchAll(ctx context.Context, c *client.Client, o *output, st buildd.Status, logName string) ([]string, error) {
+	path, size, err := o.download(ctx, c, logName, wire.BuildLog, "")
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		a.out.say("The builder has no log.")
 	case err != nil:
 		return nil, err
 	default:
-		a.out.emit(event{Event: "file", Name: rpc.BuildLog, Path: path, Size: &size})
+		a.out.emit(event{Event: "file", Name: wire.BuildLog, Path: path, Size: &size})
 		a.out.say("log: %s", path)
 	}
 	var paths []string

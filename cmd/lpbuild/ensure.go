@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lpbuildd/buildd"
-	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
 )
 
 // ensureOptions are the flags of ensure.
@@ -31,7 +31,7 @@ by the builder itself and needs --sha1; its password, if it needs one, is taken
 from the environment variable LPBUILD_PASSWORD.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
+			c, err := a.builder()
 			if err != nil {
 				return err
 			}
@@ -60,7 +60,7 @@ func isURL(text string) bool {
 }
 
 // ensureURL has the builder fetch a file from anywhere.
-func (a *app) ensureURL(ctx context.Context, c *rpc.Client, args []string, o ensureOptions) error {
+func (a *app) ensureURL(ctx context.Context, c *client.Client, args []string, o ensureOptions) error {
 	if len(args) != 1 || o.sha1 == "" {
 		return errors.New("a URL must come alone and with --sha1, so that the builder can check what it gets")
 	}
@@ -82,7 +82,7 @@ func (a *app) ensureURL(ctx context.Context, c *rpc.Client, args []string, o ens
 }
 
 // ensureFiles gives local files to the builder.
-func (a *app) ensureFiles(ctx context.Context, c *rpc.Client, args []string, o ensureOptions) error {
+func (a *app) ensureFiles(ctx context.Context, c *client.Client, args []string, o ensureOptions) error {
 	if o.sha1 != "" || o.user != "" {
 		return errors.New("--sha1 and --user are for URLs only")
 	}

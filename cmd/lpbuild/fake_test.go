@@ -17,6 +17,7 @@ import (
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/rpc"
+	"lpbuildd/rpc/wire"
 )
 
 // fakeBuilder is a builder behind the real server. A build goes one step of
@@ -150,7 +151,7 @@ func (f *fakeBuilder) called() []string {
 func (f *fakeBuilder) serveFile(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	content, ok := f.cache[path.Base(r.URL.Path)]
-	if path.Base(r.URL.Path) == rpc.BuildLog {
+	if path.Base(r.URL.Path) == wire.BuildLog {
 		content, ok = f.log, f.log != nil
 	}
 	f.mu.Unlock()

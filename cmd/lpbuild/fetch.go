@@ -18,7 +18,7 @@ SHA-1. The log is saved as "buildlog". The builder keeps its copy until
 "lpbuild clean".`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
+			c, err := a.builder()
 			if err != nil {
 				return err
 			}

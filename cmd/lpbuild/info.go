@@ -14,7 +14,7 @@ func (a *app) infoCommand() *cobra.Command {
 		Short: "Show the builder's architecture and build types",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
+			c, err := a.builder()
 			if err != nil {
 				return err
 			}

@@ -20,7 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lpbuildd/cmd/manpages"
-	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
 )
 
 // version is set by the Makefile to that of debian/changelog.
@@ -108,9 +108,9 @@ func explained(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// client makes the client for the builder. It does not connect yet.
-func (a *app) client() (*rpc.Client, error) {
-	c, err := rpc.New(a.url, rpc.WithPoll(a.poll))
+// builder makes a client for the builder. It does not connect yet.
+func (a *app) builder() (*client.Client, error) {
+	c, err := client.New(a.url, client.WithPoll(a.poll))
 	if err != nil {
 		return nil, fmt.Errorf("%w\nName the builder with --url or LPBUILD_URL.", err) //nolint:revive,staticcheck // a sentence for people
 	}

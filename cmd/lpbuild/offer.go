@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"lpbuildd/buildd"
-	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
 )
 
 // offer is an HTTP server from which a builder fetches files, under names that
@@ -103,7 +103,7 @@ func offerHandler(files []localFile) http.Handler {
 // give makes sure that the builder has all files. Those it does not have it
 // fetches from this program, which listens on address; "" is one that the
 // builder can probably reach.
-func (a *app) give(ctx context.Context, c *rpc.Client, address string, files []localFile) error {
+func (a *app) give(ctx context.Context, c *client.Client, address string, files []localFile) error {
 	if address == "" {
 		address = a.addressForBuilder(ctx)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/verdict"
-	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
 )
 
 // exitFailure is the exit code for everything that is no outcome of a build.
@@ -70,7 +70,7 @@ func asError(outcome verdict.Outcome) error {
 
 // explain puts an error into words that say what to do next.
 func explain(err error, builder string) string {
-	if fault := (*rpc.Fault)(nil); errors.As(err, &fault) {
+	if fault := (*client.Fault)(nil); errors.As(err, &fault) {
 		reason := fault.Reason
 		if reason == "" {
 			reason = fault.String

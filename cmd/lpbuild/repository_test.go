@@ -31,7 +31,8 @@ func tryGit(t *testing.T, folder string, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "git", args...)
 	cmd.Dir = folder
-	cmd.Env = append(gitEnvironment(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
+	others := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GIT_") })
+	cmd.Env = append(others, "LC_ALL=C.UTF-8", "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
 		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@localhost", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@localhost")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
@@ -146,8 +147,8 @@ func TestNobodyCanChangeAServedRepository(t *testing.T) {
 		if out, err := tryGit(t, folder, "push", url, "main:other"); err == nil {
 			t.Errorf("pushed: %s", out)
 		}
-		secret, _ := strings.CutSuffix(url, servedName)
-		for _, path := range []string{"", servedName, servedName + "/HEAD", servedName + "/../../../etc/passwd", "x.git/info/refs", servedName + "/objects/info/packs"} {
+		secret, _ := strings.CutSuffix(url, "source.git")
+		for _, path := range []string{"", "source.git", "source.git/HEAD", "source.git/../../../etc/passwd", "x.git/info/refs", "source.git/objects/info/packs"} {
 			reply, err := http.Get(secret + path)
 			if err != nil {
 				t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/ordered"
-	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -57,7 +57,7 @@ Arguments of the build come from the file of --args, then from flags, then from
 			if err := t.check(o.changed); err != nil {
 				return err
 			}
-			c, err := a.client()
+			c, err := a.builder()
 			if err != nil {
 				return err
 			}
@@ -70,7 +70,7 @@ Arguments of the build come from the file of --args, then from flags, then from
 }
 
 // runBuild does everything, one step after the other.
-func (a *app) runBuild(ctx context.Context, c *rpc.Client, o runOptions, t target) error {
+func (a *app) runBuild(ctx context.Context, c *client.Client, o runOptions, t target) error {
 	w, r, err := a.prepare(ctx, c, o, t)
 	defer w.close()
 	if err != nil {
@@ -107,7 +107,7 @@ func (a *app) runBuild(ctx context.Context, c *rpc.Client, o runOptions, t targe
 
 // prepare checks the builder, reads the source, gives all files to the builder
 // and makes the request. The work must be closed, even after an error.
-func (a *app) prepare(ctx context.Context, c *rpc.Client, o runOptions, t target) (*work, buildd.Request, error) {
+func (a *app) prepare(ctx context.Context, c *client.Client, o runOptions, t target) (*work, buildd.Request, error) {
 	r := buildd.Request{BuildID: o.id, Tag: t.tag}
 	info, err := a.ready(ctx, c, t)
 	if err != nil {
@@ -145,7 +145,7 @@ func (a *app) prepare(ctx context.Context, c *rpc.Client, o runOptions, t target
 }
 
 // ready makes sure that the builder is idle and can build the type.
-func (a *app) ready(ctx context.Context, c *rpc.Client, t target) (buildd.Info, error) {
+func (a *app) ready(ctx context.Context, c *client.Client, t target) (buildd.Info, error) {
 	st, err := c.Status(ctx)
 	if err != nil {
 		return buildd.Info{}, err
@@ -196,7 +196,7 @@ func busy(st buildd.Status) error {
 
 // start sends the request. It is not interrupted, so that nobody is in doubt
 // whether there is a build.
-func start(ctx context.Context, c *rpc.Client, r buildd.Request) error {
+func start(ctx context.Context, c *client.Client, r buildd.Request) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -215,7 +215,7 @@ func interrupted(ctx context.Context, err error) error {
 }
 
 // finish downloads what there is, cleans the builder and reports the outcome.
-func (a *app) finish(ctx context.Context, c *rpc.Client, out *output, st buildd.Status, logName string, keep bool) error {
+func (a *app) finish(ctx context.Context, c *client.Client, out *output, st buildd.Status, logName string, keep bool) error {
 	files, err := a.fetchAll(ctx, c, out, st, logName)
 	if err != nil {
 		return fmt.Errorf("%w\nThe results are still at the builder: see 'lpbuild fetch' and 'lpbuild clean'.", err) //nolint:revive,staticcheck // a sentence for people

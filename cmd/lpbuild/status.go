@@ -29,7 +29,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Show what the builder is doing",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
+			c, err := a.builder()
 			if err != nil {
 				return err
 			}

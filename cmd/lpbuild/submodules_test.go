@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"lpbuildd/cmd/lpbuild/repository"
 )
 
 // allowFiles lets git have submodules from folders.
@@ -199,7 +201,7 @@ func TestFilesInLFSAreCounted(t *testing.T) {
 		"a/b/1.bin": pointer, "a/größe\n.bin": pointer, "a/plain.bin": "x", "other.bin": "x",
 	})
 	_, warnings := clonedAs(t)
-	wantServed(t, nil, warnings, nil, []string{"2 files of commit " + short(runGit(t, folder, "rev-parse", "HEAD")) + " are in Git LFS, which is not served: the build gets their pointers only"})
+	wantServed(t, nil, warnings, nil, []string{"2 files of commit " + repository.Short(runGit(t, folder, "rev-parse", "HEAD")) + " are in Git LFS, which is not served: the build gets their pointers only"})
 
 	library(t, "../lib")
 	write(t, "../lib/.gitattributes", "[attr]big filter=lfs\nfile big\n")

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"lpbuildd/cmd/lpbuild/repository"
 )
 
 // binaryPackage is the type of builds from a .dsc.
@@ -49,7 +51,7 @@ func (t target) String() string {
 	if t.tag == binaryPackage && t.place != "" {
 		return t.place
 	}
-	return strings.TrimSuffix(t.tag+" "+withoutPassword(t.place), " ")
+	return strings.TrimSuffix(t.tag+" "+repository.WithoutPassword(t.place), " ")
 }
 
 // hasRepository tells whether the type builds from a repository. Recipes and live

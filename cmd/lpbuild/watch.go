@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lpbuildd/buildd"
-	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
 )
 
 func (a *app) watchCommand() *cobra.Command {
@@ -18,7 +18,7 @@ func (a *app) watchCommand() *cobra.Command {
 code tells the outcome. Interrupting it does not disturb the build.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
+			c, err := a.builder()
 			if err != nil {
 				return err
 			}
@@ -40,7 +40,7 @@ code tells the outcome. Interrupting it does not disturb the build.`,
 }
 
 // follow prints the log of the build until it has ended.
-func (a *app) follow(ctx context.Context, c *rpc.Client) (buildd.Status, error) {
+func (a *app) follow(ctx context.Context, c *client.Client) (buildd.Status, error) {
 	a.out.startProgress()
 	st, err := c.FollowLog(ctx, &stageWatcher{out: a.out}, a.out.showProgress)
 	a.out.clearProgress()

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"lpbuildd/buildd"
+	"lpbuildd/cmd/lpbuild/repository"
 )
 
 // work is a source that is ready to be built.
@@ -25,7 +26,7 @@ type work struct {
 	// known when it is served.
 	args map[string]any
 	// repository is a local one, or nil.
-	repository *repository
+	repository *repository.Copy
 	offer      *offer
 }
 
@@ -76,37 +77,37 @@ func (a *app) openFolder(ctx context.Context, o runOptions, w *work, ref string)
 	if folder == "" {
 		folder = "."
 	}
-	r, err := openRepository(ctx, folder, ref)
+	r, err := repository.Open(ctx, folder, ref)
 	if err != nil {
 		return err
 	}
 	w.repository = r
-	w.args["git_path"] = r.ref
-	w.name = nameOf(r.top)
-	if r.changes > 0 && ref == "" {
-		a.out.warn("%d changed or new files of %s are not committed, and will not be built", r.changes, r.top)
+	w.args["git_path"] = r.Ref
+	w.name = nameOf(r.Top)
+	if r.Changes > 0 && ref == "" {
+		a.out.warn("%d changed or new files of %s are not committed, and will not be built", r.Changes, r.Top)
 	}
-	for _, text := range r.warnings {
+	for _, text := range r.Warnings {
 		a.out.warn("%s", text)
 	}
 	switch w.target.tag {
 	case "snap":
-		if name, ok := r.snapName(ctx, o.buildPath); ok {
+		if name, ok := r.SnapName(ctx, o.buildPath); ok {
 			w.name = name
 		} else {
-			a.out.warn("commit %s has no snapcraft.yaml with a name", short(r.commit))
+			a.out.warn("commit %s has no snapcraft.yaml with a name", repository.Short(r.Commit))
 		}
 	case "oci":
 		file := path.Join(o.buildPath, o.buildFile)
 		if o.buildFile == "" {
 			file = path.Join(o.buildPath, "Dockerfile")
 		}
-		if o.argsFile == "" && !r.has(ctx, file) {
-			a.out.warn("commit %s has no %s; --build-file and --build-path name another one", short(r.commit), file)
+		if o.argsFile == "" && !r.Has(ctx, file) {
+			a.out.warn("commit %s has no %s; --build-file and --build-path name another one", repository.Short(r.Commit), file)
 		}
 	}
-	a.out.emit(event{Event: "source", Name: w.name, Path: r.top, Commit: r.commit})
-	a.out.say("%s: commit %s (%s)", r.top, short(r.commit), r.ref)
+	a.out.emit(event{Event: "source", Name: w.name, Path: r.Top, Commit: r.Commit})
+	a.out.say("%s: commit %s (%s)", r.Top, repository.Short(r.Commit), r.Ref)
 	return nil
 }
 
@@ -122,14 +123,14 @@ func (a *app) serve(ctx context.Context, w *work, address string, r buildd.Reque
 			return err
 		}
 	}
-	handler, err := w.repository.handler()
+	handler, err := w.repository.Handler()
 	if err != nil {
 		return err
 	}
 	if w.offer, err = startOffer(ctx, address, handler); err != nil {
 		return err
 	}
-	r.Args["git_repository"] = w.offer.base + w.repository.place()
+	r.Args["git_repository"] = w.offer.base + w.repository.Place()
 	return nil
 }
 
@@ -142,7 +143,7 @@ func (w *work) close() {
 		w.offer.close()
 	}
 	if w.repository != nil {
-		w.repository.close()
+		w.repository.Close()
 	}
 }
 
@@ -159,12 +160,4 @@ func nameOf(place string) string {
 		return "source"
 	}
 	return name
-}
-
-// withoutPassword is a folder or URL for messages.
-func withoutPassword(place string) string {
-	if u, err := url.Parse(place); err == nil && u.User != nil {
-		return u.Redacted()
-	}
-	return place
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"lpbuildd/buildd/config"
 	"lpbuildd/daemonlog"
 )
 
@@ -23,7 +24,7 @@ type daemonLog struct {
 	file *os.File
 }
 
-func newDaemonLog(c config) (*daemonLog, error) {
+func newDaemonLog(c config.Config) (*daemonLog, error) {
 	l := &daemonLog{}
 	options := &slog.HandlerOptions{Level: &l.level}
 	l.Logger = slog.New(daemonlog.New(either{
@@ -34,7 +35,7 @@ func newDaemonLog(c config) (*daemonLog, error) {
 
 // use changes the log to what the configuration says, and opens the file anew,
 // for it may have been rotated. After an error everything is as it was.
-func (l *daemonLog) use(c config) error {
+func (l *daemonLog) use(c config.Config) error {
 	var file *os.File
 	if c.LogFile != "" {
 		var err error

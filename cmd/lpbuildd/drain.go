@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lpbuildd/buildd"
+	"lpbuildd/buildd/state"
 )
 
 // drainPause is the pause between two looks at the builder.
@@ -102,7 +103,7 @@ builder meanwhile gives it no builds until the builder is enabled there.`,
 // waiter looks at a drained builder.
 type waiter struct {
 	out   io.Writer
-	state string
+	state state.Folder
 	pause time.Duration
 }
 

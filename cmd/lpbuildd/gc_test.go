@@ -46,7 +46,7 @@ func TestGC(t *testing.T) {
 
 func TestGCReportsWhatItCannotDo(t *testing.T) {
 	o := newOperated(t)
-	o.write(filepath.Join(o.state(), "journal.json"), "{")
+	o.write(o.state().Journal(), "{")
 	out, err := o.run("gc")
 	if err == nil || !strings.Contains(err.Error(), "1 problem(s), see above") || !strings.Contains(out, "problem: cannot tell what the builder does") {
 		t.Errorf("printed %s, %v", out, err)

@@ -18,7 +18,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"lpbuildd/buildd/config"
 	"lpbuildd/buildd/kept"
+	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/supervisor"
 	"lpbuildd/filecache"
 )
@@ -42,21 +44,21 @@ where it does not.`,
 		&cobra.Command{
 			Use: "expire", Short: "Remove what has expired, or takes up space that the cache needs", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				state, err := stateFolder(cmd.Flags())
+				folder, err := stateFolder(cmd.Flags())
 				if err != nil {
 					return err
 				}
-				return supervisor.ExpireKept(cmd.Context(), state, systemLog())
+				return supervisor.ExpireKept(cmd.Context(), folder, systemLog())
 			},
 		},
 		&cobra.Command{
 			Use: "rm BUILD-ID", Short: "Remove what is kept of a build", Args: cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				state, err := stateFolder(cmd.Flags())
+				folder, err := stateFolder(cmd.Flags())
 				if err != nil {
 					return err
 				}
-				return supervisor.DropKept(cmd.Context(), state, args[0], whoAsks(), systemLog())
+				return supervisor.DropKept(cmd.Context(), folder, args[0], whoAsks(), systemLog())
 			},
 		},
 	)
@@ -93,12 +95,12 @@ func enter(cmd *cobra.Command, args []string) error {
 	if os.Geteuid() != 0 {
 		return errors.New("only root can enter a build: use sudo")
 	}
-	state, err := stateFolder(cmd.Flags())
+	folder, err := stateFolder(cmd.Flags())
 	if err != nil {
 		return err
 	}
 	if len(names) == 0 {
-		only, err := onlyKept(cmd.OutOrStdout(), state)
+		only, err := onlyKept(cmd.OutOrStdout(), folder)
 		if err != nil {
 			return err
 		}
@@ -107,12 +109,12 @@ func enter(cmd *cobra.Command, args []string) error {
 	// A visit ends with the connection that it came by.
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
 	defer stop()
-	return ofVisit(supervisor.Visit(ctx, state, names[0], whoAsks(), argv, systemLog()))
+	return ofVisit(supervisor.Visit(ctx, folder, names[0], whoAsks(), argv, systemLog()))
 }
 
 // onlyKept is the one build that is kept. If there are several, it shows them.
-func onlyKept(w io.Writer, state string) (id string, err error) {
-	store := kept.In(state)
+func onlyKept(w io.Writer, folder state.Folder) (id string, err error) {
+	store := kept.In(folder)
 	all, err := store.List()
 	switch {
 	case err != nil:
@@ -129,11 +131,11 @@ func onlyKept(w io.Writer, state string) (id string, err error) {
 }
 
 func listKept(cmd *cobra.Command, _ []string) error {
-	state, err := stateFolder(cmd.Flags())
+	folder, err := stateFolder(cmd.Flags())
 	if err != nil {
 		return err
 	}
-	store := kept.In(state)
+	store := kept.In(folder)
 	all, err := store.List()
 	if err != nil {
 		return err
@@ -187,13 +189,13 @@ func printKeptJSON(w io.Writer, store kept.Store, all []kept.Record) error {
 // stateFolder is where the daemon of the configuration keeps its state. Mistakes
 // in what else the configuration says keep the daemon from running, but must not
 // keep anything from expiring.
-func stateFolder(flags *pflag.FlagSet) (string, error) {
-	c, _, err := loadConfig(flags, operatorEnviron)
+func stateFolder(flags *pflag.FlagSet) (state.Folder, error) {
+	c, _, err := config.Load(sources(flags, operatorEnviron))
 	if c.FileCache == "" {
 		return "", fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)
 	}
 	dir, err := filepath.Abs(c.FileCache)
-	return filecache.StateDirOf(dir), err
+	return state.Folder(filecache.StateDirOf(dir)), err
 }
 
 // whoAsks is the person at the terminal.

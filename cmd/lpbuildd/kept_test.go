@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"lpbuildd/buildd/kept"
+	"lpbuildd/buildd/state"
 )
 
 // keepBuild keeps a build in a state folder, and returns its id.
-func keepBuild(t *testing.T, state, buildID string, failed time.Time) string {
+func keepBuild(t *testing.T, folder state.Folder, buildID string, failed time.Time) string {
 	t.Helper()
-	store := kept.In(state)
+	store := kept.In(folder)
 	id, path := store.NewPath()
 	if err := store.Begin(path); err != nil {
 		t.Fatal(err)
@@ -25,17 +26,17 @@ func keepBuild(t *testing.T, state, buildID string, failed time.Time) string {
 }
 
 func TestWhichBuildIsEntered(t *testing.T) {
-	state := t.TempDir()
+	folder := state.Folder(t.TempDir())
 	var out strings.Builder
-	if _, err := onlyKept(&out, state); err == nil || !strings.Contains(err.Error(), "[keep] failed") {
+	if _, err := onlyKept(&out, folder); err == nil || !strings.Contains(err.Error(), "[keep] failed") {
 		t.Errorf("without any: %v", err)
 	}
-	id := keepBuild(t, state, "B-1", time.Now())
-	if got, err := onlyKept(&out, state); got != id || err != nil || out.Len() > 0 {
+	id := keepBuild(t, folder, "B-1", time.Now())
+	if got, err := onlyKept(&out, folder); got != id || err != nil || out.Len() > 0 {
 		t.Errorf("with one: %s, %v, %q", got, err, out.String())
 	}
-	keepBuild(t, state, "B-2", time.Now())
-	if _, err := onlyKept(&out, state); err == nil || !strings.Contains(out.String(), "B-1") || !strings.Contains(out.String(), "B-2") {
+	keepBuild(t, folder, "B-2", time.Now())
+	if _, err := onlyKept(&out, folder); err == nil || !strings.Contains(out.String(), "B-1") || !strings.Contains(out.String(), "B-2") {
 		t.Errorf("with two: %v\n%s", err, out.String())
 	}
 }
@@ -64,7 +65,7 @@ func TestKeptList(t *testing.T) {
 	if out := run("kept", "--json"); out != "[]\n" {
 		t.Errorf("nothing is %q", out)
 	}
-	id := keepBuild(t, filepath.Join(cache, ".lpbuildd"), "B-1", time.Now())
+	id := keepBuild(t, state.Folder(filepath.Join(cache, ".lpbuildd")), "B-1", time.Now())
 	for _, args := range [][]string{{"kept"}, {"kept", "--json"}} {
 		if out := run(args...); !strings.Contains(out, id) || !strings.Contains(out, "B-1") || !strings.Contains(out, "PACKAGEFAIL") {
 			t.Errorf("%v: %s", args, out)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"lpbuildd/buildd/config"
 	"lpbuildd/buildd/supervisor"
 )
 
@@ -35,7 +36,10 @@ func TestConfigPageHasEverySetting(t *testing.T) {
 			found = append(found, section+"."+m[1])
 		}
 	}
-	want := settingNames()
+	var want []string
+	for _, s := range config.Settings() {
+		want = append(want, s.Name())
+	}
 	slices.Sort(found)
 	slices.Sort(want)
 	if !slices.Equal(found, want) {
@@ -64,8 +68,8 @@ func TestManFindsNoFaultInTheManual(t *testing.T) {
 	if err := root.Execute(); err != nil {
 		t.Fatal(err)
 	}
-	config := configPage(shippedFile(t, "etc/buildd-example.conf"), time.Unix(0, 0))
-	if err := os.WriteFile(filepath.Join(dir, "lpbuildd.conf.5"), []byte(config), 0o600); err != nil {
+	page := configPage(shippedFile(t, "etc/buildd-example.conf"), time.Unix(0, 0))
+	if err := os.WriteFile(filepath.Join(dir, "lpbuildd.conf.5"), []byte(page), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	pages, _ := filepath.Glob(filepath.Join(dir, "*"))

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"lpbuildd/buildd/config"
 	"lpbuildd/cmd/manpages"
 )
 
@@ -42,13 +43,13 @@ func configPage(example string, date time.Time) string {
 func facts(section string, keys []string) string {
 	var all []string
 	for _, key := range keys {
-		for _, s := range settings() {
-			if s.section != section || s.key != key {
+		for _, s := range config.Settings() {
+			if s.Section != section || s.Key != key {
 				continue
 			}
-			fact := s.key + ": " + s.want
-			if s.value != "" {
-				fact += " (default: " + s.value + ")"
+			fact := s.Key + ": " + s.Want
+			if s.Default != "" {
+				fact += " (default: " + s.Default + ")"
 			}
 			all = append(all, fact+".")
 		}

@@ -14,6 +14,7 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
 )
 
 // notifier tells systemd how the daemon is, for a unit with Type=notify. It
@@ -115,11 +116,11 @@ func (n *notifier) feed(ctx context.Context) {
 // handler, as a manager does, but without the network: [access] allow need not
 // let this machine in.
 func ask(handler http.Handler) (func(context.Context) (buildd.Status, error), error) {
-	client, err := rpc.New("http://localhost", rpc.WithHTTPClient(&http.Client{Transport: direct{handler}}))
+	own, err := client.New("http://localhost", client.WithHTTPClient(&http.Client{Transport: direct{handler}}))
 	if err != nil {
 		return nil, err
 	}
-	return client.Status, nil
+	return own.Status, nil
 }
 
 // direct is a transport that calls a handler.

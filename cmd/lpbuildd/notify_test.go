@@ -17,6 +17,7 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
 )
 
 // systemd is the other end of NOTIFY_SOCKET. The watchdog wants a word every
@@ -169,7 +170,7 @@ func TestWhatTheDaemonAsksItselfNoManagerHears(t *testing.T) {
 	}
 	server := httptest.NewServer(handler)
 	defer server.Close()
-	manager, err := rpc.New(server.URL)
+	manager, err := client.New(server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"lpbuildd/buildd/config"
+	"lpbuildd/buildd/state"
 	"lpbuildd/filecache"
 )
 
@@ -34,8 +36,8 @@ func addOperatorFlags(fs *pflag.FlagSet) {
 
 // site is a builder of this machine, as its operator sees it.
 type site struct {
-	config  config
-	origins []origin
+	config  config.Config
+	origins []config.Origin
 	cache   *filecache.Cache
 	// owner is who the daemon runs as.
 	owner *user.User
@@ -44,7 +46,7 @@ type site struct {
 // openSite finds the builder of a command. It may be opened by root and by the
 // daemon's user, whether the daemon runs or not. What says what for.
 func openSite(cmd *cobra.Command, what string) (*site, error) {
-	c, origins, err := loadConfig(cmd.Flags(), operatorEnviron)
+	c, origins, err := config.Load(sources(cmd.Flags(), operatorEnviron))
 	if err != nil {
 		return nil, fmt.Errorf("cannot %s: the configuration cannot be used; name the one of the builder with --config, and see 'lpbuildd config check':\n%w", what, err)
 	}
@@ -68,7 +70,7 @@ func openSite(cmd *cobra.Command, what string) (*site, error) {
 func (s *site) close() { _ = s.cache.Close() }
 
 // state is the folder of the daemon's own files.
-func (s *site) state() string { return s.cache.StateDir() }
+func (s *site) state() state.Folder { return state.Folder(s.cache.StateDir()) }
 
 // operatorEnviron is the environment, with the installed configuration where
 // there is no other.

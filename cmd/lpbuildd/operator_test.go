@@ -10,6 +10,8 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/state"
+	"lpbuildd/disk"
 )
 
 // operated is a builder whose daemon does not run.
@@ -23,7 +25,7 @@ type operated struct {
 func newOperated(t *testing.T) *operated {
 	t.Helper()
 	o := &operated{t: t, cache: t.TempDir(), config: filepath.Join(t.TempDir(), "default")}
-	if err := os.Mkdir(o.state(), 0o700); err != nil {
+	if err := os.Mkdir(o.state().Path(), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	o.write(o.config, strings.ReplaceAll(minimal, "@CACHE@", o.cache))
@@ -43,12 +45,12 @@ func (o *operated) write(path, text string) {
 // at writes the journal of a builder in this state.
 func (o *operated) at(journal map[string]any) {
 	o.t.Helper()
-	if err := job.WriteFile(filepath.Join(o.state(), "journal.json"), journal); err != nil {
+	if err := disk.WriteJSON(o.state().Journal(), journal); err != nil {
 		o.t.Fatal(err)
 	}
 }
 
-func (o *operated) state() string { return filepath.Join(o.cache, ".lpbuildd") }
+func (o *operated) state() state.Folder { return state.Folder(filepath.Join(o.cache, ".lpbuildd")) }
 
 // run runs a command of the program and returns what it printed.
 func (o *operated) run(args ...string) (string, error) {

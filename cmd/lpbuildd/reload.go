@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -12,13 +11,9 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"lpbuildd/buildd/config"
 	"lpbuildd/filecache"
 )
-
-// restartKeys are the keys that only a restart changes.
-func restartKeys() []string {
-	return []string{"builder.architecturetag", "builder.filecache", "builder.bindhost", "builder.bindport"}
-}
 
 // reloads reads the configuration again at every SIGHUP until ctx ends.
 func (s *service) reloads(ctx context.Context) {
@@ -49,23 +44,23 @@ func (s *service) reload() {
 		err = s.apply(c)
 	}
 	if err != nil {
-		for _, problem := range unjoin(err) {
+		for _, problem := range config.Problems(err) {
 			s.log.Error("The configuration cannot be used", "problem", problem)
 		}
 		s.log.Error("The old configuration stays in effect; see 'lpbuildd config check'")
 		return
 	}
-	warn(s.log.Logger, origins)
-	changed, restart := difference(s.origins, origins)
-	for _, key := range restart {
+	logWarnings(s.log.Logger, origins)
+	changes := config.Compare(s.origins, origins)
+	for _, key := range changes.Restart {
 		s.log.Warn("A changed key needs a restart to take effect", "key", key)
 	}
-	s.log.Info("Configuration reloaded", "changed", changed)
-	s.config, s.origins = c, keep(s.origins, origins, restart)
+	s.log.Info("Configuration reloaded", "changed", changes.Now)
+	s.config, s.origins = c, changes.InEffect
 }
 
 // apply changes what can change while the daemon runs.
-func (s *service) apply(c config) error {
+func (s *service) apply(c config.Config) error {
 	settings, err := jobSettings(c, s.cache.Dir())
 	if err != nil {
 		return err
@@ -79,50 +74,8 @@ func (s *service) apply(c config) error {
 	return nil
 }
 
-// difference lists the keys whose values differ: those that can change at run
-// time, and those that cannot.
-func difference(before, after []origin) (changed, restart []string) {
-	old := map[string]string{}
-	for _, o := range before {
-		if o.Warning == "" {
-			old[o.Key] = o.Value
-		}
-	}
-	for _, o := range after {
-		switch {
-		case o.Warning != "" || old[o.Key] == o.Value:
-		case slices.Contains(restartKeys(), o.Key):
-			restart = append(restart, o.Key)
-		default:
-			changed = append(changed, o.Key)
-		}
-	}
-	return changed, restart
-}
-
-// keep returns what is in effect: all of after, but for these keys of before.
-func keep(before, after []origin, keys []string) []origin {
-	out := slices.Clone(after)
-	for i, o := range out {
-		at := slices.IndexFunc(before, func(b origin) bool { return b.Key == o.Key && b.Warning == "" })
-		if at >= 0 && o.Warning == "" && slices.Contains(keys, o.Key) {
-			out[i] = before[at]
-		}
-	}
-	return out
-}
-
-// unjoin lists the parts of a joined error.
-func unjoin(err error) []error {
-	var joined interface{ Unwrap() []error }
-	if errors.As(err, &joined) {
-		return joined.Unwrap()
-	}
-	return []error{err}
-}
-
-// warn logs what in the file has no effect.
-func warn(log *slog.Logger, origins []origin) {
+// logWarnings logs what in the file has no effect.
+func logWarnings(log *slog.Logger, origins []config.Origin) {
 	for _, o := range origins {
 		if o.Warning != "" {
 			log.Warn("Configuration", "key", o.Key, "from", o.From, "warning", o.Warning)

@@ -8,13 +8,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/spf13/pflag"
-
 	"lpbuildd/buildd"
+	"lpbuildd/buildd/config"
 	"lpbuildd/filecache"
 )
 
@@ -39,11 +37,8 @@ func newReloader(t *testing.T, text string) *reloader {
 	}
 	must(err)
 	t.Cleanup(func() { _ = cache.Close() })
-	r.service = &service{cache: cache, load: func() (config, []origin, error) {
-		flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
-		addConfigFlags(flags)
-		must(flags.Parse([]string{"--config", r.path}))
-		return loadConfig(flags, environ(nil))
+	r.service = &service{cache: cache, load: func() (config.Config, []config.Origin, error) {
+		return config.Load(config.Sources{File: r.path, Environ: func(string) (string, bool) { return "", false }})
 	}}
 	r.write(text)
 	r.config, r.origins, err = r.load()
@@ -173,34 +168,6 @@ func TestReloadOpensTheLogAnew(t *testing.T) {
 	r.log.Info("Still")
 	if err := errors.Join(os.RemoveAll(r.logs)); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestDifference(t *testing.T) {
-	list := func(pairs ...string) (out []origin) {
-		for _, p := range pairs {
-			key, value, _ := strings.Cut(p, "=")
-			out = append(out, origin{Key: key, Value: value})
-		}
-		return append(out, origin{Key: "x.y", Value: pairs[0], Warning: "unknown key"})
-	}
-	before := list("builder.bindport=1", "limits.wall=0", "log.level=info")
-	after := list("builder.bindport=2", "limits.wall=1h", "log.level=info")
-	changed, restart := difference(before, after)
-	if !slices.Equal(changed, []string{"limits.wall"}) || !slices.Equal(restart, []string{"builder.bindport"}) {
-		t.Errorf("got %v and %v", changed, restart)
-	}
-	kept := keep(before, after, restart)
-	if kept[0].Value != "1" || kept[1].Value != "1h" {
-		t.Errorf("kept %v", kept)
-	}
-}
-
-func TestRestartKeysExist(t *testing.T) {
-	for _, key := range restartKeys() {
-		if !isSetting(key) {
-			t.Errorf("there is no key %s", key)
-		}
 	}
 }
 

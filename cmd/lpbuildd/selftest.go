@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lpbuildd/backends/archive"
+	"lpbuildd/buildd/config"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/selftest"
 	"lpbuildd/buildd/supervisor"
@@ -148,20 +149,20 @@ func (s *site) buildUser() string {
 
 // serveFlags are the flags that give a daemon the same configuration.
 func serveFlags(cmd *cobra.Command) []string {
-	path := configPath(cmd.Flags(), operatorEnviron)
+	from := sources(cmd.Flags(), operatorEnviron)
+	path := from.File
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
 	}
 	flags := []string{"--config", path}
-	sets, _ := cmd.Flags().GetStringArray("set") // it is a flag of this command
-	for _, set := range sets {
+	for _, set := range from.Set {
 		flags = append(flags, "--set", set)
 	}
 	return flags
 }
 
 // daemonURL is where the daemon can be asked from this machine.
-func daemonURL(c config) string {
+func daemonURL(c config.Config) string {
 	host := c.BindHost
 	if host == "" || host == "0.0.0.0" || host == "::" {
 		host = "127.0.0.1"

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"lpbuildd/buildd"
+	"lpbuildd/buildd/config"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/supervisor"
 	"lpbuildd/builders"
@@ -48,7 +49,8 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	if err := allowed(os.LookupEnv); err != nil {
 		return err
 	}
-	load := func() (config, []origin, error) { return usableConfig(flags, os.LookupEnv) }
+	from := sources(flags, os.LookupEnv)
+	load := func() (config.Config, []config.Origin, error) { return config.LoadUsable(from) }
 	c, origins, err := load()
 	if err != nil {
 		return &misconfiguredError{fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)}
@@ -58,8 +60,8 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 		return err
 	}
 	log := own.Logger
-	warn(log, origins)
-	reportLimits(log, configPath(flags, os.LookupEnv), c)
+	logWarnings(log, origins)
+	config.ReportLimits(log, from.File, c)
 	// The daemon is there before anything is downloaded.
 	var daemon *buildd.Daemon
 	cache, err := openCache(c, log, func(ctx context.Context, need int64) { daemon.ReclaimKept(ctx, need) })
@@ -122,10 +124,10 @@ type service struct {
 	access  *access
 	log     *daemonLog
 
-	load func() (config, []origin, error)
+	load func() (config.Config, []config.Origin, error)
 	// config and origins are what is in effect.
-	config  config
-	origins []origin
+	config  config.Config
+	origins []config.Origin
 }
 
 // run serves until ctx ends, then lets the calls under way finish.
@@ -193,7 +195,7 @@ func evict(ctx context.Context, cache *filecache.Cache, log *slog.Logger) {
 }
 
 // openCache opens the file cache and deletes what a crash left half done.
-func openCache(c config, log *slog.Logger, reclaim func(ctx context.Context, need int64)) (*filecache.Cache, error) {
+func openCache(c config.Config, log *slog.Logger, reclaim func(ctx context.Context, need int64)) (*filecache.Cache, error) {
 	dir, err := filepath.Abs(c.FileCache)
 	if err != nil {
 		return nil, err
@@ -215,7 +217,7 @@ func openCache(c config, log *slog.Logger, reclaim func(ctx context.Context, nee
 // report an abort. The manager waits for 180 s (spec: client.md section 1).
 const abortGrace = 10 * time.Second
 
-func daemonConfig(ctx context.Context, c config, cache *filecache.Cache, log *slog.Logger) (buildd.Config, error) {
+func daemonConfig(ctx context.Context, c config.Config, cache *filecache.Cache, log *slog.Logger) (buildd.Config, error) {
 	settings, err := jobSettings(c, cache.Dir())
 	if err != nil {
 		return buildd.Config{}, err
@@ -231,7 +233,7 @@ func daemonConfig(ctx context.Context, c config, cache *filecache.Cache, log *sl
 }
 
 // jobSettings are what a build is told of the configuration.
-func jobSettings(c config, cacheDir string) (job.Settings, error) {
+func jobSettings(c config.Config, cacheDir string) (job.Settings, error) {
 	home, err := filepath.Abs(os.Getenv("HOME"))
 	if err != nil || os.Getenv("HOME") == "" {
 		return job.Settings{}, errors.New("HOME is not set: it says where build directories are made")
@@ -248,12 +250,12 @@ func jobSettings(c config, cacheDir string) (job.Settings, error) {
 		Overlay:   c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, KeepRoots: c.CacheRoots,
 		WallLimit: c.WallLimit, SilenceLimit: c.SilenceLimit, LogLimit: c.LogLimit, ResultLimit: c.ResultLimit, AbortLimit: c.AbortLimit,
 		Keep:   job.Keep{For: c.KeepFailed, Builds: c.KeepBuilds, MinFree: c.CacheMinFree},
-		Limits: limitsOf(c, thisMachine()),
+		Limits: c.Limits(config.ThisMachine()),
 	}, nil
 }
 
 // containers are the settings of builds in containers.
-func containers(c config) job.Container {
+func containers(c config.Config) job.Container {
 	return job.Container{
 		Instance: c.Instance, Engine: c.Container, Socket: c.ContainerSocket, Pool: c.ContainerPool, Project: c.ContainerProject,
 		Remote: c.ContainerRemote, ClientCert: c.ContainerCert, ClientKey: c.ContainerKey, ServerCert: c.ContainerServerCert,
@@ -294,7 +296,7 @@ func newLauncher() (buildd.Launcher, error) {
 }
 
 // buildUser is who sbuild runs as: the daemon's own user, unless that is root.
-func buildUser(c config) string {
+func buildUser(c config.Config) string {
 	if os.Geteuid() == 0 {
 		return c.User
 	}

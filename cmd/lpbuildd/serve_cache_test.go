@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lpbuildd/buildd/config"
 	"lpbuildd/filecache"
 )
 
@@ -38,7 +39,7 @@ func TestTheDaemonStartsBesideTemporariesThatAreNotItsOwn(t *testing.T) {
 		asNobody(t, dir)
 	}
 	var log bytes.Buffer
-	cache, err = openCache(config{FileCache: dir}, slog.New(slog.NewTextHandler(&log, nil)), nil)
+	cache, err = openCache(config.Config{FileCache: dir}, slog.New(slog.NewTextHandler(&log, nil)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/ordered"
-	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
 )
 
 // benchDaemon is a daemon in a process of its own, started like an installed
@@ -30,7 +30,7 @@ import (
 type benchDaemon struct {
 	dir    string // see .ci/daemon
 	host   string // host:port
-	client *rpc.Client
+	client *client.Client
 }
 
 // startDaemon builds the program and starts it on a free port. At the end it
@@ -57,7 +57,7 @@ func startDaemon(b *testing.B) *benchDaemon {
 	})
 	url := strings.TrimSpace(read(b, filepath.Join(dir, "url")))
 	d.host = strings.TrimPrefix(url, "http://")
-	d.client, err = rpc.New(url)
+	d.client, err = client.New(url)
 	must(b, err)
 	b.Cleanup(d.client.Close)
 	return d

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"lpbuildd/buildd"
-	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
 )
 
 const (
@@ -43,7 +43,7 @@ type builder struct {
 	cache   string
 	port    int
 	user    string // "buildd" or "root"
-	client  *rpc.Client
+	client  *client.Client
 	origin  *origin
 
 	known map[string]bool // the files that belong into the cache
@@ -92,7 +92,7 @@ func newBuilder(t *testing.T, o options) *builder {
 	t.Cleanup(b.destroy)
 	b.makeFolders(o)
 	b.configure(o.config)
-	b.client, err = rpc.New(fmt.Sprintf("http://127.0.0.1:%d", b.port))
+	b.client, err = client.New(fmt.Sprintf("http://127.0.0.1:%d", b.port))
 	must(t, err)
 	b.origin = newOrigin(t)
 	b.start()

@@ -19,7 +19,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/backends/bridge"
 	"lpbuildd/buildd"
-	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
 )
 
 const (
@@ -188,9 +188,9 @@ func (m *machine) push(local, path string) {
 }
 
 // builder is the builder at a port of the machine.
-func (m *machine) builder(port int) *rpc.Client {
+func (m *machine) builder(port int) *client.Client {
 	m.t.Helper()
-	client, err := rpc.New(fmt.Sprintf("http://%s:%d", m.address, port))
+	client, err := client.New(fmt.Sprintf("http://%s:%d", m.address, port))
 	must(m.t, err)
 	m.t.Cleanup(client.Close)
 	return client
@@ -198,7 +198,7 @@ func (m *machine) builder(port int) *rpc.Client {
 
 // await polls a builder until it answers as wanted. One that does not answer at
 // all may be starting.
-func (m *machine) await(client *rpc.Client, what string, wanted func(buildd.Status) bool) buildd.Status {
+func (m *machine) await(client *client.Client, what string, wanted func(buildd.Status) bool) buildd.Status {
 	m.t.Helper()
 	var last error
 	for deadline := time.Now().Add(machinePatience); time.Now().Before(deadline); <-time.After(20 * pollPause) {
@@ -213,7 +213,7 @@ func (m *machine) await(client *rpc.Client, what string, wanted func(buildd.Stat
 	return buildd.Status{}
 }
 
-func (m *machine) awaitState(client *rpc.Client, state buildd.State) buildd.Status {
+func (m *machine) awaitState(client *client.Client, state buildd.State) buildd.Status {
 	m.t.Helper()
 	return m.await(client, "state "+string(state), func(st buildd.Status) bool { return st.State == state })
 }

@@ -16,7 +16,7 @@ import (
 	"testing"
 
 	"lpbuildd/buildd"
-	"lpbuildd/rpc"
+	"lpbuildd/rpc/wire"
 )
 
 // status asks a daemon that must answer.
@@ -85,7 +85,7 @@ func (b *builder) clean() {
 // log is the build log so far.
 func (b *builder) log() string {
 	b.t.Helper()
-	data, err := b.download(rpc.BuildLog)
+	data, err := b.download(wire.BuildLog)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}

@@ -14,7 +14,7 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/ordered"
-	"lpbuildd/rpc"
+	"lpbuildd/rpc/client"
 )
 
 // requiredArguments are those without which a type builds nothing, beside the
@@ -102,7 +102,7 @@ func (b *builder) refuses(r buildd.Request, key string) {
 	b.t.Helper()
 	value := fmt.Sprint(r.Args[key])
 	err := b.client.Build(b.t.Context(), r)
-	var fault *rpc.Fault
+	var fault *client.Fault
 	if !errors.As(err, &fault) || fault.Code != 8002 || !strings.Contains(fault.String, key) {
 		b.t.Errorf("%s=%s: %v", key, value, err)
 	}

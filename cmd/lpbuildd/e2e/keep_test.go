@@ -21,6 +21,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/kept"
+	"lpbuildd/buildd/state"
 )
 
 // riddle is cheap work that fails, and leaves something to look at in its
@@ -30,7 +31,9 @@ func (b *builder) riddle(image string) work {
 }
 
 // records is what is kept of this builder.
-func (b *builder) records() kept.Store { return kept.In(filepath.Join(b.cache, ".lpbuildd")) }
+func (b *builder) records() kept.Store {
+	return kept.In(state.Folder(filepath.Join(b.cache, ".lpbuildd")))
+}
 
 // operator is a call of the program by an operator.
 func (b *builder) operator(args ...string) *exec.Cmd {
