@@ -4,6 +4,8 @@
 # Where Go's own archive puts it, should it not be on PATH.
 export PATH := $(PATH):/usr/local/go/bin
 export GO ?= go
+# What was compiled in one folder serves another, such as a fresh clone.
+export GOFLAGS := -trimpath -buildvcs=false $(GOFLAGS)
 export XDG_CACHE_HOME ?= $(HOME)/.cache
 
 SERIES   := bookworm
@@ -29,8 +31,14 @@ PACKAGE_TEST := ^TestPackage$$
 # Folders of the packages that have the given text in a test file.
 packages_with = $(addprefix ./,$(sort $(dir $(shell grep -rlE --include='*_test.go' '$(1)' *))))
 
+# The conformance program, if it is there.
+export LPCONFORM ?= $(wildcard ../shared/conformance/lpconform.py)
+
+# The long stages of "make check" run three at a time, begun in this order: two of
+# them wait for disks, archives and containers more than they compute.
+STAGES := test containers integration deb fuzz deb-test $(if $(LPCONFORM),conformance)
+
 .DELETE_ON_ERROR:
-.NOTPARALLEL:
 .PHONY: help build install fmt fmt-check vet lint test fuzz integration containers bench conformance demo deb deb-test check vuln clean
 .DEFAULT_GOAL := help
 
@@ -39,14 +47,22 @@ help: ## list the targets
 
 build: ## bin/lpbuildd and bin/lpbuild
 	@echo "== build $(VERSION)"
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/...
+	CGO_ENABLED=0 $(GO) build -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/...
 
 demo: ## a fresh machine builds Debian's hello through the daemon (root)
 	@.ci/demo
 
 check: ## everything: install what is needed, format, vet, lint, tests, fuzzing, real builds (root)
-check: install build fmt-check vet lint test fuzz integration containers deb deb-test
+	@for stage in install build fmt-check vet lint; do $(MAKE) --no-print-directory "timed-$$stage" || exit; done
+	@echo "== three at a time, each shown when it has ended: $(STAGES)"
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=recurse $(STAGES:%=timed-%)
 	@echo "== check: all passed"
+
+timed-%:
+	@began=$$(date +%s); $(MAKE) --no-print-directory $* && echo "== $* took $$(($$(date +%s) - began)) s"
+
+# It tests what that makes.
+timed-deb-test: timed-deb
 
 install: ## Debian packages and the user that demo, check and conformance need (root)
 	@echo "== install"

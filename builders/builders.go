@@ -15,6 +15,7 @@ import (
 	"io"
 
 	"lpbuildd/backends"
+	"lpbuildd/builders/site"
 )
 
 // Job is what a build is asked to do, apart from its arguments.
@@ -55,11 +56,8 @@ type Env struct {
 	SharePath string
 	// User is the unprivileged build user, on the host and in the target.
 	User string
-	// TemplatesArchive is the name of the result of translation-templates.
-	TemplatesArchive string
-	// ClamAVDatabase is the URL of a mirror of malware definitions, "" without
-	// one.
-	ClamAVDatabase string
+	// Site is the place where the builder stands.
+	Site site.Site
 	// CPUs is the number of processors that this build may use.
 	CPUs int
 	// AnnounceRun writes the time stamp and RUN: lines of spec: lifecycle.md
@@ -70,8 +68,6 @@ type Env struct {
 	// RevokeProxy revokes the token of the proxy before the build is over. It
 	// reports failures to the log only. Never nil.
 	RevokeProxy func(ctx context.Context)
-	// SnapStore is the URL of a snap store proxy, "" without one.
-	SnapStore string
 	// SetExtra publishes a key of the extra status, e.g. revision_id. Never nil,
 	// safe for concurrent use.
 	SetExtra func(key string, value any)

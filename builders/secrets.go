@@ -1,24 +1,16 @@
 package builders
 
 import (
-	"net/url"
 	"slices"
 	"strings"
 
+	"lpbuildd/builders/credentials"
 	"lpbuildd/ordered"
 )
-
-// shortestSecret is the length in bytes below which a secret is not looked
-// for: removing it everywhere would shred the log.
-const shortestSecret = 4
 
 // shortestSetting is the length from which the setting of a plugin counts as a
 // secret: "true" and the like are not.
 const shortestSetting = 8
-
-// shortestToken is the length from which the user part of a URL without a
-// password is taken for an access token rather than for a name.
-const shortestToken = 20
 
 // Secrets returns the exact secret values in a build's arguments, at any
 // depth: passwords of URLs, with and without their user, and everything under
@@ -51,20 +43,13 @@ func Secrets(args Args) []string {
 
 type secretSet map[string]struct{}
 
-func (s secretSet) add(value string) {
-	for _, form := range []string{value, unescaped(value)} {
-		if len(form) >= shortestSecret {
-			s[form] = struct{}{}
-		}
-	}
-}
+// add adds a secret in all its forms.
+func (s secretSet) add(secret string) { s.addForms(credentials.Forms(secret)) }
 
-func unescaped(s string) string {
-	plain, err := url.PathUnescape(s)
-	if err != nil {
-		return s
+func (s secretSet) addForms(forms []string) {
+	for _, form := range forms {
+		s[form] = struct{}{}
 	}
-	return plain
 }
 
 // walk collects what is secret in a value; secret says that all of it is.
@@ -89,7 +74,7 @@ func (s secretSet) walk(v any, secret bool) {
 			s.addWhole(string(v))
 		}
 	case string:
-		s.addURLs(v)
+		s.addForms(credentials.In(v))
 		if secret {
 			s.addWhole(v)
 		}
@@ -109,54 +94,10 @@ func (s secretSet) addWhole(value string) {
 		return
 	}
 	for line := range strings.Lines(value) {
-		if line = strings.TrimSpace(line); len(line) >= 2*shortestSecret {
+		if line = strings.TrimSpace(line); len(line) >= 2*credentials.Shortest {
 			s.add(line)
 		}
 	}
-}
-
-func (s secretSet) addURLs(text string) {
-	for {
-		_, rest, ok := strings.Cut(text, "://")
-		if !ok {
-			return
-		}
-		s.addUserInfo(userInfo(rest))
-		text = rest
-	}
-}
-
-func (s secretSet) addUserInfo(info string) {
-	user, password, ok := strings.Cut(info, ":")
-	switch {
-	case !ok && len(user) >= shortestToken:
-		s.add(user)
-	case ok && password != "":
-		s.add(password)
-		s.add(info)
-	}
-}
-
-// userInfo returns what stands before the host in the rest of a URL. A
-// password with an unescaped "/", "?" or "#" in it is recognised by what would
-// otherwise be a port, but is no number (weakness D5).
-func userInfo(rest string) string {
-	if i := strings.IndexAny(rest, " \t\r\n\"'<>"); i >= 0 {
-		rest = rest[:i]
-	}
-	authority := rest
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		authority = rest[:i]
-	}
-	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
-		return authority[:i]
-	}
-	_, port, ok := strings.Cut(authority, ":")
-	last := strings.LastIndexByte(rest, '@')
-	if !ok || last < 0 || strings.Trim(port, "0123456789") == "" || strings.HasPrefix(authority, "[") {
-		return ""
-	}
-	return rest[:last]
 }
 
 // secretKey reports whether a key says that its value is secret.
@@ -170,18 +111,6 @@ func secretKey(key string) bool {
 		}
 	}
 	return key == "auth" || strings.HasSuffix(key, "_auth") || IsPublisher(strings.ToUpper(key))
-}
-
-// WithoutUserInfo leaves out what stands before the host of a URL.
-func WithoutUserInfo(u string) string {
-	scheme, rest, ok := strings.Cut(u, "://")
-	if !ok {
-		return u
-	}
-	if info := userInfo(rest); info != "" {
-		rest = strings.TrimPrefix(rest, info+"@")
-	}
-	return scheme + "://" + rest
 }
 
 // IsPublisher tells the variables of the manager's own publisher, which may be sent,

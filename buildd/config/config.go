@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"lpbuildd/buildd/job"
+	"lpbuildd/builders/site"
 )
 
 // Config is the whole configuration of the daemon, checked and in units of
@@ -22,16 +25,10 @@ type Config struct {
 	BindPort  int
 	SharePath string
 	ProxyPort int
-	// NTPHost is a time server to ask before a build, or "".
-	NTPHost string
 	// User is who sbuild runs as when the daemon is root.
 	User string
-	// TranslationResultArchive is "" when translation-templates builds are not
-	// configured.
-	TranslationResultArchive string
-
-	// AptProxy, SnapStore and ClamAVDatabase are URLs or "".
-	AptProxy, SnapStore, ClamAVDatabase string
+	// Site is what builds are told of the place where the builder stands.
+	Site site.Site
 
 	// CacheMaxSize and CacheMaxAge are limits of the file cache, 0 is none.
 	// CacheMinFree is how many bytes downloads leave free on its disk.
@@ -46,28 +43,9 @@ type Config struct {
 	// disk.
 	ChrootTmpfs int64
 
-	// Instance is the name of this builder among those on this machine; parts of
-	// containers and networks are called after it.
-	Instance string
-	// Container is the container engine: "auto", "lxd" or "incus".
-	Container string
-	// ContainerSocket is the path of its socket, "" for the usual one.
-	ContainerSocket string
-	// ContainerRemote is the URL of an Incus on another machine, "" for the one
-	// here; the others are paths of PEM files.
-	ContainerRemote, ContainerCert, ContainerKey, ContainerServerCert string
-	// ContainerPool and ContainerProject are the engine's storage pool and
-	// project, "" for the default ones.
-	ContainerPool, ContainerProject string
-	// ContainerSubnet is the IPv4 network of containers; invalid means the usual
-	// one of the instance.
-	ContainerSubnet netip.Prefix
-	// ContainerFirewall is "auto", "iptables" or "nftables".
-	ContainerFirewall string
-	// ContainerImages is how many imported images are kept, ContainerImagesAge
-	// how long since their last use; an age of 0 is no limit.
-	ContainerImages    int
-	ContainerImagesAge time.Duration
+	// Container says how containers are made. Its Instance is the name of this
+	// builder among those on this machine.
+	Container job.Container
 
 	// WallLimit, SilenceLimit, LogLimit and ResultLimit (bytes) end builds; 0 is no
 	// limit.

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lpbuildd/buildd/job"
+	"lpbuildd/builders/site"
 )
 
 // load reads a configuration from the text of a file and from other sources.
@@ -59,10 +62,10 @@ sharepath = /opt/share
 	}
 	want := Config{
 		ArchitectureTag: "i386", FileCache: c.FileCache, BindHost: "localhost", BindPort: 8321,
-		SharePath: "/opt/share", ProxyPort: 8222, User: "buildd", TranslationResultArchive: "translation-templates.tar.gz",
+		SharePath: "/opt/share", ProxyPort: 8222, User: "buildd", Site: site.Site{TemplatesArchive: "translation-templates.tar.gz"},
 		CacheMinFree: 1 << 30, CacheRoots: 2, ChrootOverlay: "auto",
-		Instance: "buildd-conf", Container: "auto", ContainerFirewall: "auto", ContainerImages: 4,
-		LogLimit: 4 << 30, ResultLimit: 64 << 30, ProcessLimit: 16384, AbortLimit: 120 * time.Second, KeepBuilds: 1, CPUOvercommit: 1, MemoryOvercommit: 1, LogLevel: slog.LevelInfo, LogFormat: "text",
+		Container: job.Container{Instance: "buildd-conf", Engine: "auto", Firewall: "auto", KeepImages: 4},
+		LogLimit:  4 << 30, ResultLimit: 64 << 30, ProcessLimit: 16384, AbortLimit: 120 * time.Second, KeepBuilds: 1, CPUOvercommit: 1, MemoryOvercommit: 1, LogLevel: slog.LevelInfo, LogFormat: "text",
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -80,7 +83,7 @@ func TestLoadOfThePackagesTemplate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.BindHost != "0.0.0.0" || c.NTPHost != "ntp.buildd" || c.ProxyPort != 8222 || c.TranslationResultArchive != "translation-templates.tar.gz" {
+	if c.BindHost != "0.0.0.0" || c.Site.NTPHost != "ntp.buildd" || c.ProxyPort != 8222 || c.Site.TemplatesArchive != "translation-templates.tar.gz" {
 		t.Errorf("got %+v", c)
 	}
 	for _, o := range origins {
@@ -185,13 +188,17 @@ allow = 10.1.2.3/8, 192.0.2.7
 	}
 	want := Config{
 		ArchitectureTag: "amd64", FileCache: c.FileCache, BindPort: 8221, SharePath: "/usr/share/launchpad-buildd",
-		ProxyPort: 9, NTPHost: "time.example", User: "builder", TranslationResultArchive: "t.tar.gz",
-		AptProxy: "http://apt.example:3128/", SnapStore: "http://snap.example", ClamAVDatabase: "https://clam.example",
+		ProxyPort: 9, User: "builder",
+		Site: site.Site{
+			AptProxy: "http://apt.example:3128/", SnapStore: "http://snap.example", ClamAVDatabase: "https://clam.example",
+			NTPHost: "time.example", TemplatesArchive: "t.tar.gz",
+		},
 		CacheMaxSize: 20 << 30, CacheMaxAge: 36 * time.Hour, CacheMinFree: 512 << 20, ChrootOverlay: "never", ChrootTmpfs: 2048,
-		Instance: "two", Container: "incus", ContainerSocket: "/run/engine", ContainerPool: "fast", ContainerProject: "builds",
-		ContainerRemote: "https://engine.example:8443", ContainerCert: "/c", ContainerKey: "/k", ContainerServerCert: "/s",
-		ContainerSubnet: netip.MustParsePrefix("10.9.8.0/24"), ContainerFirewall: "nftables",
-		ContainerImages: 7, ContainerImagesAge: 48 * time.Hour,
+		Container: job.Container{
+			Instance: "two", Engine: "incus", Socket: "/run/engine", Pool: "fast", Project: "builds",
+			Remote: "https://engine.example:8443", ClientCert: "/c", ClientKey: "/k", ServerCert: "/s",
+			Subnet: netip.MustParsePrefix("10.9.8.0/24"), Firewall: "nftables", KeepImages: 7, KeepImagesAge: 48 * time.Hour,
+		},
 		WallLimit: 72 * time.Hour, SilenceLimit: 90 * time.Minute, LogLimit: 1 << 40, ResultLimit: 64 << 30, AbortLimit: time.Minute,
 		KeepFailed: 36 * time.Hour, KeepBuilds: 3,
 		CPULimit: 1.5, MemoryLimit: 4 << 30, ProcessLimit: 5000, CPUOvercommit: 2, MemoryOvercommit: 1.25, ReservedCPUs: 0.5, ReservedMemory: 512 << 20,
@@ -217,8 +224,8 @@ func TestBuildersThatShareAnEngineHaveTheNamesOfTheirMachines(t *testing.T) {
 		here + there:                    instanceOf("buildd-conf-" + host),
 		here + there + "instance = x\n": "x",
 	} {
-		if c, _, err := load(t, text, Sources{}); err != nil || c.Instance != want {
-			t.Errorf("%s: got %q, %v; want %q", text, c.Instance, err, want)
+		if c, _, err := load(t, text, Sources{}); err != nil || c.Container.Instance != want {
+			t.Errorf("%s: got %q, %v; want %q", text, c.Container.Instance, err, want)
 		}
 	}
 }
@@ -457,5 +464,21 @@ func TestAServiceHasItsLogFileWhereSystemdMadeAFolder(t *testing.T) {
 				t.Errorf("got %q, want %q", c.LogFile, tt.want)
 			}
 		})
+	}
+}
+
+// A URL may have a password, which must not get into the log of a build.
+func TestThePasswordOfEveryURLIsASecretOfBuilds(t *testing.T) {
+	for _, s := range Settings() {
+		if s.Want != wantURL {
+			continue
+		}
+		c, _, err := load(t, minimal, Sources{Set: []string{s.Name() + "=http://user:of-this-key@host.test/"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := (job.Settings{Site: c.Site, Container: c.Container}).Secrets(); !slices.Contains(found, "of-this-key") {
+			t.Errorf("%s: the secrets are %q: its field belongs to job.Settings, which must know it", s.Name(), found)
+		}
 	}
 }

@@ -66,11 +66,11 @@ func Load(s Sources) (Config, []Origin, error) {
 	for _, s := range Settings() {
 		l.apply(&c, s)
 	}
-	if c.Instance == "" {
-		c.Instance = instanceOf(l.path)
-		if host, err := os.Hostname(); err == nil && c.ContainerRemote != "" {
+	if c.Container.Instance == "" {
+		c.Container.Instance = instanceOf(l.path)
+		if host, err := os.Hostname(); err == nil && c.Container.Remote != "" {
 			// Builders of several machines meet there.
-			c.Instance = instanceOf(l.path + "-" + host)
+			c.Container.Instance = instanceOf(l.path + "-" + host)
 		}
 	}
 	if l.noFile != nil && len(l.problems) > 0 {

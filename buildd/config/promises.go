@@ -130,8 +130,8 @@ func promiseIn(path string) (promise, bool) {
 
 // promiseOf is what the configuration of a file promises.
 func promiseOf(path string, c Config) promise {
-	name := cmp.Or(c.Instance, instanceOf(path))
-	subnet := c.ContainerSubnet
+	name := cmp.Or(c.Container.Instance, instanceOf(path))
+	subnet := c.Container.Subnet
 	if !subnet.IsValid() {
 		subnet = bridge.SubnetFor(name)
 	}
@@ -203,7 +203,7 @@ func byWhom(all []promise, text func(promise) string) string {
 // Limits are the limits of the builds of this instance, and of all builds
 // together: what is reserved is reserved whatever was promised.
 func (c Config) Limits(m Machine) job.Limits {
-	l := job.Limits{Instance: c.Instance, CPUs: c.CPULimit, Memory: c.MemoryLimit, Processes: int64(c.ProcessLimit)}
+	l := job.Limits{Instance: c.Container.Instance, CPUs: c.CPULimit, Memory: c.MemoryLimit, Processes: int64(c.ProcessLimit)}
 	if c.ReservedCPUs > 0 {
 		l.TotalCPUs = max(leastCPUs, m.CPUs-c.ReservedCPUs)
 	}

@@ -169,7 +169,7 @@ func TestLimitsAreReportedAtTheStart(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	m := Machine{CPUs: 4, Memory: 8 << 30}
-	c := Config{Instance: "a", CPULimit: 2, MemoryLimit: 1 << 30, CPUOvercommit: 3, MemoryOvercommit: 1}
+	c := Config{Container: job.Container{Instance: "a"}, CPULimit: 2, MemoryLimit: 1 << 30, CPUOvercommit: 3, MemoryOvercommit: 1}
 	if got, want := c.Limits(m), (job.Limits{Instance: "a", CPUs: 2, Memory: 1 << 30}); got != want {
 		t.Errorf("nothing reserved: got %+v", got)
 	}

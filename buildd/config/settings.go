@@ -21,6 +21,9 @@ type Setting struct {
 // Name is "section.key".
 func (s Setting) Name() string { return s.Section + "." + s.Key }
 
+// wantURL is what is expected of the keys that are URLs.
+const wantURL = "an http:// or https:// URL, or nothing"
+
 // Settings is the table of all keys, in the order in which they are shown
 // (spec: packaging.md section 2 for those of [builder], [proxy] and
 // [translationtemplatesmanager]).
@@ -30,7 +33,6 @@ func Settings() []Setting {
 		factor    = "a factor of at least 1, e.g. 1.5"
 		sizes     = "a size in bytes, or with K, M, G or T, e.g. 4G; 0 for none"
 		durations = "a duration such as 90s, 2h30m or 3d; 0 for none"
-		link      = "an http:// or https:// URL, or nothing"
 	)
 	return []Setting{
 		{"builder", "architecturetag", "", true, "the architecture of this builder, e.g. amd64", matching(archTag, func(c *Config) *string { return &c.ArchitectureTag })},
@@ -39,31 +41,31 @@ func Settings() []Setting {
 		{"builder", "bindport", "", true, "a port number from 1 to 65535, or 0 for any free port", number(math.MaxUint16, func(c *Config) *int { return &c.BindPort })},
 		{"builder", "sharepath", "/usr/share/launchpad-buildd", true, "the folder of the shipped files", matching(anyText, func(c *Config) *string { return &c.SharePath })},
 		{"builder", "proxyport", "8222", true, "a port number from 1 to 65534, because the one after it is used too", proxyPort},
-		{"builder", "ntphost", "", false, "the host name or address of a time server, or nothing", host(func(c *Config) *string { return &c.NTPHost })},
+		{"builder", "ntphost", "", false, "the host name or address of a time server, or nothing", host(func(c *Config) *string { return &c.Site.NTPHost })},
 		{"builder", "user", "buildd", true, "the name of a user", matching(userName, func(c *Config) *string { return &c.User })},
-		{"translationtemplatesmanager", "resultarchive", "translation-templates.tar.gz", false, "a file name", matching(fileName, func(c *Config) *string { return &c.TranslationResultArchive })},
-		{"proxy", "apt", "", false, link, address(func(c *Config) *string { return &c.AptProxy })},
-		{"proxy", "snapstore", "", false, link, address(func(c *Config) *string { return &c.SnapStore })},
-		{"proxy", "clamavdatabase", "", false, link, address(func(c *Config) *string { return &c.ClamAVDatabase })},
+		{"translationtemplatesmanager", "resultarchive", "translation-templates.tar.gz", false, "a file name", matching(fileName, func(c *Config) *string { return &c.Site.TemplatesArchive })},
+		{"proxy", "apt", "", false, wantURL, address(func(c *Config) *string { return &c.Site.AptProxy })},
+		{"proxy", "snapstore", "", false, wantURL, address(func(c *Config) *string { return &c.Site.SnapStore })},
+		{"proxy", "clamavdatabase", "", false, wantURL, address(func(c *Config) *string { return &c.Site.ClamAVDatabase })},
 		{"cache", "maxsize", "0", true, sizes, size(func(c *Config) *int64 { return &c.CacheMaxSize })},
 		{"cache", "maxage", "0", true, durations, span(math.MaxInt64, func(c *Config) *time.Duration { return &c.CacheMaxAge })},
 		{"cache", "minfree", "1G", true, sizes, size(func(c *Config) *int64 { return &c.CacheMinFree })},
 		{"cache", "roots", "2", true, "how many unpacked base images to keep, 0 to 1000", number(1000, func(c *Config) *int { return &c.CacheRoots })},
 		{"chroot", "overlay", "auto", true, "auto or never", matching(overlayMode, func(c *Config) *string { return &c.ChrootOverlay })},
 		{"chroot", "tmpfs", "0", true, sizes, size(func(c *Config) *int64 { return &c.ChrootTmpfs })},
-		{"backend", "instance", "", false, "a name of letters, digits and dashes", matching(instanceName, func(c *Config) *string { return &c.Instance })},
-		{"backend", "container", "auto", true, "auto, lxd or incus", matching(engineName, func(c *Config) *string { return &c.Container })},
-		{"backend", "socket", "", false, "the path of the engine's socket, or nothing", matching(optional, func(c *Config) *string { return &c.ContainerSocket })},
-		{"backend", "pool", "", false, "the name of a storage pool, or nothing", matching(optional, func(c *Config) *string { return &c.ContainerPool })},
-		{"backend", "project", "", false, "the name of a project, or nothing", matching(optional, func(c *Config) *string { return &c.ContainerProject })},
-		{"backend", "remote", "", false, link, address(func(c *Config) *string { return &c.ContainerRemote })},
-		{"backend", "clientcert", "", false, "the path of a PEM file, or nothing", matching(optional, func(c *Config) *string { return &c.ContainerCert })},
-		{"backend", "clientkey", "", false, "the path of a PEM file, or nothing", matching(optional, func(c *Config) *string { return &c.ContainerKey })},
-		{"backend", "servercert", "", false, "the path of a PEM file, or nothing", matching(optional, func(c *Config) *string { return &c.ContainerServerCert })},
+		{"backend", "instance", "", false, "a name of letters, digits and dashes", matching(instanceName, func(c *Config) *string { return &c.Container.Instance })},
+		{"backend", "container", "auto", true, "auto, lxd or incus", matching(engineName, func(c *Config) *string { return &c.Container.Engine })},
+		{"backend", "socket", "", false, "the path of the engine's socket, or nothing", matching(optional, func(c *Config) *string { return &c.Container.Socket })},
+		{"backend", "pool", "", false, "the name of a storage pool, or nothing", matching(optional, func(c *Config) *string { return &c.Container.Pool })},
+		{"backend", "project", "", false, "the name of a project, or nothing", matching(optional, func(c *Config) *string { return &c.Container.Project })},
+		{"backend", "remote", "", false, wantURL, address(func(c *Config) *string { return &c.Container.Remote })},
+		{"backend", "clientcert", "", false, "the path of a PEM file, or nothing", matching(optional, func(c *Config) *string { return &c.Container.ClientCert })},
+		{"backend", "clientkey", "", false, "the path of a PEM file, or nothing", matching(optional, func(c *Config) *string { return &c.Container.ClientKey })},
+		{"backend", "servercert", "", false, "the path of a PEM file, or nothing", matching(optional, func(c *Config) *string { return &c.Container.ServerCert })},
 		{"backend", "subnet", "", false, "an IPv4 network of at least 4 addresses, e.g. 10.10.10.0/24, or nothing", subnet},
-		{"backend", "firewall", "auto", true, "auto, iptables or nftables", matching(firewallName, func(c *Config) *string { return &c.ContainerFirewall })},
-		{"backend", "images", "4", true, "how many imported images to keep, 0 to 1000", number(1000, func(c *Config) *int { return &c.ContainerImages })},
-		{"backend", "imagesage", "0", true, durations, span(math.MaxInt64, func(c *Config) *time.Duration { return &c.ContainerImagesAge })},
+		{"backend", "firewall", "auto", true, "auto, iptables or nftables", matching(firewallName, func(c *Config) *string { return &c.Container.Firewall })},
+		{"backend", "images", "4", true, "how many imported images to keep, 0 to 1000", number(1000, func(c *Config) *int { return &c.Container.KeepImages })},
+		{"backend", "imagesage", "0", true, durations, span(math.MaxInt64, func(c *Config) *time.Duration { return &c.Container.KeepImagesAge })},
 		{"limits", "wall", "0", true, durations, span(math.MaxInt64, func(c *Config) *time.Duration { return &c.WallLimit })},
 		{"limits", "silence", "0", true, durations, span(math.MaxInt64, func(c *Config) *time.Duration { return &c.SilenceLimit })},
 		{"limits", "log", "4G", true, sizes, size(func(c *Config) *int64 { return &c.LogLimit })},

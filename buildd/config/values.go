@@ -88,7 +88,7 @@ func subnet(c *Config, value string) error {
 	if !network.Addr().Is4() || network.Bits() > smallestSubnet {
 		return errNotWanted
 	}
-	c.ContainerSubnet = network.Masked()
+	c.Container.Subnet = network.Masked()
 	return nil
 }
 

@@ -18,6 +18,8 @@ import (
 
 	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
+	"lpbuildd/builders/credentials"
+	"lpbuildd/builders/site"
 	"lpbuildd/disk"
 	"lpbuildd/ordered"
 )
@@ -53,17 +55,8 @@ type Settings struct {
 	SharePath string `json:"sharepath"`
 	// User is the unprivileged user that sbuild runs as.
 	User string `json:"user"`
-	// AptProxy is the URL of an apt proxy, or "".
-	AptProxy string `json:"apt_proxy,omitempty"`
-	// NTPHost is a time server to ask before a build, or "".
-	NTPHost string `json:"ntp_host,omitempty"`
-
-	// SnapStore is the URL of a snap store proxy, or "".
-	SnapStore string `json:"snap_store,omitempty"`
-	// ClamAVDatabase is the URL of a mirror of malware definitions, or "".
-	ClamAVDatabase string `json:"clamav_database,omitempty"`
-	// TemplatesArchive is the name of the result of translation templates.
-	TemplatesArchive string `json:"templates_archive"`
+	// Site is the place where the builder stands.
+	Site site.Site `json:"site"`
 	// ProxyPort is the port of the local proxy of a build.
 	ProxyPort int `json:"proxy_port"`
 	// Container is for build types that run in containers.
@@ -94,6 +87,11 @@ type Settings struct {
 
 	// Keep is what is kept of the build if it fails.
 	Keep Keep `json:"keep,omitzero"`
+}
+
+// Secrets are what no log may show of the settings.
+func (s Settings) Secrets() []string {
+	return append(s.Site.Secrets(), credentials.In(s.Container.Remote)...)
 }
 
 // Keep says what is kept of failed builds for a look.

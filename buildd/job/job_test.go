@@ -10,6 +10,7 @@ import (
 
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/state"
+	"lpbuildd/builders/site"
 	"lpbuildd/ordered"
 )
 
@@ -37,7 +38,7 @@ func TestARequestComesBackAsItWas(t *testing.T) {
 		BuildID: "B-1", Tag: "binarypackage", Image: "1234", Files: ordered.Map[string]{{Name: "a.dsc", Value: "5678"}}, Arch: "amd64",
 		Args: map[string]any{"series": "noble", "archives": []any{"deb http://a/ noble main"}, "private": true, "none": nil},
 		Settings: job.Settings{
-			Home: "/home/b", FileCache: "/cache", SharePath: "/share", User: "b", AptProxy: "http://p/", NTPHost: "ntp",
+			Home: "/home/b", FileCache: "/cache", SharePath: "/share", User: "b", Site: site.Site{AptProxy: "http://p/", NTPHost: "ntp"},
 			Overlay: "auto", TmpfsBytes: 1 << 40, KeepRoots: 2,
 			WallLimit: time.Hour, SilenceLimit: time.Minute, LogLimit: 1 << 32, ResultLimit: 1 << 36, AbortLimit: 2 * time.Minute,
 		},

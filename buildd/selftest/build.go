@@ -93,7 +93,7 @@ func (t *tester) place(ctx context.Context) (builder *client.Client, where strin
 		return p.builder, "a private daemon", func() error { return p.close(ctx) }, err
 	}
 	done = func() error { return nil }
-	if t.Settings.AptProxy != "" {
+	if t.Settings.Site.AptProxy != "" {
 		return nil, "", done, errors.New("the builds of this daemon use [proxy] apt, which cannot reach the package archive of the test: leave --daemon away")
 	}
 	st, err := t.ask(ctx)

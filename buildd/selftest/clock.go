@@ -27,7 +27,7 @@ func (t *tester) clock(ctx context.Context) Finding {
 	if info, err := os.Stat(t.Program); err == nil && now.Before(info.ModTime().Add(-24*time.Hour)) {
 		return failed(fmt.Sprintf("it is %s, before this program was made", now.UTC().Format(time.DateTime)), "Set the clock, and have it synchronised (systemd-timesyncd, chrony).")
 	}
-	if server := t.Settings.NTPHost; server != "" {
+	if server := t.Settings.Site.NTPHost; server != "" {
 		return t.against(ctx, net.JoinHostPort(server, "123"))
 	}
 	var kernel unix.Timex

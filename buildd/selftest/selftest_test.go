@@ -79,7 +79,7 @@ func TestChecks(t *testing.T) {
 		{"disk", "that is too small", func(_ *testing.T, b *tester) { b.MinFree = 1 << 60 }, Failed, "lpbuildd gc"},
 		{"disk", "that is missing", func(_ *testing.T, b *tester) { b.Settings.Home = "/nonexistent" }, Failed, "/nonexistent"},
 		{"clock", "that is behind", func(_ *testing.T, b *tester) { b.now = func() time.Time { return time.Unix(1, 0) } }, Failed, "1970-01-01"},
-		{"clock", "without its server", func(_ *testing.T, b *tester) { b.Settings.NTPHost = "127.0.0.1" }, Warning, "builder.ntphost"},
+		{"clock", "without its server", func(_ *testing.T, b *tester) { b.Settings.Site.NTPHost = "127.0.0.1" }, Warning, "builder.ntphost"},
 		{"overlay", "that is not wanted", func(_ *testing.T, b *tester) { b.Settings.Overlay = "never" }, Skipped, "[chroot] overlay"},
 		{"overlay", "without root", never, Skipped, "as root"},
 		{"container engine", "that is missing", never, Warning, "Install LXD or Incus"},
@@ -104,7 +104,7 @@ func TestChecks(t *testing.T) {
 			b.UseDaemon, b.Image, b.URL = true, "/dev/null", serve(t, buildd.Status{State: buildd.Waiting})
 		}, Failed, "WAITING"},
 		{"build", "through a daemon with a proxy", func(_ *testing.T, b *tester) {
-			b.UseDaemon, b.Image, b.Settings.AptProxy = true, "/dev/null", "http://p"
+			b.UseDaemon, b.Image, b.Settings.Site.AptProxy = true, "/dev/null", "http://p"
 		}, Failed, "[proxy] apt"},
 		{"build", "with a daemon that does not start", func(_ *testing.T, b *tester) { b.Image = "/dev/null" }, Failed, "the daemon does not start"},
 	} {

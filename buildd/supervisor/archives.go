@@ -30,7 +30,7 @@ func (b *build) hideArchives() {
 
 // sources replaces the target's package sources.
 func sources(ctx context.Context, b *build) error {
-	if err := apt.OverrideSources(ctx, b.env, b.request.Settings.AptProxy); err != nil {
+	if err := apt.OverrideSources(ctx, b.env, b.request.Settings.Site.AptProxy); err != nil {
 		return err
 	}
 	if len(b.credentials) == 0 {
@@ -44,7 +44,7 @@ func sources(ctx context.Context, b *build) error {
 // https, where no proxy can do that, by a file that only root there can read, or
 // apt's own user.
 func (b *build) openArchives(ctx context.Context) error {
-	upstream, err := aptProxy(b.request.Settings.AptProxy)
+	upstream, err := aptProxy(b.request.Settings.Site.AptProxy)
 	if err != nil {
 		return err
 	}

@@ -101,12 +101,12 @@ func TestSecretsReachNoLogAndNoOutcome(t *testing.T) {
 // TestTheSitesOwnCredentialsReachNoLog: public logs show the proxy of apt.
 func TestTheSitesOwnCredentialsReachNoLog(t *testing.T) {
 	r := newRig(t)
-	r.request.Settings.AptProxy = "http://site:s3cr3t@proxy.test:3128"
-	r.request.Settings.SnapStore = "http://site:pr1vate@store.test"
-	r.request.Settings.ClamAVDatabase = "http://site:h1dden@clamav.test"
+	r.request.Settings.Site.AptProxy = "http://site:s3cr3t@proxy.test:3128"
+	r.request.Settings.Site.SnapStore = "http://site:pr1vate@store.test"
+	r.request.Settings.Site.ClamAVDatabase = "http://site:h1dden@clamav.test"
 	r.stub.build = func(_ context.Context, env builders.Env) error {
-		fmt.Fprintf(env.Log, "%s\n%s\n", env.SnapStore, env.ClamAVDatabase)
-		return errors.New("cannot use " + env.SnapStore)
+		fmt.Fprintf(env.Log, "%s\n%s\n", env.Site.SnapStore, env.Site.ClamAVDatabase)
+		return errors.New("cannot use " + env.Site.SnapStore)
 	}
 	o := r.run()
 	r.expectLog("--apt-proxy-url http://[redacted]@proxy.test:3128 ")
@@ -174,7 +174,7 @@ func TestPrepRunsTheOperatorsOwnProgram(t *testing.T) {
 
 func TestAClockThatCannotBeSetIsOnlyALine(t *testing.T) {
 	r := newRig(t)
-	r.request.Settings.NTPHost = "ntp.test"
+	r.request.Settings.Site.NTPHost = "ntp.test"
 	r.target.Script("root: ntpdate -u ntp.test", exitCode(1))
 	if o := r.run(); o.Status != "OK" {
 		t.Errorf("the outcome is %+v", o)

@@ -145,7 +145,7 @@ func (b *build) reportHost(ctx context.Context) error {
 // syncClock asks the configured time server. A clock that cannot be set is
 // worth a line, not a build (weaknesses.md G2).
 func (b *build) syncClock(ctx context.Context) error {
-	server := b.request.Settings.NTPHost
+	server := b.request.Settings.Site.NTPHost
 	if server == "" {
 		return nil
 	}

@@ -147,7 +147,7 @@ func checkKept(t *testing.T, r *rig, got kept.Record) {
 func TestFilesWithSecretsAreNotKept(t *testing.T) {
 	r := newRig(t)
 	k := r.keeps()
-	r.request.Settings.AptProxy = "http://user:secret@proxy.test/"
+	r.request.Settings.Site.AptProxy = "http://user:secret@proxy.test/"
 	r.request.Args["archives"] = []any{"deb https://u:hidden@private.test/x noble main"}
 	r.stub.build = func(_ context.Context, env builders.Env) error {
 		env.HasSecrets("/of/the/type")

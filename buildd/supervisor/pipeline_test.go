@@ -40,7 +40,7 @@ func TestAWholeBuild(t *testing.T) {
 			)
 		},
 	}
-	r.request.Settings.AptProxy = "http://proxy.test:3142"
+	r.request.Settings.Site.AptProxy = "http://proxy.test:3142"
 	r.request.Args["builder_constraints"] = []any{"gpu", "big mem"}
 	o := r.run()
 	result := r.store("a result")

@@ -15,11 +15,9 @@ import (
 )
 
 // secretsOf are the secrets in a request: in the arguments of the build, and in
-// the URLs of the site's own services.
+// the settings of the builder.
 func secretsOf(r job.Request) []string {
-	s := r.Settings
-	site := builders.Args{"site": []string{s.AptProxy, s.SnapStore, s.ClamAVDatabase}}
-	return slices.Concat(builders.Secrets(builders.Args(r.Args)), builders.Secrets(site))
+	return slices.Concat(builders.Secrets(builders.Args(r.Args)), r.Settings.Secrets())
 }
 
 // redactor returns a function that removes the secrets of a build, and

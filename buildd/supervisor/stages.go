@@ -58,7 +58,7 @@ func stages() []stage {
 			wanted: func(b *build) bool { return b.common.HasArchives },
 			announce: func(b *build) []string {
 				var args []string
-				if proxy := b.request.Settings.AptProxy; proxy != "" {
+				if proxy := b.request.Settings.Site.AptProxy; proxy != "" {
 					args = append(args, "--apt-proxy-url", proxy)
 				}
 				return b.operation("override-sources-list", append(args, b.common.Archives...)...)
@@ -109,13 +109,10 @@ func prep(ctx context.Context, b *build) error {
 		RevokeProxy: b.revoke,
 		HasSecrets:  b.hasSecrets,
 
-		TemplatesArchive: b.request.Settings.TemplatesArchive,
-		ClamAVDatabase:   b.request.Settings.ClamAVDatabase,
-
-		SnapStore: b.request.Settings.SnapStore,
-		Store:     b.store,
-		Redact:    func(text io.ReadCloser) io.ReadCloser { return redacted(text, b.secrets) },
-		Undo:      func(path string) error { return b.ledger.Add(ledger.Entry{Kind: ledger.File, Name: path}) },
+		Site:   b.request.Settings.Site,
+		Store:  b.store,
+		Redact: func(text io.ReadCloser) io.ReadCloser { return redacted(text, b.secrets) },
+		Undo:   func(path string) error { return b.ledger.Add(ledger.Entry{Kind: ledger.File, Name: path}) },
 	}
 	return b.reportHost(ctx)
 }

@@ -10,6 +10,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
+	"lpbuildd/builders/credentials"
 )
 
 // oneLineSeries are the series whose sources stay in one-line format (spec:
@@ -38,7 +39,7 @@ func overrideSources(ctx context.Context, env builders.Env, aptProxy string) err
 	} else {
 		sources.content = deb822Sources(env)
 	}
-	if builders.WithoutUserInfo(aptProxy) != aptProxy {
+	if credentials.Without(aptProxy) != aptProxy {
 		env.SecretsIn(ProxySettings)
 	}
 	for _, file := range append([]textFile{sources}, aptSettings(aptProxy)...) {

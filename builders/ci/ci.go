@@ -208,8 +208,8 @@ func (c *pipeline) prepareOptions(env builders.Env) []string {
 	if c.scan {
 		options = append(options, "--scan-malware")
 	}
-	if env.SnapStore != "" {
-		options = append(options, "--snap-store-proxy-url", env.SnapStore)
+	if env.Site.SnapStore != "" {
+		options = append(options, "--snap-store-proxy-url", env.Site.SnapStore)
 	}
 	return options
 }

@@ -15,6 +15,7 @@ import (
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 	"lpbuildd/builders/container"
+	"lpbuildd/builders/credentials"
 )
 
 // How a job ended, as the extra status tells it.
@@ -89,7 +90,7 @@ func (c *pipeline) runJob(ctx context.Context, env builders.Env, job job) error 
 func (c *pipeline) jobOptions(job job) []string {
 	var options []string
 	for _, line := range c.sources {
-		options = append(options, "--package-repository", builders.WithoutUserInfo(line))
+		options = append(options, "--package-repository", credentials.Without(line))
 	}
 	for _, name := range c.environment.Names() {
 		options = append(options, "--set-env", name)

@@ -23,10 +23,10 @@ const (
 // UseSnapStore makes snapd in the target use the snap store proxy of the site,
 // if there is one (spec: proxy.md section 6).
 func UseSnapStore(ctx context.Context, env builders.Env) error {
-	if env.SnapStore == "" {
+	if env.Site.SnapStore == "" {
 		return nil
 	}
-	assertions, store, err := fetchAssertions(ctx, env.SnapStore)
+	assertions, store, err := fetchAssertions(ctx, env.Site.SnapStore)
 	if err != nil {
 		return fmt.Errorf("cannot get the assertions of the snap store proxy: %w", err)
 	}

@@ -142,7 +142,7 @@ func (c *builder) announce(env builders.Env) {
 	args = append(args, c.source.Options()...)
 	option("--build-path", c.buildPath)
 	option("--craft-platform", c.platform)
-	option("--snap-store-proxy-url", env.SnapStore)
+	option("--snap-store-proxy-url", env.Site.SnapStore)
 	if c.proxy.UseFetchService {
 		args = append(args, "--use-fetch-service")
 	}

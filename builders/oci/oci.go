@@ -71,8 +71,8 @@ func (o *builder) announce(env builders.Env) {
 	for _, key := range o.buildArgs.Names() {
 		args = append(args, "--build-arg", key)
 	}
-	if env.SnapStore != "" {
-		args = append(args, "--snap-store-proxy-url", env.SnapStore)
+	if env.Site.SnapStore != "" {
+		args = append(args, "--snap-store-proxy-url", env.Site.SnapStore)
 	}
 	env.AnnounceOperation("build-oci", append(args, o.name)...)
 }

@@ -56,7 +56,7 @@ func TestCI(t *testing.T) {
 	}
 	clam := func(l *lab) {
 		l.withProxy()
-		l.env.ClamAVDatabase = "https://clamav.test/db"
+		l.env.Site.ClamAVDatabase = "https://clamav.test/db"
 		l.target.AddFile("/etc/clamav/freshclam.conf", "Foreground false\n", 0o644)
 	}
 	for _, c := range []struct {

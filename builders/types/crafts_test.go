@@ -117,7 +117,7 @@ func TestCraftScansForMalware(t *testing.T) {
 		t.Run(c.golden, func(t *testing.T) {
 			l := newContainerLab(t)
 			l.withProxy()
-			l.env.ClamAVDatabase = c.mirror
+			l.env.Site.ClamAVDatabase = c.mirror
 			l.target.AddFile("/etc/clamav/freshclam.conf", "Foreground false\n", 0o644)
 			b, err := newBuilder(t, "craft", craftArgs(), withArgs(scan, c.args))
 			if err != nil {
@@ -154,7 +154,7 @@ func TestCraftsUseTheSnapStoreProxy(t *testing.T) {
 	defer server.Close()
 	for tag := range craftTypes() {
 		l := newContainerLab(t)
-		l.env.SnapStore = server.URL
+		l.env.Site.SnapStore = server.URL
 		b, err := newBuilder(t, tag, craftArgs(), nil)
 		if err != nil {
 			t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"lpbuildd/backends/fake"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
+	"lpbuildd/builders/site"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -59,8 +60,8 @@ func newLab(t *testing.T) *lab {
 		SharePath:  "/usr/share/lpbuildd",
 		User:       "buildd",
 
-		TemplatesArchive: "translation-templates.tar.gz",
-		CPUs:             2,
+		Site: site.Site{TemplatesArchive: "translation-templates.tar.gz"},
+		CPUs: 2,
 		LogTail: func(n int64) ([]byte, error) {
 			return l.log.Bytes()[max(0, int64(l.log.Len())-n):], nil
 		},

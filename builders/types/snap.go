@@ -137,7 +137,7 @@ func (s *snap) announce(env builders.Env) {
 	option("--build-path", s.buildPath)
 	flag("--build-source-tarball", s.sourceTarball)
 	flag("--private", s.private)
-	option("--snap-store-proxy-url", env.SnapStore)
+	option("--snap-store-proxy-url", env.Site.SnapStore)
 	for _, arch := range s.targetArchitectures {
 		option("--target-arch", arch)
 	}

@@ -252,7 +252,7 @@ func TestSnapStore(t *testing.T) {
 			defer server.Close()
 			l := newContainerLab(t)
 			snapcraftMakes(l, "a.snap")
-			l.env.SnapStore = server.URL + "/some/path"
+			l.env.Site.SnapStore = server.URL + "/some/path"
 			b, err := newBuilder(t, "snap", snapArgs(), nil)
 			if err != nil {
 				t.Fatal(err)

@@ -43,7 +43,7 @@ func treeOf(env builders.Env) string { return env.Job.Home + "/source-tree" }
 
 // Build installs intltool, fetches the source, and makes the templates.
 func (t *translations) Build(ctx context.Context, env builders.Env) error {
-	env.AnnounceIn("chroot", "generate-translation-templates", append(t.source.Options(), env.TemplatesArchive)...)
+	env.AnnounceIn("chroot", "generate-translation-templates", append(t.source.Options(), env.Site.TemplatesArchive)...)
 	env.Say("Installing dependencies...")
 	if err := apt.Install(ctx, env, "intltool", t.source.PackageName()); err != nil {
 		return builders.Blame(ctx, verdict.ChrootFail, fmt.Errorf("cannot install intltool: %w", err),
@@ -150,7 +150,7 @@ func pack(ctx context.Context, env builders.Env, templates []string) error {
 	if len(templates) == 0 {
 		return nil
 	}
-	archive := env.Job.Home + "/" + env.TemplatesArchive
+	archive := env.Job.Home + "/" + env.Site.TemplatesArchive
 	env.Say("Making tarball with templates in %s...", archive)
 	for _, template := range templates {
 		env.Say("Adding template %s...", template)
@@ -165,7 +165,7 @@ func pack(ctx context.Context, env builders.Env, templates []string) error {
 
 // Gather hands over the tarball, if there is one.
 func (t *translations) Gather(ctx context.Context, env builders.Env, add func(name string, content io.ReadCloser) error) error {
-	err := builders.GatherProduct(ctx, env, env.Job.Home, env.TemplatesArchive, add)
+	err := builders.GatherProduct(ctx, env, env.Job.Home, env.Site.TemplatesArchive, add)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/builders"
+	"lpbuildd/builders/credentials"
 )
 
 // Source is where a build's source comes from: a Bazaar branch or a Git
@@ -67,20 +68,20 @@ func (s Source) PackageName() string {
 // String describes the source in the log.
 func (s Source) String() string {
 	if s.branch != "" {
-		return "bzr branch " + builders.WithoutUserInfo(s.branch)
+		return "bzr branch " + credentials.Without(s.branch)
 	}
 	if s.ref == "HEAD" {
-		return "git repository " + builders.WithoutUserInfo(s.repository)
+		return "git repository " + credentials.Without(s.repository)
 	}
-	return fmt.Sprintf("git repository %s %s", builders.WithoutUserInfo(s.repository), s.ref)
+	return fmt.Sprintf("git repository %s %s", credentials.Without(s.repository), s.ref)
 }
 
 // Options are the source as the operation's line in the log shows it.
 func (s Source) Options() []string {
 	if s.branch != "" {
-		return []string{"--branch", builders.WithoutUserInfo(s.branch)}
+		return []string{"--branch", credentials.Without(s.branch)}
 	}
-	options := []string{"--git-repository", builders.WithoutUserInfo(s.repository)}
+	options := []string{"--git-repository", credentials.Without(s.repository)}
 	if s.ref != "HEAD" {
 		options = append(options, "--git-path", s.ref)
 	}
@@ -151,7 +152,7 @@ func (s Source) HideCredentials(ctx context.Context, env builders.Env, dir strin
 	if s.repository == "" || len(builders.Secrets(builders.Args{"git_repository": s.repository})) == 0 {
 		return nil
 	}
-	err := env.BuildCommand(ctx, dir, nil, "git", "remote", "set-url", "origin", builders.WithoutUserInfo(s.repository))
+	err := env.BuildCommand(ctx, dir, nil, "git", "remote", "set-url", "origin", credentials.Without(s.repository))
 	if err != nil {
 		return err
 	}

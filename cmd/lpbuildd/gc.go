@@ -62,7 +62,7 @@ As the daemon's user this needs the sudo rule of 'lpbuildd stock'.`,
 
 // stock is a request for the helper that looks after what is kept.
 func (s *site) stock() job.StockRequest {
-	return job.StockRequest{KeepRoots: s.config.CacheRoots, Container: containers(s.config)}
+	return job.StockRequest{KeepRoots: s.config.CacheRoots, Container: s.config.Container}
 }
 
 // problemsOf prints problems, and is an error if there are some.

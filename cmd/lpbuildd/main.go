@@ -1,9 +1,9 @@
 // Command lpbuildd is the worker of a build farm: it accepts commands from the
 // network and runs them as root. Keep its port behind a firewall.
 //
-// This package reads flags and configuration, wires the parts together, and
-// serves, supervises one build, cleans up after one, or does what an operator
-// asks for. It has no logic of its own.
+// This package reads flags, wires the parts together, and serves, supervises one
+// build, cleans up after one, or does what an operator asks for and prints it. What
+// happens to a build is decided in the packages that it wires.
 package main
 
 import (

@@ -119,8 +119,8 @@ func (o selftestOptions) builder(cmd *cobra.Command, s *site) (selftest.Builder,
 	return selftest.Builder{
 		Program: program, Config: serveFlags(cmd), Verbs: supervisor.SudoRoles(), Helper: helperSocket(), HelperVariable: helperVariable,
 		Settings: job.Settings{
-			Home: o.homeOf(s), FileCache: s.cache.Dir(), SharePath: share, User: s.buildUser(), AptProxy: c.AptProxy,
-			NTPHost: c.NTPHost, Container: containers(c), Overlay: c.ChrootOverlay,
+			Home: o.homeOf(s), FileCache: s.cache.Dir(), SharePath: share, User: s.buildUser(), Site: c.Site,
+			Container: c.Container, Overlay: c.ChrootOverlay,
 		},
 		Arch: c.ArchitectureTag, MinFree: c.CacheMinFree, Owner: s.owner, Cache: s.cache, Launcher: launcher,
 		URL: daemonURL(c), Image: image, UseDaemon: o.daemon, Root: isRoot(),

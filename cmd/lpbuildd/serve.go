@@ -244,24 +244,12 @@ func jobSettings(c config.Config, cacheDir string) (job.Settings, error) {
 	}
 	return job.Settings{
 		Home: home, FileCache: cacheDir, SharePath: share, User: buildUser(c),
-		AptProxy: c.AptProxy, SnapStore: c.SnapStore, ClamAVDatabase: c.ClamAVDatabase,
-		TemplatesArchive: c.TranslationResultArchive, ProxyPort: c.ProxyPort, NTPHost: c.NTPHost,
-		Container: containers(c),
-		Overlay:   c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, KeepRoots: c.CacheRoots,
+		Site: c.Site, ProxyPort: c.ProxyPort, Container: c.Container,
+		Overlay: c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, KeepRoots: c.CacheRoots,
 		WallLimit: c.WallLimit, SilenceLimit: c.SilenceLimit, LogLimit: c.LogLimit, ResultLimit: c.ResultLimit, AbortLimit: c.AbortLimit,
 		Keep:   job.Keep{For: c.KeepFailed, Builds: c.KeepBuilds, MinFree: c.CacheMinFree},
 		Limits: c.Limits(config.ThisMachine()),
 	}, nil
-}
-
-// containers are the settings of builds in containers.
-func containers(c config.Config) job.Container {
-	return job.Container{
-		Instance: c.Instance, Engine: c.Container, Socket: c.ContainerSocket, Pool: c.ContainerPool, Project: c.ContainerProject,
-		Remote: c.ContainerRemote, ClientCert: c.ContainerCert, ClientKey: c.ContainerKey, ServerCert: c.ContainerServerCert,
-		Subnet: c.ContainerSubnet, Firewall: c.ContainerFirewall,
-		KeepImages: c.ContainerImages, KeepImagesAge: c.ContainerImagesAge,
-	}
 }
 
 // buildTypes tells the daemon about the build types.
