@@ -27,10 +27,12 @@ func proxyArgs() []string {
 	return []string{"proxy_url", "revocation_endpoint", "use_fetch_service", "disable_proxy_after_pull", "secrets"}
 }
 
-// Declared makes a New blind for everything but the type's arguments.
-func (t Type) Declared(build func(Args, []string) (Builder, error)) func(Args, []string) (Builder, error) {
-	known := t.known()
-	return func(args Args, files []string) (Builder, error) { return build(args.only(known), files) }
+// Declared returns the type with a New that is blind for everything but the type's
+// arguments.
+func (t Type) Declared() Type {
+	build, known := t.New, t.known()
+	t.New = func(args Args, files []string) (Builder, error) { return build(args.only(known), files) }
+	return t
 }
 
 // only returns the arguments with these keys.

@@ -184,3 +184,69 @@ func TestWhatManagersSendIsAccepted(t *testing.T) {
 		}
 	})
 }
+
+func TestFind(t *testing.T) {
+	typ, err := types.Find("binarypackage")
+	if err != nil || typ.Backend != "chroot" || typ.Sanitize || typ.Proxy {
+		t.Errorf("got %+v, %v", typ, err)
+	}
+	if _, err := types.Find("nosuch"); err == nil || !strings.Contains(err.Error(), "nosuch") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Their tools print URLs with credentials that no argument of the build has.
+func TestLogsOfBuildsWithAProxyLoseCredentialsAlways(t *testing.T) {
+	for _, typ := range types.All() {
+		if typ.Sanitize != typ.Proxy {
+			t.Errorf("%s: Sanitize is %v", typ.Tag, typ.Sanitize)
+		}
+	}
+}
+
+// Managers ask for the proxy of a build without looking at its type.
+func TestProxyInfoIsForAllTypesButOne(t *testing.T) {
+	for _, typ := range types.All() {
+		if typ.NoProxyInfo != (typ.Tag == "binarypackage") {
+			t.Errorf("%s: NoProxyInfo is %v", typ.Tag, typ.NoProxyInfo)
+		}
+	}
+}
+
+func TestBuildsOfJobsTellOfThemFromTheStart(t *testing.T) {
+	for _, typ := range types.All() {
+		jobs, told := typ.Extra["jobs"].(map[string]any)
+		if told != (typ.Tag == "ci") || len(jobs) > 0 {
+			t.Errorf("%s: the extra status is %v at the start", typ.Tag, typ.Extra)
+		}
+	}
+}
+
+func TestNewBinaryPackage(t *testing.T) {
+	typ, err := types.Find("binarypackage")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := []string{"hello_1.dsc"}
+	for _, c := range []struct {
+		name  string
+		args  builders.Args
+		files []string
+		want  string
+	}{
+		{"complete", builders.Args{"suite": "s", "ogrecomponent": "main"}, good, ""},
+		{"no suite", builders.Args{"ogrecomponent": "main"}, good, "suite is required"},
+		{"no component", builders.Args{"suite": "s"}, good, "ogrecomponent is required"},
+		{"no .dsc", builders.Args{"suite": "s", "ogrecomponent": "main"}, []string{"a.txt"}, ".dsc is required"},
+		{"no arguments", nil, good, "suite is required"},
+		{"a suite of two lines", builders.Args{"suite": "s\nPurpose: X", "ogrecomponent": "main"}, good, "suite: expected a single line"},
+		{"the purpose is no string", builders.Args{"suite": "s", "ogrecomponent": "main", "archive_purpose": int64(1)}, good, "archive_purpose: expected a string"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := typ.New(c.args, c.files)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+		})
+	}
+}

@@ -59,8 +59,8 @@ func All() []builders.Type {
 			Args: slices.Concat(craftArgs(), []string{"environment_variables", "scan_malware"}),
 		},
 	}
-	for i := range types {
-		types[i].New = types[i].Declared(types[i].New)
+	for i, t := range types {
+		types[i] = t.Declared()
 	}
 	return types
 }

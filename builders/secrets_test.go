@@ -1,4 +1,4 @@
-package types_test
+package builders_test
 
 import (
 	"net/url"
