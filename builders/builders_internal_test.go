@@ -73,17 +73,21 @@ func TestBlame(t *testing.T) {
 	over, end := context.WithCancelCause(t.Context())
 	end(ended)
 	for name, c := range map[string]struct {
-		ctx  context.Context
+		over bool // the build
 		err  error
 		want verdict.Outcome // "" for none
 	}{
-		"a failure":             {t.Context(), broken, verdict.ChrootFail},
-		"one that is judged":    {t.Context(), fmt.Errorf("x: %w", judged), verdict.DepFail},
-		"the host's fault":      {t.Context(), fmt.Errorf("x: %w", &verdict.HostFault{Err: broken, Advice: "host"}), verdict.BuilderFail},
-		"after the build ended": {over, judged, ""},
+		"a failure":             {false, broken, verdict.ChrootFail},
+		"one that is judged":    {false, fmt.Errorf("x: %w", judged), verdict.DepFail},
+		"the host's fault":      {false, fmt.Errorf("x: %w", &verdict.HostFault{Err: broken, Advice: "host"}), verdict.BuilderFail},
+		"after the build ended": {true, judged, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := Blame(c.ctx, verdict.ChrootFail, c.err, "advice")
+			ctx := t.Context()
+			if c.over {
+				ctx = over
+			}
+			err := Blame(ctx, verdict.ChrootFail, c.err, "advice")
 			var got *verdict.BuildError
 			switch {
 			case c.want == "" && !errors.Is(err, ended):

@@ -48,7 +48,7 @@ func (j job) String() string { return j.name + ":" + strconv.FormatInt(j.index, 
 const (
 	tree        = "/build/tree"
 	outputDir   = "/build/output"
-	secretsFile = "/build/.launchpad-secrets.yaml" //nolint:gosec // a path
+	secretsFile = "/build/.launchpad-secrets.yaml"
 	// user is the user of the container, whatever that of the builder is called.
 	user  = "buildd"
 	owner = user + ":" + user

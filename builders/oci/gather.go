@@ -38,7 +38,7 @@ func (o *builder) Gather(ctx context.Context, env builders.Env, add func(name st
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("Failed to parse manifest: %w", verdict.MarkHostFault(err)) //nolint:staticcheck // the text that people know
+		return fmt.Errorf("Failed to parse manifest: %w", verdict.MarkHostFault(err)) // the text that people know
 	}
 	return results.each(add)
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
-	"path/filepath"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -18,11 +17,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"lpbuildd/buildd/config"
 	"lpbuildd/buildd/kept"
+	"lpbuildd/buildd/operator"
 	"lpbuildd/buildd/state"
-	"lpbuildd/buildd/supervisor"
-	"lpbuildd/filecache"
+	"lpbuildd/buildd/supervise"
 )
 
 // newKeptCommand returns the command `kept` with its subcommands.
@@ -48,7 +46,7 @@ where it does not.`,
 				if err != nil {
 					return err
 				}
-				return supervisor.ExpireKept(cmd.Context(), folder, systemLog())
+				return supervise.ExpireKept(cmd.Context(), folder, systemLog())
 			},
 		},
 		&cobra.Command{
@@ -58,7 +56,7 @@ where it does not.`,
 				if err != nil {
 					return err
 				}
-				return supervisor.DropKept(cmd.Context(), folder, args[0], whoAsks(), systemLog())
+				return supervise.DropKept(cmd.Context(), folder, args[0], whoAsks(), systemLog())
 			},
 		},
 	)
@@ -109,7 +107,7 @@ func enter(cmd *cobra.Command, args []string) error {
 	// A visit ends with the connection that it came by.
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
 	defer stop()
-	return ofVisit(supervisor.Visit(ctx, folder, names[0], whoAsks(), argv, systemLog()))
+	return ofVisit(supervise.Visit(ctx, folder, names[0], whoAsks(), argv, systemLog()))
 }
 
 // onlyKept is the one build that is kept. If there are several, it shows them.
@@ -186,16 +184,9 @@ func printKeptJSON(w io.Writer, store kept.Store, all []kept.Record) error {
 	return encoder.Encode(list)
 }
 
-// stateFolder is where the daemon of the configuration keeps its state. Mistakes
-// in what else the configuration says keep the daemon from running, but must not
-// keep anything from expiring.
+// stateFolder is where the daemon of the configuration keeps its state.
 func stateFolder(flags *pflag.FlagSet) (state.Folder, error) {
-	c, _, err := config.Load(sources(flags, operatorEnviron))
-	if c.FileCache == "" {
-		return "", fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)
-	}
-	dir, err := filepath.Abs(c.FileCache)
-	return state.Folder(filecache.StateDirOf(dir)), err
+	return operator.StateOf(sources(flags, operatorEnviron))
 }
 
 // whoAsks is the person at the terminal.
