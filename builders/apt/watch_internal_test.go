@@ -1,6 +1,7 @@
 package apt
 
 import (
+	"io"
 	"strings"
 	"testing"
 )
@@ -28,6 +29,27 @@ func TestAptWatchPassesOnWhatItReads(t *testing.T) {
 		}
 		if len(w.line) > maxLine || cap(w.line) > 2*maxLine {
 			t.Errorf("it holds %d bytes", cap(w.line))
+		}
+	}
+}
+
+// What apt says of errors of the machine, whichever, is no trouble of an archive.
+func TestErrorsOfTheMachineAreTheHosts(t *testing.T) {
+	for _, text := range []string{
+		"No space left on device", "Disk quota exceeded", "Read-only file system", "Input/output error",
+		"Too many open files", "Too many open files in system", "Cannot allocate memory",
+	} {
+		for _, line := range []string{
+			"E: Failed to fetch http://one.test/a_1.deb  Error writing to file - write (28: " + text + ")",
+			"W: Could not open file /var/lib/apt/lists/x - open (5: " + text + ")",
+		} {
+			w := NewWatch(io.Discard)
+			if _, err := io.WriteString(w, runBegins+"\n"+line+"\n"); err != nil {
+				t.Fatal(err)
+			}
+			if w.Fault() == nil || w.Trouble() != nil {
+				t.Errorf("%s: %v, %v", line, w.Fault(), w.Trouble())
+			}
 		}
 	}
 }

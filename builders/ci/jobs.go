@@ -48,7 +48,7 @@ func (c *pipeline) runStage(ctx context.Context, env builders.Env, stage []job) 
 	for i, job := range stage {
 		ids[i] = job.String()
 	}
-	env.Say("Some jobs in %s failed; stopping.", builders.PythonList(ids))
+	env.Say("Some jobs in %s failed; stopping.", backends.PythonList(ids))
 	return &verdict.BuildError{
 		Outcome: verdict.PackageFail,
 		Err:     fmt.Errorf("some of the jobs %s failed", strings.Join(ids, ", ")),

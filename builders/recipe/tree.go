@@ -65,7 +65,7 @@ func (c *builder) buildTree(ctx context.Context, env builders.Env) error {
 	argv = append(argv, "--safe", "--no-build", "--manifest", work.tree+"/manifest",
 		"--distribution", env.Common.Series, "--allow-fallback-to-native",
 		"--append-version", "~ubuntu"+strings.TrimSpace(string(release))+".1", work.recipe, work.tree)
-	env.Say("RUN %s", builders.PythonList(argv))
+	env.Say("RUN %s", backends.PythonList(argv))
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("cannot find out the name of the builder: %w", err)
@@ -127,7 +127,7 @@ func sourceDir(ctx context.Context, env builders.Env) (string, error) {
 	}
 	names := strings.FieldsFunc(string(out), func(r rune) bool { return r == 0 })
 	if len(names) != 1 {
-		return "", fmt.Errorf("the recipe must make exactly one folder, and made %d: %s", len(names), builders.PythonList(names))
+		return "", fmt.Errorf("the recipe must make exactly one folder, and made %d: %s", len(names), backends.PythonList(names))
 	}
 	return tree + "/" + names[0], nil
 }

@@ -275,3 +275,19 @@ func TestCIArguments(t *testing.T) {
 		})
 	}
 }
+
+// TestCIDoesNotUseTheFetchService: nothing puts its certificate into the container.
+func TestCIDoesNotUseTheFetchService(t *testing.T) {
+	l := newContainerLab(t)
+	l.withProxy()
+	b, err := newBuilder(t, "ci", ciArgs(), fetchServiceArgs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Build(t.Context(), l.env); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(l.target.Transcript(), "local-ca.crt") {
+		t.Error("the build looks for a certificate that it does not have")
+	}
+}

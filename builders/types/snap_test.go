@@ -235,12 +235,13 @@ func TestSnapStore(t *testing.T) {
 	}{
 		{"a store", "MyStore", 200, 0, []string{"snap ack /dev/stdin", "snap set core proxy.store=MyStore"}, ""},
 		{"no id", "", 200, 0, []string{"snap ack /dev/stdin"}, ""},
+		{"a request that is refused", "MyStore", 400, 0, nil, "answers 400"},
 		{"no assertions", "MyStore", 404, 0, nil, "answers 404"},
 		{"assertions that are cut nowhere", "MyStore", 200, 1 << 20, nil, "cannot get the assertions of the snap store proxy: it is larger than 1048576 bytes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path != "/v2/auth/store/assertions" {
+				if r.URL.String() != "/v2/auth/store/assertions" {
 					t.Errorf("asked for %s", r.URL)
 				}
 				if c.store != "" {
