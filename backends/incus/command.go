@@ -71,7 +71,7 @@ func (c *Container) installSnap(ctx context.Context, cmd backends.Command, words
 	out := cmp.Or(cmd.Stderr, cmd.Stdout, io.Discard)
 	delay := c.retryDelay
 	for n := 1; ; n++ {
-		_, err := fmt.Fprintf(out, "Running '%s'. Attempt %d\n", pythonList(words), n)
+		_, err := fmt.Fprintf(out, "Running '%s'. Attempt %d\n", backends.PythonList(words), n)
 		if err != nil {
 			return fmt.Errorf("cannot pass on the output of %s: %w", cmd.Argv[0], err)
 		}
@@ -87,20 +87,6 @@ func (c *Container) installSnap(ctx context.Context, cmd backends.Command, words
 		}
 		delay *= 2
 	}
-}
-
-// pythonList writes words as Python shows a list of strings, which is how the
-// attempts are announced.
-func pythonList(words []string) string {
-	quoted := make([]string, len(words))
-	for i, word := range words {
-		quote := "'"
-		if strings.Contains(word, "'") && !strings.Contains(word, `"`) {
-			quote = `"`
-		}
-		quoted[i] = quote + strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`, quote, `\`+quote).Replace(word) + quote
-	}
-	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
 // The shell around each command tells us by a marker ($0) when it has ended, on

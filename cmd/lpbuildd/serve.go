@@ -25,6 +25,7 @@ import (
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/supervise"
 	"lpbuildd/builders"
+	"lpbuildd/builders/types"
 	"lpbuildd/filecache"
 	"lpbuildd/rpc"
 )
@@ -226,7 +227,7 @@ func daemonConfig(ctx context.Context, c config.Config, cache *filecache.Cache, 
 		return buildd.Config{}, err
 	}
 	return buildd.Config{
-		Arch: c.ArchitectureTag, Version: installedVersion(ctx), Types: types(c.ArchitectureTag),
+		Arch: c.ArchitectureTag, Version: installedVersion(ctx), Types: buildTypes(c.ArchitectureTag),
 		Settings: settings, Cache: cache, Launcher: launcher, AbortGrace: abortGrace, Log: log,
 	}, nil
 }
@@ -251,10 +252,10 @@ func jobSettings(c config.Config, cacheDir string) (job.Settings, error) {
 	}, nil
 }
 
-// types tells the daemon about the build types.
-func types(arch string) []buildd.Type {
+// buildTypes tells the daemon about the build types.
+func buildTypes(arch string) []buildd.Type {
 	var out []buildd.Type
-	for _, t := range builders.Types() {
+	for _, t := range types.All() {
 		out = append(out, buildd.Type{
 			Tag: t.Tag, Sanitize: t.Sanitize, NoProxyInfo: t.NoProxyInfo, Extra: t.Extra,
 			Check: func(args map[string]any, files []string) error {
