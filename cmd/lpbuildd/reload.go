@@ -25,9 +25,9 @@ func (s *service) reloads(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-hangups:
-			s.systemd.reloading()
+			s.systemd.Reloading()
 			s.reload()
-			s.systemd.ready(ctx)
+			s.systemd.Ready(ctx)
 		}
 	}
 }

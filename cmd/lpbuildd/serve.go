@@ -23,6 +23,7 @@ import (
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/config"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/notify"
 	"lpbuildd/buildd/supervisor"
 	"lpbuildd/builders"
 	"lpbuildd/filecache"
@@ -76,8 +77,8 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	systemd := newNotifier(log)
-	dc.Changed = systemd.changed
+	systemd := notify.New(log)
+	dc.Changed = systemd.Changed
 	if daemon, err = buildd.New(ctx, dc); err != nil {
 		return err
 	}
@@ -88,9 +89,11 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 		return fmt.Errorf("cannot listen on %s (builder.bindhost, builder.bindport): %w", address, err)
 	}
 	handler := rpc.NewServer(daemon, daemon, cache.Handler(), log)
-	if systemd.status, err = ask(handler); err != nil {
+	status, err := notify.Asker(handler)
+	if err != nil {
 		return err
 	}
+	systemd.Ask(status)
 	log.Info("Listening", "address", ln.Addr().String(), "version", version, "state", string(daemon.Status().State))
 	access := restrict(c.Allow, handler)
 	limitMemory()
@@ -119,7 +122,7 @@ type service struct {
 	server  *http.Server
 	daemon  *buildd.Daemon
 	cache   *filecache.Cache
-	systemd *notifier
+	systemd *notify.Notifier
 	access  *access
 	log     *daemonLog
 
@@ -133,7 +136,7 @@ type service struct {
 func (s *service) run(ctx context.Context, ln net.Listener) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		s.systemd.run(ctx)
+		s.systemd.Run(ctx)
 		return nil
 	})
 	g.Go(func() error {
