@@ -127,7 +127,7 @@ func (h Host) prepare(ctx context.Context, cmd Command) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := exec.CommandContext(ctx, path) //nolint:gosec // the words of a Command, and no shell between
+	c := exec.CommandContext(ctx, path) // the words of a Command, and no shell between
 	c.Args = cmd.Argv
 	c.Dir = cmp.Or(cmd.Dir, h.Dir, "/")
 	c.Env = h.environment(cmd.Env)
@@ -168,7 +168,7 @@ func (h Host) environment(extra []string) []string {
 // credential is nil when the process need not change who it is; setting it
 // even to the same user takes privileges.
 func (h Host) credential() *syscall.Credential {
-	if h.User == "" || uint64(os.Geteuid()) == uint64(h.UID) { //nolint:gosec // user ids are never negative on Linux
+	if h.User == "" || uint64(os.Geteuid()) == uint64(h.UID) { // user ids are never negative on Linux
 		return nil
 	}
 	return &syscall.Credential{Uid: h.UID, Gid: h.GID, Groups: h.Groups}

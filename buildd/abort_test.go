@@ -1,6 +1,7 @@
 package buildd
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -23,18 +24,20 @@ func TestAnAbortIsForgottenWithItsBuild(t *testing.T) {
 		check(t, err)
 		defer d.Close()
 		accept := func() {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			check(t, d.transition(Accept, func(j *journal) {
-				*j = journal{BuildID: "B-1", Tag: "binarypackage", Accepted: time.Now()}
+			var err error
+			check(t, d.loop.call(func(_ context.Context, s *slot) {
+				err = s.book.transition(Accept, func(j *journal) {
+					*j = journal{BuildID: "B-1", Tag: "binarypackage", Accepted: time.Now()}
+				})
 			}))
+			check(t, err)
 		}
 		accept()
 		check(t, d.Abort(t.Context()))
 		<-time.After(time.Second)
-		d.mu.Lock()
-		d.conclude(job.Outcome{BuildID: "B-1", Status: "ABORTED"})
-		d.mu.Unlock()
+		check(t, d.loop.call(func(ctx context.Context, s *slot) {
+			s.conclude(ctx, job.Outcome{BuildID: "B-1", Status: "ABORTED"})
+		}))
 		check(t, d.Clean(t.Context()))
 		accept()
 		<-time.After(2 * time.Minute)

@@ -13,9 +13,6 @@ import (
 	"lpbuildd/disk"
 )
 
-// statBlock is the unit of st_blocks, whatever the file system.
-const statBlock = 512
-
 // SetInUse says which entries are never evicted: these, and all that were
 // stored or used at since or later; the zero time is no such rule. It replaces
 // what was said before.

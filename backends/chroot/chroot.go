@@ -159,7 +159,7 @@ func unpackRoot(ctx context.Context, image backends.Image, dir string) error {
 // that stays busy is detached, with a notice. Stop can be called again.
 func (c *Chroot) Stop(ctx context.Context) error {
 	if err := c.unmount(ctx, c.Root()); err != nil {
-		return fmt.Errorf("Failed to unmount %s: %w", c.Root(), err) //nolint:staticcheck // spec: backends.md section 3 fixes this text
+		return fmt.Errorf("Failed to unmount %s: %w", c.Root(), err) // spec: backends.md section 3 fixes this text
 	}
 	return nil
 }
@@ -169,7 +169,7 @@ func (c *Chroot) Stop(ctx context.Context) error {
 // can be called again.
 func (c *Chroot) Remove(ctx context.Context) error {
 	if err := c.unmount(ctx, c.cfg.BuildDir); err != nil {
-		return fmt.Errorf("Failed to unmount %s: %w", c.Root(), err) //nolint:staticcheck // as in Stop
+		return fmt.Errorf("Failed to unmount %s: %w", c.Root(), err)
 	}
 	err := discard(ctx, c.cfg.BuildDir, c.cfg.TrashDir)
 	if c.base != nil {

@@ -74,7 +74,7 @@ func (c rootCache) acquire(ctx context.Context, image backends.Image) (*heldRoot
 	if image.SHA1 == "" || strings.ContainsAny(image.SHA1, "/\x00") {
 		return nil, fmt.Errorf("cannot use the image name %q: it must be a file name", image.SHA1)
 	}
-	if err := errors.Join(os.MkdirAll(c.dir, 0o700), os.Chmod(c.dir, 0o700)); err != nil { //nolint:gosec // a folder needs the x bit
+	if err := errors.Join(os.MkdirAll(c.dir, 0o700), os.Chmod(c.dir, 0o700)); err != nil { // a folder needs the x bit
 		return nil, verdict.MarkHostFault(fmt.Errorf("cannot make the folder of unpacked images: %w", err))
 	}
 	return disk.Await(ctx, lockPoll, func() (*heldRoot, error) { return c.tryAcquire(ctx, image) })
@@ -232,14 +232,14 @@ func (c rootCache) remove(ctx context.Context, name string, torn bool) (err erro
 // CleanRoots deletes what interrupted unpacking has left in the folder of
 // unpacked images. It leaves alone what a running build uses. A missing folder
 // is fine.
-func CleanRoots(dir string) error {
+func CleanRoots(ctx context.Context, dir string) error {
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	c := rootCache{dir: dir, log: slog.New(slog.DiscardHandler)}
 	var errs []error
 	for _, name := range c.names() {
-		err := c.remove(context.Background(), name, true)
+		err := c.remove(ctx, name, true)
 		if err != nil && !errors.Is(err, disk.ErrLocked) {
 			errs = append(errs, fmt.Errorf("cannot clean the unpacked image %s: %w", name, err))
 		}

@@ -156,11 +156,8 @@ func diskUsage(path string) disk.Room {
 			return nil
 		}
 		seen[st.Ino] = true
-		total = total.Plus(disk.Room{Bytes: st.Blocks * statBlock, Inodes: 1})
+		total = total.Plus(disk.Room{Bytes: disk.Allocated(st), Inodes: 1})
 		return nil
 	})
 	return total
 }
-
-// statBlock is the unit of st_blocks, whatever the file system.
-const statBlock = 512

@@ -168,7 +168,7 @@ func (c *Container) Name() string { return c.name }
 // Create connects to the engine and imports the image, unless it has it.
 func (c *Container) Create(ctx context.Context, image backends.Image) error {
 	if image.Type != chrootImage && image.Type != lxdImage {
-		return fmt.Errorf("Unhandled image type: %s", image.Type) //nolint:staticcheck // spec: backends.md section 5 fixes this text
+		return fmt.Errorf("Unhandled image type: %s", image.Type) // spec: backends.md section 5 fixes this text
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -82,6 +82,9 @@ type Store struct{ dir string }
 // In is the folder in a state folder. It need not exist.
 func In(f state.Folder) Store { return Store{f.Kept()} }
 
+// State is the state folder that it is in.
+func (s Store) State() state.Folder { return state.Folder(filepath.Dir(s.dir)) }
+
 // Dir is the path of the folder.
 func (s Store) Dir() string { return s.dir }
 
@@ -159,10 +162,10 @@ func names(records []Record, name func(Record) string) string {
 // Begin makes the folder of something new; whoever calls it has the path in
 // a ledger first, see NewPath. The caller must be root.
 func (s Store) Begin(path string) error {
-	if err := errors.Join(os.MkdirAll(s.dir, 0o755), os.Chmod(s.dir, 0o755)); err != nil { //nolint:gosec // the daemon reads the records
+	if err := errors.Join(os.MkdirAll(s.dir, 0o755), os.Chmod(s.dir, 0o755)); err != nil { // the daemon reads the records
 		return fmt.Errorf("cannot make the folder of what is kept: %w", err)
 	}
-	if err := errors.Join(os.Mkdir(path, 0o755), os.Mkdir(Target(path), 0o700)); err != nil { //nolint:gosec // the same
+	if err := errors.Join(os.Mkdir(path, 0o755), os.Mkdir(Target(path), 0o700)); err != nil {
 		return fmt.Errorf("cannot make a folder for what is kept: %w", err)
 	}
 	return nil
@@ -191,7 +194,7 @@ func write(path string, v any) error {
 	if err := disk.WriteJSON(path, v); err != nil {
 		return err
 	}
-	return os.Chmod(path, 0o644) //nolint:gosec // there are no secrets in it
+	return os.Chmod(path, 0o644) // there are no secrets in it
 }
 
 // Space is that of the disk of the folder.

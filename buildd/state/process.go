@@ -125,7 +125,7 @@ func (p Process) signalled(s unix.Signal, then func(fd int) error) error {
 func ended(ctx context.Context, fd int) error {
 	const glance = 100 // milliseconds; in between, ctx is looked at
 	for ctx.Err() == nil {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, glance) //nolint:gosec // descriptors are small
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, glance) // descriptors are small
 		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
 			return err
 		}
@@ -146,7 +146,7 @@ type Stat struct {
 // ReadStat looks at a process. One that is gone is fs.ErrNotExist.
 func ReadStat(pid int) (Stat, error) {
 	path := fmt.Sprintf("/proc/%d/stat", pid)
-	data, err := os.ReadFile(path) //nolint:gosec // below /proc
+	data, err := os.ReadFile(path)
 	if errors.Is(err, unix.ESRCH) {
 		err = &fs.PathError{Op: "read", Path: path, Err: fs.ErrNotExist} // it went between open and read
 	}

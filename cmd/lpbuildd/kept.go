@@ -20,7 +20,7 @@ import (
 	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/operator"
 	"lpbuildd/buildd/state"
-	"lpbuildd/buildd/supervisor"
+	"lpbuildd/buildd/supervise"
 )
 
 // newKeptCommand returns the command `kept` with its subcommands.
@@ -46,7 +46,7 @@ where it does not.`,
 				if err != nil {
 					return err
 				}
-				return supervisor.ExpireKept(cmd.Context(), folder, systemLog())
+				return supervise.ExpireKept(cmd.Context(), folder, systemLog())
 			},
 		},
 		&cobra.Command{
@@ -56,7 +56,7 @@ where it does not.`,
 				if err != nil {
 					return err
 				}
-				return supervisor.DropKept(cmd.Context(), folder, args[0], whoAsks(), systemLog())
+				return supervise.DropKept(cmd.Context(), folder, args[0], whoAsks(), systemLog())
 			},
 		},
 	)
@@ -107,7 +107,7 @@ func enter(cmd *cobra.Command, args []string) error {
 	// A visit ends with the connection that it came by.
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
 	defer stop()
-	return ofVisit(supervisor.Visit(ctx, folder, names[0], whoAsks(), argv, systemLog()))
+	return ofVisit(supervise.Visit(ctx, folder, names[0], whoAsks(), argv, systemLog()))
 }
 
 // onlyKept is the one build that is kept. If there are several, it shows them.

@@ -19,7 +19,7 @@ import (
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/operator"
 	"lpbuildd/buildd/selftest"
-	"lpbuildd/buildd/supervisor"
+	"lpbuildd/buildd/supervise"
 )
 
 func newSelftestCommand() *cobra.Command {
@@ -112,7 +112,7 @@ func (o selftestOptions) builder(cmd *cobra.Command, b *operator.Builder) (selft
 		return selftest.Builder{}, err
 	}
 	return selftest.Builder{
-		Program: program, Config: serveFlags(cmd), Verbs: supervisor.SudoRoles(), Helper: helperSocket(), HelperVariable: helperVariable,
+		Program: program, Config: serveFlags(cmd), Verbs: supervise.SudoRoles(), Helper: helperSocket(), HelperVariable: helperVariable,
 		Settings: job.Settings{
 			Home: o.homeOf(b.Owner), FileCache: b.Cache.Dir(), SharePath: share, User: b.BuildUser(), Site: c.Site,
 			Container: c.Container, Overlay: c.ChrootOverlay,

@@ -24,7 +24,7 @@ import (
 	"lpbuildd/buildd/config"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/notify"
-	"lpbuildd/buildd/supervisor"
+	"lpbuildd/buildd/supervise"
 	"lpbuildd/builders"
 	"lpbuildd/filecache"
 	"lpbuildd/rpc"
@@ -278,10 +278,10 @@ func newLauncher() (buildd.Launcher, error) {
 	}
 	command := func(role string) []string { return append(asRoot(self, os.Geteuid()), role) }
 	return buildd.Launcher{
-		Supervise: command(supervisor.RoleSupervise),
-		Cleanup:   command(supervisor.RoleCleanup),
-		Trash:     command(supervisor.RoleTrash),
-		Stock:     command(supervisor.RoleStock),
+		Supervise: command(supervise.RoleSupervise),
+		Cleanup:   command(supervise.RoleCleanup),
+		Trash:     command(supervise.RoleTrash),
+		Stock:     command(supervise.RoleStock),
 	}, nil
 }
 
@@ -301,7 +301,7 @@ func buildUser(c config.Config) string {
 // at its scripts, which start this daemon, and when it is held.
 func installedVersion(ctx context.Context) string {
 	for _, name := range []string{"lpbuildd", "launchpad-buildd"} {
-		query := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name) //nolint:gosec // constant words
+		query := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name)
 		out, err := query.Output()
 		status, installed, _ := strings.Cut(string(out), " ")
 		if err == nil && status != "not-installed" && status != "config-files" {
