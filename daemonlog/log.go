@@ -1,4 +1,4 @@
-package main
+package daemonlog
 
 import (
 	"context"
@@ -7,15 +7,21 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-
-	"lpbuildd/buildd/config"
-	"lpbuildd/daemonlog"
 )
 
-// daemonLog is the daemon's own log: on standard error, for the journal, and in
-// the file of [log] file as well, if there is one. Level, format and file may
-// change at any time, also for loggers that were derived before.
-type daemonLog struct {
+// Settings say how and where the log is written.
+type Settings struct {
+	Level slog.Level
+	// JSON is for programs; else it is text.
+	JSON bool
+	// File gets the log, too; "" is none.
+	File string
+}
+
+// Log is the daemon's own log: on standard error, for the journal, and in a file as
+// well, if there is one. Level, format and file may change at any time, also for
+// loggers that were derived before.
+type Log struct {
 	*slog.Logger
 	level  slog.LevelVar
 	asJSON atomic.Bool
@@ -24,28 +30,29 @@ type daemonLog struct {
 	file *os.File
 }
 
-func newDaemonLog(c config.Config) (*daemonLog, error) {
-	l := &daemonLog{}
+// Open begins a log.
+func Open(s Settings) (*Log, error) {
+	l := &Log{}
 	options := &slog.HandlerOptions{Level: &l.level}
-	l.Logger = slog.New(daemonlog.New(either{
+	l.Logger = slog.New(New(either{
 		text: slog.NewTextHandler(l, options), json: slog.NewJSONHandler(l, options), asJSON: &l.asJSON,
 	}))
-	return l, l.use(c)
+	return l, l.Use(s)
 }
 
-// use changes the log to what the configuration says, and opens the file anew,
-// for it may have been rotated. After an error everything is as it was.
-func (l *daemonLog) use(c config.Config) error {
+// Use changes the log to these settings, and opens the file anew, for it may have
+// been rotated. After an error everything is as it was.
+func (l *Log) Use(s Settings) error {
 	var file *os.File
-	if c.LogFile != "" {
+	if s.File != "" {
 		var err error
-		file, err = os.OpenFile(c.LogFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640) // the operator names a file that its group may read
+		file, err = os.OpenFile(s.File, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640) // the operator names a file that its group may read
 		if err != nil {
 			return fmt.Errorf("cannot open the log file ([log] file): %w", err)
 		}
 	}
-	l.level.Set(c.LogLevel)
-	l.asJSON.Store(c.LogFormat == "json")
+	l.level.Set(s.Level)
+	l.asJSON.Store(s.JSON)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file != nil {
@@ -57,7 +64,7 @@ func (l *daemonLog) use(c config.Config) error {
 
 // Write writes one record. A file that cannot be written, as on a full disk,
 // must not keep the record from the journal.
-func (l *daemonLog) Write(p []byte) (int, error) {
+func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file != nil {

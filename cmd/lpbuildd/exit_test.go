@@ -9,30 +9,6 @@ import (
 	"lpbuildd/backends"
 )
 
-func TestDaemonRunsOnlyWhereItIsAllowed(t *testing.T) {
-	tests := []struct {
-		name, value string
-		set, want   bool
-	}{
-		{"started by hand", "", false, true},
-		{"the switch is on", "yes", true, true},
-		{"the switch is off", "no", true, false},
-		{"the switch is empty", "", true, false},
-		{"only yes is yes", "YES", true, false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			err := allowed(func(name string) (string, bool) { return tt.value, tt.set && name == "RUN_NETWORK_REQUESTS_AS_ROOT" })
-			if (err == nil) != tt.want {
-				t.Fatalf("got %v", err)
-			}
-			if err != nil && (exitStatus(err) != misconfigured || !strings.Contains(err.Error(), "/etc/default/launchpad-buildd")) {
-				t.Errorf("got status %d, %v", exitStatus(err), err)
-			}
-		})
-	}
-}
-
 // A program that we run ourselves and that fails is an error like any other; only
 // what somebody runs in a visit has spoken for itself.
 func TestWhatIsSaidAtTheEnd(t *testing.T) {
@@ -50,8 +26,17 @@ func TestWhatIsSaidAtTheEnd(t *testing.T) {
 		{ofVisit(errors.New("it has expired")), 1, "lpbuildd: it has expired\n"},
 	} {
 		var said strings.Builder
-		if status := end(&said, tt.err); status != tt.status || said.String() != tt.said {
+		if status := lastWords(&said, tt.err); status != tt.status || said.String() != tt.said {
 			t.Errorf("%v: status %d, said %q", tt.err, status, said.String())
 		}
+	}
+}
+
+func TestADaemonThatMayNotRunIsNotStartedAgain(t *testing.T) {
+	t.Setenv("RUN_NETWORK_REQUESTS_AS_ROOT", "no")
+	cmd := newCommand()
+	cmd.SetArgs([]string{"serve"})
+	if err := cmd.ExecuteContext(t.Context()); exitStatus(err) != misconfigured {
+		t.Errorf("got status %d, %v", exitStatus(err), err)
 	}
 }
