@@ -50,7 +50,7 @@ func (c *Chroot) Keep(ctx context.Context, dir string, unwanted []string, room d
 			return "", fmt.Errorf("cannot delete %s in the chroot: %w", name, err)
 		}
 	}
-	if err := c.settle(ctx, room); err != nil {
+	if err := c.unmountAll(ctx, room); err != nil {
 		return "", err
 	}
 	if c.base != nil {
@@ -82,8 +82,8 @@ func (c *Chroot) erase(ctx context.Context, name string) error {
 	return removeTop(ctx, parent, path.Base(name))
 }
 
-// settle ends all mounts; the upper layer is on disk then.
-func (c *Chroot) settle(ctx context.Context, room disk.Room) error {
+// unmountAll ends all mounts; the upper layer is on disk then.
+func (c *Chroot) unmountAll(ctx context.Context, room disk.Room) error {
 	if err := c.Stop(ctx); err != nil {
 		return err
 	}
