@@ -1,6 +1,6 @@
-// Package daemonlog keeps the daemon's own log small, whatever strangers send:
-// long values are cut, and lines that one caller causes again and again are
-// counted instead of written.
+// Package daemonlog is run by the daemon, and touches nothing but its log: it keeps
+// the daemon's own log small, whatever strangers send: long values are cut, and
+// lines that one caller causes again and again are counted instead of written.
 package daemonlog
 
 import (

@@ -1,5 +1,7 @@
-// Package filecache keeps files named by their SHA-1: base images, sources and
-// results. See spec: protocol.md sections 10 and 11.
+// Package filecache is run by the daemon, by root where a build stores its results,
+// and by operators, and touches its folder alone: it keeps files named by their
+// SHA-1: base images, sources and results. See spec: protocol.md sections 10 and
+// 11.
 //
 // A cache is one flat folder. An entry is a regular file in it whose name
 // passes CheckName; names of 40 lower-case hexadecimal digits promise their

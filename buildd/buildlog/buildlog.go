@@ -1,5 +1,6 @@
-// Package buildlog is the log of one build: a file that is redacted before its
-// first byte reaches the disk, and the tail of it that status shows.
+// Package buildlog is the log of one build, which root writes inside its
+// namespaces, and the daemon reads: a file that is redacted before its first byte
+// reaches the disk, and the tail of it that status shows.
 //
 // There is no unredacted copy of a log anywhere. What is written goes through
 // three stages: the patterns of private builds (patterns.go), the exact secret

@@ -1,5 +1,6 @@
-// Package ledger keeps what a build made on this host that outlives its
-// processes, so that it can be undone whatever killed them.
+// Package ledger is run by root, inside the namespaces to write it and outside to
+// undo what it says; it touches its file alone. It keeps what a build made on this
+// host that outlives its processes, so that it can be undone whatever killed them.
 //
 // An entry is on disk before the thing it names is made, and struck out after
 // the thing is gone. A ledger is a file of JSON lines that only grows: additions
