@@ -83,8 +83,8 @@ type Options struct {
 	// gets its name; an error keeps it from that. May be nil.
 	BeforeNew func(name string) error
 	// Owner owns new files if this process is root, and is ignored otherwise.
-	// Nil is the owner of the cache folder, which is what a supervisor needs
-	// that runs as root beside a daemon that does not.
+	// Nil is the owner of the cache folder: a supervisor is root, and the daemon
+	// must own what it stores.
 	Owner *Owner
 }
 
@@ -101,8 +101,8 @@ const (
 	metaName  = stateName + "/meta"
 
 	defaultIdle = 60 * time.Second
-	// abandonAfter ends a download that progresses, but so slowly that whoever
-	// asked has long given up (spec: client.md, 600 to 800 seconds).
+	// abandonAfter ends a download that progresses, but too slowly for anyone who
+	// may have asked: managers give up after 600 to 800 seconds (spec: client.md).
 	abandonAfter = 6 * time.Hour
 )
 

@@ -175,9 +175,8 @@ func (c *Chroot) remount(ctx context.Context, base string) error {
 	return mountAgain(ctx, c.Root(), r.path(), upper, work)
 }
 
-// mountAgain mounts layers that were mounted before. The other mount may still
-// be there for a moment: it goes with the last process that saw it, a little
-// later than the lock which that process held.
+// mountAgain mounts layers that were mounted before. It waits for the end of the
+// other mount: that is gone a little later than the lock of the last visitor.
 func mountAgain(ctx context.Context, target, lower, upper, work string) error {
 	ctx, cancel := context.WithTimeout(ctx, busyTime)
 	defer cancel()

@@ -60,8 +60,8 @@ type Log struct {
 }
 
 // Create makes a new, empty log with mode 0640. An older file of that name is
-// unlinked and not truncated, so that neither a link planted there nor someone
-// who still reads the old log is affected.
+// unlinked and not truncated: a link planted there leads nowhere, and readers of the
+// old log keep it.
 func Create(o Options) (*Log, error) {
 	file, err := create(o)
 	if err != nil {
