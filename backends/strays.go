@@ -44,23 +44,27 @@ type Stray struct {
 // target, or if it is in the target itself: it may wait for its own work.
 func (h Host) watchStrays(ctx context.Context, command int, argv []string) {
 	grace := h.strayGrace()
-	tick := time.NewTicker(grace / 5)
-	defer tick.Stop()
-	var since time.Time
+	looks := h.looks
+	if looks == nil {
+		tick := time.NewTicker(grace / 5)
+		defer tick.Stop()
+		looks = tick.C
+	}
+	var since, now time.Time
 	var told []int
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case now = <-looks:
 		}
 		strays := blockers(command)
 		switch {
 		case len(strays) == 0:
 			since = time.Time{}
 		case since.IsZero():
-			since = time.Now()
-		case time.Since(since) >= grace:
+			since = now
+		case now.Sub(since) >= grace:
 			held := describe(strays)
 			killStrays(command, strays)
 			// One that does not die is told of once: the log of a build that hangs
