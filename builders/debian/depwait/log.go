@@ -1,6 +1,6 @@
-// Package depwait answers the question why sbuild gave a build back: does the
-// package wait for a build dependency, and for which one? See spec:
-// builders.md sections 2.6 to 2.9.
+// Package depwait is run by root, inside the namespaces of a build, and only reads:
+// it answers the question why sbuild gave a build back: does the package wait for a
+// build dependency, and for which one? See spec: builders.md sections 2.6 to 2.9.
 //
 // The words in which apt explains itself change with its versions, and it calls
 // a package that is there "not installable" when another one conflicts with it.

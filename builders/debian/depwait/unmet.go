@@ -37,11 +37,11 @@ func findUnmet(text []byte) Finding {
 		end = start
 		e := list.at(start + len(dependsStart))
 		switch {
-		case e.verdict == dubious:
+		case e.reason == dubious:
 			return Finding{Kind: Maybe, Depends: choices(after)}
-		case e.verdict == missing && found.Kind != Definite:
+		case e.reason == missing && found.Kind != Definite:
 			found = Finding{Kind: Definite, Depends: decode(e.relation)}
-		case e.verdict == alternatives && found.Kind == None:
+		case e.reason == alternatives && found.Kind == None:
 			found = Finding{Kind: Maybe, Depends: choices(after)}
 		}
 	}
@@ -60,11 +60,11 @@ func choices(text []byte) string {
 	return ""
 }
 
-// verdict is what the end of an entry says about its relation.
-type verdict int
+// reason is why apt does not install what a relation names, as the end of an entry says.
+type reason int
 
 const (
-	noVerdict verdict = iota
+	noReason reason = iota
 	dubious
 	missing
 	alternatives
@@ -72,7 +72,7 @@ const (
 
 type entry struct {
 	relation []byte
-	verdict  verdict
+	reason   reason
 }
 
 // entries reads entries of a list, from its end to its start: it remembers the
@@ -83,8 +83,8 @@ type entries struct {
 	closeFrom int // where the search for close began
 	close     int // first ')' in text[closeFrom:]; len(text) if none
 
-	judgedAt int // the last place that was judged, and the result
-	judged   verdict
+	readAt int // the last place that was read, and the result
+	read   reason
 }
 
 // at reads the entry whose relation starts at start; calls must go backwards.
@@ -100,10 +100,10 @@ func (l *entries) at(start int) entry {
 	if end > len(l.text) {
 		return entry{}
 	}
-	if end != l.judgedAt {
-		l.judgedAt, l.judged = end, judge(l.text[end:])
+	if end != l.readAt {
+		l.readAt, l.read = end, reasonIn(l.text[end:])
 	}
-	return entry{relation: l.text[start:end], verdict: l.judged}
+	return entry{relation: l.text[start:end], reason: l.read}
 }
 
 // nextClose returns the place of the first ')' at or after from, or len(text).
@@ -115,15 +115,15 @@ func (l *entries) nextClose(from int) int {
 	return l.close
 }
 
-// judge reads the phrase that follows a relation, up to the end of the line.
-func judge(rest []byte) verdict {
+// reasonIn reads the phrase that follows a relation, up to the end of the line.
+func reasonIn(rest []byte) reason {
 	rest, ok := bytes.CutPrefix(rest, []byte(" but "))
 	if !ok {
-		return noVerdict
+		return noReason
 	}
 	word := bytes.IndexByte(rest, ' ')
 	if word < 0 {
-		return noVerdict
+		return noReason
 	}
 	for _, p := range phrases() {
 		if p.subject != "" && p.subject != string(rest[:word]) {
@@ -132,18 +132,18 @@ func judge(rest []byte) verdict {
 		after, ok := bytes.CutPrefix(rest[word:], []byte(p.text))
 		switch {
 		case ok && bytes.HasPrefix(after, []byte("\n")):
-			return p.verdict
+			return p.reason
 		case ok && bytes.HasPrefix(after, []byte(" or\n")):
 			return alternatives
 		}
 	}
-	return noVerdict
+	return noReason
 }
 
 type phrase struct {
 	subject string // the word after "but"; "" is any word
 	text    string
-	verdict verdict
+	reason  reason
 }
 
 // phrases is the table of spec: builders.md section 2.6.

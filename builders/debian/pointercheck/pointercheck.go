@@ -1,6 +1,7 @@
-// Package pointercheck finds implicitly declared functions whose result a
-// compiler turned into a pointer, in the output of a build as it passes by. See
-// spec: builders.md section 2.4.
+// Package pointercheck is run by root, inside the namespaces of a build, and
+// touches nothing but what passes by: it finds implicitly declared functions whose
+// result a compiler turned into a pointer, in the output of a build as it passes
+// by. See spec: builders.md section 2.4.
 //
 // It knows exactly the two warnings given there, with ASCII quotation marks, as
 // compilers print them in the C locale. Compilers that print other marks or
