@@ -1,17 +1,17 @@
 package backends
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 	"unicode"
+
+	"lpbuildd/buildd/state"
 )
 
 const (
@@ -139,26 +139,17 @@ type processTable map[int]struct {
 
 func processes() processTable {
 	all := processTable{}
-	names, _ := filepath.Glob("/proc/[0-9]*")
-	for _, name := range names {
-		pid, err := strconv.Atoi(filepath.Base(name))
+	pids, _ := state.Processes() // what cannot be listed is not killed
+	for _, pid := range pids {
+		s, err := state.ReadStat(pid)
 		if err != nil {
-			continue
-		}
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			continue
-		}
-		// The name before these may hold anything.
-		fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-		if len(fields) < 2 {
 			continue
 		}
 		p := all[pid]
-		p.parent, _ = strconv.Atoi(fields[1])
+		p.parent = s.Parent
 		// The threads of a process may outlive its first.
-		tasks, _ := os.ReadDir(name + "/task")
-		p.alive = fields[0] != "Z" && fields[0] != "X" || len(tasks) > 1
+		tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		p.alive = !s.Dead() || len(tasks) > 1
 		all[pid] = p
 	}
 	return all
