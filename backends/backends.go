@@ -89,7 +89,7 @@ type Image struct {
 // KillProcesses, which may come at any time from any goroutine. Stop and
 // Remove must be safe after a failed or missing Create or Start, and safe to
 // call twice.
-type Lifecycle interface { //nolint:interfacebloat // a target and the five steps around it; only the supervisor sees all
+type Lifecycle interface {
 	Target
 	// Create makes the target from an image.
 	Create(ctx context.Context, image Image) error

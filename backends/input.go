@@ -28,7 +28,7 @@ func feed(c *exec.Cmd, src io.Reader) (*input, error) {
 		if f != nil {
 			c.Stdin = f
 		}
-		return nil, nil //nolint:nilnil // no pipe is needed, and the methods accept nil
+		return nil, nil // no pipe is needed, and the methods accept nil
 	}
 	r, w, err := os.Pipe()
 	if err != nil {

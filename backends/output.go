@@ -63,7 +63,7 @@ func connect(c *exec.Cmd, cmd Command) (*outputs, error) {
 func (o *outputs) add(dst io.Writer) (io.Writer, error) {
 	if f, ok := dst.(*os.File); dst == nil || ok {
 		if f == nil {
-			return nil, nil //nolint:nilnil // os/exec's way to say /dev/null
+			return nil, nil // os/exec's way to say /dev/null
 		}
 		return f, nil
 	}

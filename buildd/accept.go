@@ -2,24 +2,19 @@ package buildd
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"lpbuildd/buildd/aside"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/state"
-	"lpbuildd/disk"
 )
 
 // Build checks a request, makes it durable, and starts the build. The order of
 // the checks is part of the protocol (spec: protocol.md section 7), except that
 // nothing changes before all of them have passed.
 func (d *Daemon) Build(ctx context.Context, r Request) error {
-	t, err := d.findType(r.Tag)
+	t, err := findType(d.cfg.Types, r.Tag)
 	if err != nil {
 		return err
 	}
@@ -36,170 +31,153 @@ func (d *Daemon) Build(ctx context.Context, r Request) error {
 	if err := checkBuildID(r.BuildID); err != nil {
 		return err
 	}
-	if state := d.now.Load().status.State; state != Idle {
+	if state := d.board.now.Load().status.State; state != Idle {
 		return &StateError{State: state, Event: Accept}
 	}
 	if err := t.Check(r.Args, r.Files.Names()); err != nil {
 		return &Fault{Reason: "build: args: " + err.Error()}
 	}
-	private, _ := truth(r.Args["archive_private"])
-	accepted := journal{
-		BuildID: r.BuildID, Tag: r.Tag, Inputs: inputs, Accepted: time.Now(),
-		Private: private || t.Sanitize, ProxyInfo: proxyInfo(r.Args),
-	}
-	if private {
-		accepted.PrivateInputs = privateInputs(r)
-	}
-	if reset, _ := truth(r.Args["fast_cleanup"]); reset {
-		accepted.ResetAfter, _ = state.BootID() // without it, the results stay
-	}
-	return d.accept(context.WithoutCancel(ctx), r, accepted)
-}
-
-// accept makes a checked request durable and starts its build.
-func (d *Daemon) accept(ctx context.Context, r Request, accepted journal) error {
-	if err := d.waitForCleanup(ctx); err != nil {
-		return err
-	}
-	defer d.cleaning.Release(1)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if _, err := next(d.j.State, Accept); err != nil {
-		return err
-	}
-	if why := d.drained(); why != "" {
-		return &Fault{Reason: "build: " + why}
-	}
-	err := d.prepare(ctx, accepted)
-	if err == nil {
-		err = d.transition(Accept, func(j *journal) { *j = j.followedBy(accepted) })
-	}
-	if err != nil {
-		d.checkDisk()
-		return &Fault{Reason: "build: " + err.Error()}
-	}
-	if err := d.launch(ctx, r); err != nil {
-		d.cfg.Log.ErrorContext(ctx, "Cannot start a build", "build_id", r.BuildID, "error", err)
-		_ = d.tidyEnding(ctx) // what it cannot undo, the next build tries again
-		d.lose()
-		return &Fault{Reason: "build: " + err.Error()}
-	}
-	d.cfg.Log.Info("Build started", "build_id", r.BuildID, "type", r.Tag)
-	return nil
-}
-
-// waitForCleanup takes cleaning.
-func (d *Daemon) waitForCleanup(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.BuildWait)
-	defer cancel()
-	if d.cleaning.Acquire(ctx, 1) != nil {
-		return &Fault{Reason: "build: what the last build left is still being undone; see the daemon's log, and try again"}
-	}
-	return nil
-}
-
-// prepare removes what is left of the last build, before the journal speaks of
-// a new one: after a crash, an outcome must be that of the build in the journal.
-// What stands in the place of its files and cannot be replaced is set aside.
-func (d *Daemon) prepare(ctx context.Context, accepted journal) error {
-	folder := state.Build(d.dir)
-	for _, path := range []string{folder.Socket(), folder.Outcome()} {
-		if err := os.RemoveAll(path); err != nil {
-			return err
-		}
-	}
-	for _, path := range []string{
-		d.logPath(), folder.Limits(), folder.Accepted(), folder.Supervisor(), filepath.Join(d.dir, disk.ReserveName),
-	} {
-		if odd, err := aside.MoveOdd(path); odd || err != nil {
-			d.cfg.Log.ErrorContext(ctx, "What is no file is set aside", "path", path, "error", err)
-		}
-	}
-	d.makeReserves(ctx)
-	accepted.State = Building
-	return errors.Join(disk.RemoveTemporaries(d.dir), disk.WriteJSON(state.Build(d.dir).Accepted(), accepted))
-}
-
-// launch starts the supervisor and hands it the request. The caller holds mu.
-func (d *Daemon) launch(ctx context.Context, r Request) error {
-	request, err := encode(job.Message{Request: &job.Request{
+	o := order{settings: *d.settings.Load()}
+	o.request, err = encode(job.Message{Request: &job.Request{
 		BuildID: r.BuildID, Tag: r.Tag, Image: r.Image, Files: r.Files, Args: r.Args,
-		Arch: d.cfg.Arch, Settings: d.settings,
+		Arch: d.cfg.Arch, Settings: o.settings,
 	}})
 	if err != nil {
-		return err
+		return &Fault{Reason: "build: " + err.Error()}
 	}
-	d.abortLimit = d.settings.AbortLimit
-	if err := os.WriteFile(d.logPath(), nil, 0o640); err != nil { //nolint:gosec // readable by the group of the builder
-		return fmt.Errorf("cannot make the build log: %w", err)
+	o.journal = journal{
+		BuildID: r.BuildID, Tag: r.Tag, Inputs: inputs, Accepted: time.Now(),
+		Private: r.Private || t.Sanitize, ProxyInfo: r.Proxy,
 	}
-	if err := job.WriteLimits(state.Build(d.dir), d.settings.Limits); err != nil {
-		return err
+	if r.Private {
+		o.journal.PrivateInputs = privateInputs(r)
 	}
-	if err := d.startSupervisor(ctx); err != nil {
-		return err
+	if r.EndsWithReset {
+		o.journal.ResetAfter, _ = state.BootID() // without it, the results stay
 	}
-	l, err := connect(ctx, d.dir)
+	return d.place(o)
+}
+
+// order is a request that was checked.
+type order struct {
+	journal  journal
+	request  []byte // for the supervisor
+	settings job.Settings
+}
+
+// place gives an order to the slot. While that is busy with what the last build has
+// left, it waits, but not for ever: its manager would have gone, and the build would
+// run for nobody.
+func (d *Daemon) place(o order) error {
+	late := time.NewTimer(d.cfg.BuildWait)
+	defer late.Stop()
+	answer := make(chan error, 1)
+	for {
+		var busy <-chan struct{}
+		err := d.loop.call(func(ctx context.Context, s *slot) { busy = s.accept(ctx, o, answer) })
+		if err != nil {
+			return err
+		}
+		if busy == nil {
+			return <-answer
+		}
+		select {
+		case <-busy:
+		case <-late.C:
+			return &Fault{Reason: "build: what the last build left is still being undone; see the daemon's log, and try again"}
+		}
+	}
+}
+
+// accept makes an order durable and starts its build. If the slot is busy nothing
+// happens, and the channel says when to ask again; otherwise there will be an
+// answer.
+func (s *slot) accept(ctx context.Context, o order, answer chan<- error) (busy <-chan struct{}) {
+	if _, err := next(s.book.journal.State, Accept); err != nil {
+		answer <- err
+		return nil
+	}
+	if s.busy != nil {
+		return s.busy
+	}
+	if drain := s.drain.look(); drain != nil {
+		answer <- &Fault{Reason: "build: " + drain.String()}
+		return nil
+	}
+	err := s.files.prepare(ctx, o.journal)
+	if err == nil {
+		err = s.book.transition(Accept, func(j *journal) { *j = j.followedBy(o.journal) })
+	}
 	if err != nil {
-		return err
+		s.disk.check()
+		answer <- &Fault{Reason: "build: " + err.Error()}
+		return nil
 	}
-	// Once it is sent, the request reaches the supervisor even if this process
-	// dies now.
-	if err := l.send(request); err != nil {
-		l.close()
-		return fmt.Errorf("cannot send the request to the supervisor: %w", err)
-	}
-	d.attach(ctx, l, false)
+	s.abortLimit = o.settings.AbortLimit
+	s.launch(ctx, o, answer)
 	return nil
 }
 
-// startSupervisor starts the supervisor, which from then on is the only one
-// that holds the socket.
-func (d *Daemon) startSupervisor(ctx context.Context) error {
-	socket, err := listen(ctx, d.dir)
+// launch starts the supervisor and hands it the request.
+func (s *slot) launch(ctx context.Context, o order, answer chan<- error) {
+	l, err := s.startSupervisor(ctx, o.settings.Limits)
 	if err != nil {
-		return err
+		s.withdraw(ctx, err, answer)
+		return
 	}
-	a := d.j.attempt()
+	s.aside(func() event {
+		// Once it is sent, the request reaches the supervisor even if this process
+		// dies now.
+		err := l.send(o.request)
+		return func(ctx context.Context, s *slot) {
+			if err != nil {
+				l.close()
+				s.withdraw(ctx, fmt.Errorf("cannot send the request to the supervisor: %w", err), answer)
+				return
+			}
+			s.log.InfoContext(ctx, "Build started", "build_id", o.journal.BuildID, "type", o.journal.Tag)
+			s.follow(ctx, l, false)
+			answer <- nil
+		}
+	})
+}
+
+// withdraw forgets a build that could not be started.
+func (s *slot) withdraw(ctx context.Context, why error, answer chan<- error) {
+	s.log.ErrorContext(ctx, "Cannot start a build", "build_id", s.book.journal.BuildID, "error", why)
+	s.tidy(ctx, func(ctx context.Context, _ error) { // what it cannot undo, the next build tries again
+		s.lose(ctx)
+		answer <- &Fault{Reason: "build: " + why.Error()}
+	})
+}
+
+// startSupervisor starts the supervisor and connects to it.
+func (s *slot) startSupervisor(ctx context.Context, limits job.Limits) (*link, error) {
+	if err := s.files.begin(limits); err != nil {
+		return nil, err
+	}
+	a := s.book.journal.attempt()
 	ended := func(err error) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if d.started == a {
-			d.started = attempt{}
-		}
-		if err != nil {
-			d.cfg.Log.Warn("Supervisor ended with an error", "build_id", a.buildID, "error", err)
-			d.supervisorDied(ctx, a)
-		}
+		// A daemon that stops leaves that to the next one.
+		_ = s.loop.call(func(ctx context.Context, s *slot) { s.supervisorEnded(ctx, a, err) })
 	}
-	if err := d.cfg.Launcher.start(ctx, d.dir, socket, ended); err != nil {
-		return errors.Join(err, socket.Close())
+	if err := s.cfg.Launcher.StartSupervisor(ctx, s.files.build.Path(), ended); err != nil {
+		return nil, err
 	}
-	d.started = a
-	return socket.Close()
+	s.started = a
+	return connect(ctx, s.cfg.Launcher, s.files.build.Path())
 }
 
-// supervisorDied does what a supervisor did not come to do that died when its
-// build was over. The caller holds mu.
-func (d *Daemon) supervisorDied(ctx context.Context, a attempt) {
-	switch {
-	case d.closing():
-	case d.runs(a):
-		// Its outcome, or its death, is about to be noticed elsewhere.
-		d.later(d.cfg.RetryDelay, func() { d.supervisorDied(ctx, a) })
-	default:
-		d.tidyBehind(ctx, a)
+// supervisorEnded is called when the supervisor that was started for a build has
+// ended, with an error if it did not as it should.
+func (s *slot) supervisorEnded(ctx context.Context, a attempt, err error) {
+	if s.started == a {
+		s.started = attempt{}
 	}
-}
-
-// findType looks a build type up.
-func (d *Daemon) findType(tag string) (Type, error) {
-	for _, t := range d.cfg.Types {
-		if t.Tag == tag {
-			return t, nil
-		}
+	if err != nil {
+		s.log.WarnContext(ctx, "Supervisor ended with an error", "build_id", a.buildID, "error", err)
+		s.tidyAfterDeath(ctx, a)
 	}
-	return Type{}, &UnknownTypeError{Tag: tag, Known: d.Info().Tags}
 }
 
 // checkInputs checks that all files of a request are in the cache, and returns
@@ -261,29 +239,4 @@ func checkBuildID(id string) error {
 		return bad("no control characters")
 	}
 	return nil
-}
-
-// truth returns the value of an argument that is a boolean, or one of the numbers
-// 0 and 1, which builders take for booleans too.
-func truth(v any) (value, ok bool) {
-	if b, isBool := v.(bool); isBool {
-		return b, true
-	}
-	if _, isText := v.(string); isText {
-		return false, false
-	}
-	text := fmt.Sprint(v)
-	return text == "1", text == "0" || text == "1"
-}
-
-// proxyInfo picks what the manager asks for later.
-func proxyInfo(args map[string]any) ProxyInfo {
-	var p ProxyInfo
-	if use, ok := truth(args["use_fetch_service"]); ok {
-		p.UseFetchService = &use
-	}
-	if endpoint, ok := args["revocation_endpoint"].(string); ok {
-		p.RevocationEndpoint = &endpoint
-	}
-	return p
 }

@@ -1,11 +1,15 @@
-// Package buildd owns the one build slot of this machine: its state, its
-// journal, and the supervisor process of the build that runs.
+// Package buildd is run by the daemon, without privileges, and by its operator: it
+// owns the one build slot of this machine, with its state, its journal and what is
+// said to the supervisor of the build that runs, and touches nothing but the file
+// cache and the state folder.
 //
 // The states and the events between them are the table Transitions. Every
 // change is on disk before it is told to anyone, so that a daemon that was
-// killed comes back with the same answers. Methods of Daemon are safe for
-// concurrent use, and none of them waits for a build's work; only Build waits, for
-// what a crash left of the build before to be undone.
+// killed comes back with the same answers. One goroutine (loop) has the slot and
+// carries out events: calls, what a supervisor tells, timers, the end of what goes on
+// aside. Answers come from a board that it writes on, and wait for nobody. Methods of
+// Daemon are safe for concurrent use, and none of them waits for a build's work; only
+// Build waits, for what a crash left of the build before to be undone.
 package buildd
 
 import (
@@ -39,6 +43,13 @@ type Request struct {
 	// string, []byte, []any and ordered.Struct, for which a map[string]any will do
 	// where the order means nothing. Unknown keys are ignored.
 	Args map[string]any
+	// Private, EndsWithReset and Proxy are what the daemon itself needs to know of the
+	// arguments; who reads the call fills them in. Private says that the files are
+	// secret, EndsWithReset that the manager resets the machine after the build instead
+	// of calling clean().
+	Private       bool
+	EndsWithReset bool
+	Proxy         ProxyInfo
 	// BadInputs is what is wrong with the image or the files as they were sent, nil
 	// if nothing is. A build type that is not there is reported before it.
 	BadInputs error
@@ -111,7 +122,7 @@ func (e *UnknownSumError) Error() string {
 
 // Fault is a request that cannot be carried out, and why: one line that names
 // the argument and what was expected.
-type Fault struct{ Reason string } //nolint:errname // a fault is what the protocol calls it
+type Fault struct{ Reason string } // a fault is what the protocol calls it
 
 // Error is the reason.
 func (e *Fault) Error() string { return e.Reason }

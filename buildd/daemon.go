@@ -3,15 +3,10 @@ package buildd
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/state"
@@ -48,7 +43,7 @@ type Config struct {
 	// folder.
 	Cache *filecache.Cache
 	// Launcher starts the privileged helpers.
-	Launcher Launcher
+	Launcher Helpers
 	// AbortGrace is how much longer than Settings.AbortLimit a supervisor may
 	// take to report an aborted build before it is killed.
 	AbortGrace time.Duration
@@ -81,179 +76,100 @@ type Config struct {
 // Daemon is the builder. Make one with New; its methods are safe for
 // concurrent use.
 type Daemon struct {
-	cfg   Config
-	state state.Folder
-	dir   string // folder of the running build
-
-	now  atomic.Pointer[snapshot]
-	lock *disk.Lock    // closed when another daemon may begin
-	done chan struct{} // closed by stop
-	stop func()
-	wg   sync.WaitGroup
-
-	loss      loss                   // of a build, in a crash
-	broken    atomic.Pointer[string] // why the state cannot be written; nil if it can
-	drainSeen atomic.Bool            // the operator's wish, as it was last logged
-
-	sweeping   sync.Mutex // held by EmptyTrash
-	expiring   sync.Mutex // held while something that is kept is removed
-	protecting sync.Mutex // held while the cache is told what is in use
-
-	// cleaning is held while what an ended build left is undone, which takes long
-	// when a container engine hangs: the next build waits for it for a while, nobody
-	// else does. Taken before mu.
-	cleaning *semaphore.Weighted
-
-	mu   sync.Mutex // guards what follows; held over the journal, never over a build's work
-	j    journal
-	link *link
-	// started is the build whose supervisor, or sudo above it, this daemon has
-	// started and not yet seen to end.
-	started attempt
-	// unwritten is since when the end of the build cannot be written down, the zero
-	// time if it could be, or has not come.
-	unwritten time.Time
-	// ending says that the build is about to be ended by somebody who has let go
-	// of mu for a while.
-	ending bool
-	// settings are those of the next build, abortLimit that of the current one.
-	settings   job.Settings
-	abortLimit time.Duration
+	cfg      *Config
+	files    *files
+	lock     *disk.Lock // closed when another daemon may begin
+	loop     *loop      // has the slot
+	board    *board
+	disk     *diskWatch
+	drain    *drainNews
+	trash    *trash
+	settings atomic.Pointer[job.Settings] // of the next build
+	close    func()
 }
 
 // New takes up the state that the last daemon left: a build that still runs is
 // followed again, one that ended is presented, one that died is cleaned up.
 // The daemon lives until Close and not until the end of ctx.
 func New(ctx context.Context, cfg Config) (*Daemon, error) {
-	cfg.BuildWait = cmp.Or(cfg.BuildWait, 20*time.Second)
-	cfg.RecoverWait = cmp.Or(cfg.RecoverWait, time.Second)
-	cfg.ReadyWait = cmp.Or(cfg.ReadyWait, 1500*time.Millisecond)
-	cfg.RetryDelay = cmp.Or(cfg.RetryDelay, 5*time.Second)
-	cfg.WriteLimit = cmp.Or(cfg.WriteLimit, time.Minute)
-	if cfg.Changed == nil {
-		cfg.Changed = func() {}
+	cfg.setDefaults()
+	files := newFiles(state.Folder(cfg.Cache.StateDir()), cfg.Log)
+	if err := files.makeFolder(); err != nil {
+		return nil, err
 	}
-	folder := state.Folder(cfg.Cache.StateDir())
+	lock, err := lockState(ctx, files.state)
+	if err != nil {
+		return nil, err
+	}
+	files.removeOld()
+	files.makeReserves(ctx)
+	loop := newLoop()
 	d := &Daemon{
-		cfg: cfg, state: folder, dir: folder.Build().Path(), done: make(chan struct{}),
-		settings: cfg.Settings, abortLimit: cfg.Settings.AbortLimit, cleaning: semaphore.NewWeighted(1),
+		cfg: &cfg, files: files, lock: lock, loop: loop,
+		board: &board{version: cfg.Version, log: files.state.Log(), types: cfg.Types, cache: cfg.Cache, changed: cfg.Changed},
+		disk:  &diskWatch{files: files, loop: loop, log: cfg.Log, changed: cfg.Changed, delay: cfg.RetryDelay},
+		drain: &drainNews{state: files.state, log: cfg.Log},
+		trash: &trash{files: files, launcher: cfg.Launcher, log: cfg.Log},
 	}
-	d.loss.time = cmp.Or(cfg.LossTime, defaultLossTime)
-	d.stop = sync.OnceFunc(func() { close(d.done) })
-	if info, err := os.Lstat(d.dir); err == nil && !info.IsDir() {
-		d.setAside(d.dir, errors.New("it is no folder"))
+	d.settings.Store(&cfg.Settings)
+	d.board.loss.time = cfg.LossTime
+	d.close = sync.OnceFunc(func() {
+		// The build goes on, and so does its log.
+		loop.stop(func(_ context.Context, s *slot) {
+			if s.link != nil {
+				s.link.close()
+			}
+			d.board.now.Load().close()
+		})
+		_ = lock.Close() // nothing was written to it
+	})
+	settled := d.start(context.WithoutCancel(ctx))
+	if settled == nil {
+		return d, nil
 	}
-	if err := os.MkdirAll(d.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("cannot make the folder of builds: %w", err)
-	}
-	var err error
-	if d.lock, err = lockState(ctx, folder); err != nil {
-		return nil, err
-	}
-	if err := errors.Join(disk.RemoveTemporaries(folder.Path()), d.removeUnsanitized()); err != nil {
-		cfg.Log.Warn("Cannot delete old files", "error", err)
-	}
-	d.makeReserves(ctx)
-	d.mu.Lock()
-	d.checkDisk()
-	d.mu.Unlock()
-	if err := d.recover(context.WithoutCancel(ctx)); err != nil {
-		d.Close()
-		return nil, err
+	select {
+	case <-settled:
+	case <-time.After(cfg.RecoverWait):
 	}
 	return d, nil
 }
 
+// start makes the slot and gives it to the loop.
+func (d *Daemon) start(ctx context.Context) (settled <-chan struct{}) {
+	cfg := d.cfg
+	s := &slot{
+		cfg: cfg, log: cfg.Log, loop: d.loop, files: d.files, disk: d.disk, drain: d.drain, loss: &d.board.loss, settings: &d.settings,
+		book:       &book{files: d.files, board: d.board, cache: cfg.Cache, loop: d.loop, log: cfg.Log, retry: cfg.RetryDelay},
+		cleaner:    &cleaner{files: d.files, launcher: cfg.Launcher, cache: cfg.Cache, trash: d.trash, loop: d.loop, log: cfg.Log, settings: &d.settings},
+		unwritten:  patience{limit: cfg.WriteLimit},
+		abortLimit: cfg.Settings.AbortLimit,
+	}
+	s.disk.check()
+	settled = s.takeUp(ctx)
+	go d.loop.run(ctx, s)
+	return settled
+}
+
+// setDefaults fills in what is not set.
+func (c *Config) setDefaults() {
+	c.BuildWait = cmp.Or(c.BuildWait, 20*time.Second)
+	c.RecoverWait = cmp.Or(c.RecoverWait, time.Second)
+	c.ReadyWait = cmp.Or(c.ReadyWait, 1500*time.Millisecond)
+	c.RetryDelay = cmp.Or(c.RetryDelay, 5*time.Second)
+	c.WriteLimit = cmp.Or(c.WriteLimit, time.Minute)
+	c.LossTime = cmp.Or(c.LossTime, defaultLossTime)
+	if c.Changed == nil {
+		c.Changed = func() {}
+	}
+}
+
 // SetSettings changes the settings of later builds. A build that runs keeps the
 // ones that it began with.
-func (d *Daemon) SetSettings(s job.Settings) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.settings = s
-}
+func (d *Daemon) SetSettings(s job.Settings) { d.settings.Store(&s) }
 
 // Close stops following the build, which goes on. It waits for the daemon's
-// goroutines. No other method may be called afterwards, except Close.
-func (d *Daemon) Close() {
-	d.stop()
-	d.mu.Lock()
-	if d.link != nil {
-		d.link.close()
-	}
-	if s := d.now.Load(); s != nil && s.tailer != nil {
-		s.tailer.Close()
-	}
-	d.mu.Unlock()
-	d.wg.Wait()
-	_ = d.lock.Close() // nothing was written to it
-}
-
-// closing says that Close was called.
-func (d *Daemon) closing() bool {
-	select {
-	case <-d.done:
-		return true
-	default:
-		return false
-	}
-}
-
-// untilClosed returns a context that ends with the daemon, or with cancel, and
-// not with ctx.
-func (d *Daemon) untilClosed(ctx context.Context) (context.Context, context.CancelCauseFunc) {
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	d.wg.Go(func() {
-		select {
-		case <-d.done:
-			cancel(errors.New("the daemon stops"))
-		case <-ctx.Done():
-		}
-	})
-	return ctx, cancel
-}
-
-// later calls f, holding mu, after a delay, unless the daemon is closed before.
-func (d *Daemon) later(delay time.Duration, f func()) {
-	d.wg.Go(func() {
-		timer := time.NewTimer(delay)
-		defer timer.Stop()
-		select {
-		case <-d.done:
-		case <-timer.C:
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			f()
-		}
-	})
-}
-
-// makeReserves keeps room for the journal and the outcome of a build, so that a
-// build that fills the disk can be ended.
-func (d *Daemon) makeReserves(ctx context.Context) {
-	if err := errors.Join(disk.MakeReserve(d.state.Path()), disk.MakeReserve(d.dir)); err != nil {
-		d.cfg.Log.WarnContext(ctx, "Cannot set room aside on the disk", "error", err)
-	}
-}
-
-// removeUnsanitized deletes the raw log that the predecessor of this program
-// left beside the served one (weaknesses.md D1).
-func (d *Daemon) removeUnsanitized() error {
-	err := os.Remove(d.logPath() + ".unsanitized")
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// EmptyTrash deletes what earlier builds have left to be deleted later, after
-// a crash in between. It takes as long as that takes.
-func (d *Daemon) EmptyTrash(ctx context.Context) {
-	d.sweeping.Lock()
-	defer d.sweeping.Unlock()
-	if err := d.cfg.Launcher.emptyTrash(ctx, d.dir, 0); err != nil {
-		d.cfg.Log.Warn("Cannot delete what earlier builds left", "error", err)
-	}
-}
+// goroutines. Later calls fail, but for another Close.
+func (d *Daemon) Close() { d.close() }
 
 // Info describes the builder.
 func (d *Daemon) Info() Info {
@@ -267,7 +183,7 @@ func (d *Daemon) Info() Info {
 // EnsurePresent makes a file present in the cache, or only says whether it is.
 // It answers when the download is over, one way or the other.
 func (d *Daemon) EnsurePresent(ctx context.Context, sum string, src Source) (Presence, error) {
-	d.protect()
+	d.board.protect()
 	p, err := d.cfg.Cache.Ensure(ctx, sum, src)
 	if err != nil {
 		return Presence{}, &Fault{Reason: "ensurepresent: sha1: " + err.Error()}
@@ -278,69 +194,29 @@ func (d *Daemon) EnsurePresent(ctx context.Context, sum string, src Source) (Pre
 // Abort asks the running build to end, and does not wait until it does; the
 // builder is Waiting then.
 func (d *Daemon) Abort(ctx context.Context) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.j.State == Aborting {
-		return nil
+	var l *link
+	var build attempt
+	var err error
+	stopping := d.loop.call(func(ctx context.Context, s *slot) {
+		build = s.book.journal.attempt()
+		l, err = s.abort(ctx)
+	})
+	if stopping != nil {
+		return stopping
 	}
-	if err := d.transition(Abort, func(*journal) {}); err != nil {
-		return err
+	if l != nil {
+		// Here, because a supervisor may be slow to read it, and the loop has more to do.
+		l.abort(ctx, d.cfg.Log, build)
 	}
-	d.cfg.Log.Info("Build is being aborted", "build_id", d.j.BuildID)
-	d.sendAbort(context.WithoutCancel(ctx))
-	return nil
+	return err
 }
 
 // Clean forgets the finished build and deletes what it added to the cache, and
 // its private inputs.
 func (d *Daemon) Clean(context.Context) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.transition(Clean, func(j *journal) { *j = j.forgotten() }); err != nil {
-		return err
+	var err error
+	if stopping := d.loop.call(func(_ context.Context, s *slot) { err = s.book.clean() }); stopping != nil {
+		return stopping
 	}
-	d.sweep()
-	return nil
+	return err
 }
-
-// sweep deletes the garbage of the last build. What cannot be deleted is tried
-// again at the next clean or start: the builder is idle all the same. The caller
-// holds mu.
-func (d *Daemon) sweep() {
-	errs := []error{d.cfg.Cache.RemoveAll(d.j.Garbage)}
-	for _, path := range []string{d.logPath(), state.Build(d.dir).Accepted()} {
-		errs = append(errs, os.RemoveAll(path))
-	}
-	if err := errors.Join(errs...); err != nil {
-		d.cfg.Log.Error("Cannot delete all files of the last build", "error", err)
-		return
-	}
-	if d.j.Garbage == nil {
-		return
-	}
-	d.j.Garbage = nil
-	if err := d.j.write(d.state); err != nil {
-		d.cfg.Log.Error("Cannot write the journal", "error", err)
-	}
-}
-
-// transition applies an event: checks it, changes a copy of the journal, makes
-// that durable, and only then shows it. The caller holds mu.
-func (d *Daemon) transition(event Event, change func(*journal)) error {
-	to, err := next(d.j.State, event)
-	if err != nil {
-		return err
-	}
-	j := d.j
-	change(&j)
-	j.State = to
-	if err := j.write(d.state); err != nil {
-		return fmt.Errorf("cannot write the journal: %w", err)
-	}
-	d.j = j
-	d.publish()
-	return nil
-}
-
-// logPath is where the log of the build is.
-func (d *Daemon) logPath() string { return d.state.Log() }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"golang.org/x/sys/unix"
 
@@ -101,7 +102,7 @@ func (r *rig) setAside() []string {
 func (r *rig) startsTwice(state buildd.State) buildd.Status {
 	r.t.Helper()
 	r.start()
-	s := r.await(string(state), func(s buildd.Status) bool { return s.State == state })
+	s := r.is(state)
 	aside := r.setAside()
 	if len(aside) == 0 {
 		r.t.Error("nothing was set aside")
@@ -125,7 +126,7 @@ func (r *rig) works() {
 		}
 	}
 	r.build("succeed")
-	if s := r.awaitEnd(); s.Outcome != "OK" {
+	if s := r.is(buildd.Waiting); s.Outcome != "OK" {
 		r.t.Errorf("the next build: %+v", s)
 	}
 }
@@ -134,20 +135,21 @@ func TestAFinishedBuildOutlivesItsJournal(t *testing.T) {
 	for name, how := range damages() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			result := r.store("a result")
-			r.build("succeed", "result", result)
-			before := r.awaitEnd()
-			r.Close()
-			r.damage(r.inState("journal.json"), how)
-			s := r.startsTwice(buildd.Waiting)
-			if s.BuildID != "B-1" || s.Outcome != "OK" || !maps.Equal(s.FileMap, before.FileMap) || !r.has(result) {
-				t.Errorf("it presents %+v", s)
-			}
-			r.works()
-			if r.has(result) {
-				t.Error("clean() has not removed the result")
-			}
+			inBubble(t, func(t *testing.T, r *rig) {
+				result := r.store("a result")
+				r.build("succeed", adds(result))
+				before := r.is(buildd.Waiting)
+				r.Close()
+				r.damage(r.inState("journal.json"), how)
+				s := r.startsTwice(buildd.Waiting)
+				if s.BuildID != "B-1" || s.Outcome != "OK" || !maps.Equal(s.FileMap, before.FileMap) || !r.has(result) {
+					t.Errorf("it presents %+v", s)
+				}
+				r.works()
+				if r.has(result) {
+					t.Error("clean() has not removed the result")
+				}
+			})
 		})
 	}
 }
@@ -156,61 +158,63 @@ func TestAnIdleBuilderOutlivesItsJournal(t *testing.T) {
 	for name, how := range damages() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			r.build("succeed")
-			r.awaitEnd()
-			if err := r.Clean(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			r.Close()
-			// The outcome of that build is still tstate.Build("").
-			r.damage(r.inState("journal.json"), how)
-			r.startsTwice(buildd.Idle)
-			r.works()
+			inBubble(t, func(t *testing.T, r *rig) {
+				r.build("succeed")
+				r.is(buildd.Waiting)
+				r.clean()
+				r.Close()
+				// The outcome of that build is still there.
+				r.damage(r.inState("journal.json"), how)
+				r.startsTwice(buildd.Idle)
+				r.works()
+			})
 		})
 	}
 }
 
 func TestABuildThatRunsOutlivesTheJournal(t *testing.T) {
-	r := newRig(t)
-	r.build("succeed when told")
-	r.awaitSupervisor()
-	r.Close()
-	r.damage(r.inState("journal.json"), damages()["a block of zeros"])
-	if s := r.startsTwice(buildd.Building); s.BuildID != "B-1" {
-		t.Errorf("it follows %+v", s)
-	}
-	r.write(r.inState("build", "go"), "")
-	if s := r.awaitEnd(); s.Outcome != "OK" {
-		t.Errorf("it ended as %+v", s)
-	}
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.build("succeed when told")
+		r.Close()
+		r.damage(r.inState("journal.json"), damages()["a block of zeros"])
+		if s := r.startsTwice(buildd.Building); s.BuildID != "B-1" {
+			t.Errorf("it follows %+v", s)
+		}
+		r.root.last().goOn()
+		synctest.Wait()
+		if s := r.is(buildd.Waiting); s.Outcome != "OK" {
+			t.Errorf("it ended as %+v", s)
+		}
+	})
 }
 
 func TestABuildThatDiedWithTheJournalIsForgotten(t *testing.T) {
-	r := newRig(t)
-	r.build("die in a stage")
-	r.awaitEnd()
-	r.Close()
-	if err := errors.Join(os.RemoveAll(state.Build(r.inState("build")).Outcome()), os.WriteFile(r.inState("journal.json"), nil, 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	r.startsTwice(buildd.Idle)
-	r.works()
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.build("die in a stage")
+		r.is(buildd.Waiting)
+		r.Close()
+		if err := errors.Join(os.RemoveAll(r.inState("build", "outcome.json")), os.WriteFile(r.inState("journal.json"), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		r.startsTwice(buildd.Idle)
+		r.works()
+	})
 }
 
 // TestABuildWithoutAnyRecordIsKnownByItsOutcome: the journal is damaged, and what
 // was written when the build was accepted.
 func TestABuildWithoutAnyRecordIsKnownByItsOutcome(t *testing.T) {
-	r := newRig(t)
-	r.build("succeed")
-	r.awaitEnd()
-	r.Close()
-	r.damage(r.inState("journal.json"), damages()["an empty file"])
-	r.damage(state.Build(r.inState("build")).Accepted(), damages()["an empty file"])
-	if s := r.startsTwice(buildd.Waiting); s.BuildID != "B-1" || s.Outcome != "OK" {
-		t.Errorf("it presents %+v", s)
-	}
-	r.works()
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.build("succeed")
+		r.is(buildd.Waiting)
+		r.Close()
+		r.damage(r.inState("journal.json"), damages()["an empty file"])
+		r.damage(r.inState("build", "accepted.json"), damages()["an empty file"])
+		if s := r.startsTwice(buildd.Waiting); s.BuildID != "B-1" || s.Outcome != "OK" {
+			t.Errorf("it presents %+v", s)
+		}
+		r.works()
+	})
 }
 
 // TestAnOutcomeThatCannotBeReadIsTheBuildersFailure, and no reason not to start.
@@ -218,18 +222,19 @@ func TestAnOutcomeThatCannotBeReadIsTheBuildersFailure(t *testing.T) {
 	for name, how := range damages() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			r.found(func() {
-				if err := job.WriteOutcome(state.Build(r.inState("build")), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
-					t.Fatal(err)
+			inBubble(t, func(t *testing.T, r *rig) {
+				r.found(func() {
+					if err := job.WriteOutcome(r.state().Build(), job.Outcome{BuildID: "B-1", Status: "OK"}); err != nil {
+						t.Fatal(err)
+					}
+					r.damage(r.inState("build", "outcome.json"), how)
+				})
+				s := r.is(buildd.Waiting)
+				if s.Outcome != "BUILDERFAIL" || len(r.setAside()) != 1 {
+					t.Errorf("after the restart: %+v; set aside: %v", s, r.setAside())
 				}
-				r.damage(state.Build(r.inState("build")).Outcome(), how)
+				r.works()
 			})
-			s := r.awaitEnd()
-			if s.Outcome != "BUILDERFAIL" || len(r.setAside()) != 1 {
-				t.Errorf("after the restart: %+v; set aside: %v", s, r.setAside())
-			}
-			r.works()
 		})
 	}
 }
@@ -237,28 +242,30 @@ func TestAnOutcomeThatCannotBeReadIsTheBuildersFailure(t *testing.T) {
 // TestOddFilesDoNotKeepABuildFromBeginning: they are in the place of what the
 // daemon writes for each build.
 func TestOddFilesDoNotKeepABuildFromBeginning(t *testing.T) {
-	r := newRig(t)
-	for _, name := range []string{"limits.json", "accepted.json", "supervisor.json", "outcome.json", state.SocketName, ".tmp-1"} {
-		if err := os.MkdirAll(filepath.Join(r.inState("build", name), "full"), 0o700); err != nil {
+	inBubble(t, func(t *testing.T, r *rig) {
+		for _, name := range []string{"limits.json", "accepted.json", "supervisor.json", "outcome.json", "socket", ".tmp-1"} {
+			if err := os.MkdirAll(filepath.Join(r.inState("build", name), "full"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// Whoever opens this one waits for a writer.
+		if err := unix.Mkfifo(filepath.Join(r.config.Cache.Dir(), "buildlog"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-	}
-	// Whoever opens this one waits for a writer.
-	if err := unix.Mkfifo(filepath.Join(r.config.Cache.Dir(), "buildlog"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r.works()
+		r.works()
+	})
 }
 
 func TestAFileInPlaceOfTheBuildFolderIsSetAside(t *testing.T) {
-	r := newRig(t)
-	r.Close()
-	if err := os.RemoveAll(r.inState("build")); err != nil {
-		t.Fatal(err)
-	}
-	r.write(r.inState("build"), "")
-	r.startsTwice(buildd.Idle)
-	r.works()
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.Close()
+		if err := os.RemoveAll(r.inState("build")); err != nil {
+			t.Fatal(err)
+		}
+		r.write(r.inState("build"), "")
+		r.startsTwice(buildd.Idle)
+		r.works()
+	})
 }
 
 // TestADamagedDrainIsADrain, and can be ended.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"sync/atomic"
 	"time"
@@ -75,20 +76,24 @@ func ReadDrain(folder state.Folder) *Drain {
 	return &d
 }
 
-// drained says why an idle builder takes no builds, "" if it does take them.
-func (d *Daemon) drained() string {
-	drain := ReadDrain(d.state)
-	before := d.drainSeen.Swap(drain != nil)
+// drainNews tells the log when the operator changes what the builder does.
+type drainNews struct {
+	state state.Folder
+	log   *slog.Logger
+	last  atomic.Bool
+}
+
+// look reads the operator's wish, and logs it if it is new.
+func (n *drainNews) look() *Drain {
+	drain := ReadDrain(n.state)
+	before := n.last.Swap(drain != nil)
 	switch {
 	case drain == nil && before:
-		d.cfg.Log.Info("Builder takes builds again")
+		n.log.Info("Builder takes builds again")
 	case drain != nil && !before:
-		d.cfg.Log.Info("Builder is drained by its operator", "since", drain.Since, "reason", drain.Reason)
+		n.log.Info("Builder is drained by its operator", "since", drain.Since, "reason", drain.Reason)
 	}
-	if drain == nil {
-		return ""
-	}
-	return drain.String()
+	return drain
 }
 
 // defaultLossTime is for how long a drained builder says after a loss that it is idle,

@@ -2,21 +2,20 @@ package buildd_test
 
 import (
 	"context"
+	"errors"
 	"os"
-	"path/filepath"
-	"strings"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"lpbuildd/buildd"
 	"lpbuildd/buildd/kept"
-	"lpbuildd/buildd/state"
 )
 
-// keep makes something that is kept until then.
-func (r *rig) keep(expires time.Time) {
+// keepUntil makes something that is kept until then.
+func keepUntil(r *rig, expires time.Time) {
 	r.t.Helper()
-	s := kept.In(state.Folder(filepath.Dir(r.inState("build"))))
+	s := kept.In(r.state())
 	id, path := s.NewPath()
 	if err := s.Begin(path); err != nil {
 		r.t.Fatal(err)
@@ -31,23 +30,21 @@ func TestWhatIsKeptIsRemovedWhenItHasTo(t *testing.T) {
 		name    string
 		expires time.Duration
 		need    int64
-		want    string // what the helper is told, "" if it is not called
+		want    []int64 // what the helper is told
 	}{
-		{"it has time", time.Hour, 0, ""},
-		{"it is due", -time.Second, 0, "0"},
-		{"a download needs room", time.Hour, 1 << 60, "1152921504606846976"},
+		{"it has time", time.Hour, 0, nil},
+		{"it is due", -time.Second, 0, []int64{0}},
+		{"a download needs room", time.Hour, 1 << 60, []int64{1 << 60}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := newRig(t)
-			r.Close()
-			r.config.Launcher.Trash = []string{"sh", "-c", "cat >asked"}
-			r.start()
-			r.keep(time.Now().Add(c.expires))
-			r.ReclaimKept(t.Context(), c.need)
-			asked, _ := os.ReadFile(r.inState("build", "asked")) // missing if nobody was
-			if string(asked) != c.want {
-				t.Errorf("the helper was told %q", asked)
-			}
+			inBubble(t, func(t *testing.T, r *rig) {
+				r.root.asked()
+				keepUntil(r, time.Now().Add(c.expires))
+				r.ReclaimKept(t.Context(), c.need)
+				if asked := r.root.asked(); !slices.Equal(asked, c.want) {
+					t.Errorf("the helper was told %v", asked)
+				}
+			})
 		})
 	}
 }
@@ -55,25 +52,51 @@ func TestWhatIsKeptIsRemovedWhenItHasTo(t *testing.T) {
 // TestAWatchBeginsAtOnce: what expired while there was no daemon goes first of
 // all.
 func TestAWatchBeginsAtOnce(t *testing.T) {
-	r := newRig(t)
-	r.Close()
-	r.config.Launcher.Trash = []string{"sh", "-c", "echo once >>called; rm -r ../kept/*; echo said"}
-	r.start()
-	r.keep(time.Now().Add(-time.Hour))
-	ctx, stop := context.WithCancelCause(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r.WatchKept(ctx)
-	}()
-	r.await("removal of what is due", func(buildd.Status) bool {
-		left, err := filepath.Glob(r.inState("kept", "*"))
-		return err == nil && len(left) == 0
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.root.asked()
+		r.root.trash = func() {
+			if err := os.RemoveAll(r.inState("kept")); err != nil {
+				t.Error(err)
+			}
+		}
+		keepUntil(r, time.Now().Add(-time.Hour))
+		ctx, stop := context.WithCancelCause(t.Context())
+		go r.WatchKept(ctx)
+		synctest.Wait()
+		if asked := r.root.asked(); len(asked) != 1 {
+			t.Errorf("the helper was told %v", asked)
+		}
+		keepUntil(r, time.Now().Add(time.Second))
+		r.pass(9 * time.Second)
+		if asked := r.root.asked(); len(asked) != 0 {
+			t.Errorf("the helper was told %v", asked)
+		}
+		r.pass(time.Second)
+		if asked := r.root.asked(); len(asked) != 1 {
+			t.Errorf("the helper was told %v", asked)
+		}
+		stop(nil)
+		synctest.Wait()
 	})
-	stop(nil)
-	<-done
-	called, err := os.ReadFile(r.inState("build", "called"))
-	if err != nil || strings.TrimSpace(string(called)) != "once" {
-		t.Errorf("the helper was called %q, %v", called, err)
-	}
+}
+
+// TestWhatCannotBeRemovedIsLeftAloneForAMinute.
+func TestWhatCannotBeRemovedIsLeftAloneForAMinute(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.root.asked()
+		r.root.trashed = errors.New("no sudo")
+		keepUntil(r, time.Now().Add(-time.Hour))
+		ctx, stop := context.WithCancelCause(t.Context())
+		go r.WatchKept(ctx)
+		r.pass(59 * time.Second)
+		if asked := r.root.asked(); len(asked) != 1 {
+			t.Errorf("the helper was told %v", asked)
+		}
+		r.pass(time.Second)
+		if asked := r.root.asked(); len(asked) != 1 {
+			t.Errorf("the helper was told %v", asked)
+		}
+		stop(nil)
+		synctest.Wait()
+	})
 }

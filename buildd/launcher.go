@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -18,6 +19,21 @@ import (
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/state"
 )
+
+// Helpers do for a daemon what only root can. A Launcher starts the real ones.
+type Helpers interface {
+	// StartSupervisor starts the supervisor of the build in dir and returns at once;
+	// from then on it can be connected to. When it has ended, ended is called, with an
+	// error if it did not end as it should.
+	StartSupervisor(ctx context.Context, dir string, ended func(error)) error
+	// Connect fails when there is no supervisor that lives.
+	Connect(ctx context.Context, dir string) (net.Conn, error)
+	// CleanUp kills what is left of the build in dir and undoes its ledger.
+	CleanUp(ctx context.Context, dir string) error
+	// EmptyTrash deletes what builds have left for later, and of what is kept as much
+	// as must go for need bytes of room.
+	EmptyTrash(ctx context.Context, dir string, need int64) error
+}
 
 // Launcher starts the privileged helpers of the daemon. All are this same
 // program; they run as root, directly or through one narrow sudo rule, and
@@ -34,32 +50,34 @@ type Launcher struct {
 	Stock []string
 }
 
-// start starts the supervisor of a build and returns at once. The supervisor
-// outlives this process; ended is called when it has ended, with an error if it
-// did not as it should.
-func (l Launcher) start(ctx context.Context, dir string, socket *os.File, ended func(error)) error {
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), l.Supervise[0], l.Supervise[1:]...) //nolint:gosec // from the configuration of this daemon
+// StartSupervisor binds the socket of the build and starts its supervisor, which
+// inherits it and from then on is the only one that holds it. It outlives this process.
+func (l Launcher) StartSupervisor(ctx context.Context, dir string, ended func(error)) error {
+	socket, err := listen(ctx, dir)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), l.Supervise[0], l.Supervise[1:]...)
 	cmd.Dir = dir
 	cmd.Env = environment()
 	cmd.Stdin = socket
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("cannot start the supervisor: %w", err)
+		return errors.Join(fmt.Errorf("cannot start the supervisor: %w", err), socket.Close())
 	}
 	go func() { ended(cmd.Wait()) }()
-	return nil
+	return socket.Close()
 }
 
-// cleanup kills what is left of the build in dir and undoes its ledger. When ctx
-// ends it is an error, but what root's side has started goes on, and is waited
-// for: it must be over before another build uses the folder.
-func (l Launcher) cleanup(ctx context.Context, dir string) error {
+// CleanUp is waited for to the end also when ctx ends, which is an error: what root's
+// side has started goes on, and must be over before another build uses the folder.
+func (l Launcher) CleanUp(ctx context.Context, dir string) error {
 	return await(ctx, dir, l.Cleanup, "", 0)
 }
 
-// emptyTrash deletes what builds have left for later.
-func (l Launcher) emptyTrash(ctx context.Context, dir string, need int64) error {
+// EmptyTrash ends with ctx.
+func (l Launcher) EmptyTrash(ctx context.Context, dir string, need int64) error {
 	return await(ctx, dir, l.Trash, strconv.FormatInt(need, 10), letGo)
 }
 
@@ -71,7 +89,7 @@ const letGo = time.Second
 // it complains about into the error. When ctx ends, wait is how long its output is
 // waited for, which whatever it has started holds; 0 is to the end.
 func await(ctx context.Context, dir string, argv []string, input string, wait time.Duration) error {
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // from the configuration of this daemon
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = dir
 	cmd.Env = environment()
 	cmd.WaitDelay = wait
@@ -95,7 +113,7 @@ func (l Launcher) AskStock(ctx context.Context, folder state.Folder, r job.Stock
 	if err != nil {
 		return report, err
 	}
-	cmd := exec.CommandContext(ctx, l.Stock[0], l.Stock[1:]...) //nolint:gosec // this same program
+	cmd := exec.CommandContext(ctx, l.Stock[0], l.Stock[1:]...)
 	cmd.Dir = dir
 	cmd.Env = environment()
 	cmd.WaitDelay = letGo

@@ -4,84 +4,29 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"lpbuildd/buildd/job"
-	"lpbuildd/buildd/state"
 )
-
-// errNoSupervisor reports that nobody listens on the build's socket.
-var errNoSupervisor = errors.New("the supervisor of the build is gone")
 
 // link is a connection to the supervisor of a build.
 type link struct {
 	conn   net.Conn
 	events *bufio.Reader
-	began  bool       // a stage of the build was seen; used by follow only
 	mu     sync.Mutex // guards writes to conn
 }
 
-// throughFolder calls do with a short path of the socket in dir, since socket
-// paths are limited to 107 bytes and folders are not.
-func throughFolder(dir string, do func(path string) error) error {
-	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+// connect connects to the supervisor of the build in dir.
+func connect(ctx context.Context, h Helpers, dir string) (*link, error) {
+	conn, err := h.Connect(ctx, dir)
 	if err != nil {
-		return fmt.Errorf("cannot open %s: %w", dir, err)
+		return nil, err
 	}
-	defer func() { _ = unix.Close(fd) }()
-	return do(fmt.Sprintf("/proc/self/fd/%d/%s", fd, state.SocketName))
-}
-
-// listen binds the socket of a build and returns it for the supervisor to
-// inherit. The caller closes it; the path stays.
-func listen(ctx context.Context, dir string) (*os.File, error) {
-	var file *os.File
-	err := throughFolder(dir, func(path string) error {
-		ln, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
-		if err != nil {
-			return err
-		}
-		socket, ok := ln.(*net.UnixListener)
-		if !ok {
-			return errors.Join(errors.New("it is no Unix socket"), ln.Close())
-		}
-		socket.SetUnlinkOnClose(false)
-		file, err = socket.File()
-		return errors.Join(err, ln.Close())
-	})
-	if err != nil {
-		return nil, fmt.Errorf("cannot bind the socket of the build: %w", err)
-	}
-	if err := os.Chmod(state.Build(dir).Socket(), 0o600); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return file, nil
-}
-
-// connect connects to the supervisor of the build in dir. It is
-// errNoSupervisor when there is none; there is no time in between, because the
-// socket listens from before the supervisor's start until its death.
-func connect(ctx context.Context, dir string) (*link, error) {
-	var l *link
-	err := throughFolder(dir, func(path string) error {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
-		if err != nil {
-			return err
-		}
-		l = &link{conn: conn, events: bufio.NewReader(conn)}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNoSupervisor, err)
-	}
-	return l, nil
+	return &link{conn: conn, events: bufio.NewReader(conn)}, nil
 }
 
 // sendWait is how long a supervisor may take to read a message, which matters
@@ -115,6 +60,14 @@ func (l *link) sendAbort() error {
 		return err
 	}
 	return l.send(message)
+}
+
+// abort asks the supervisor of a build to abort, and logs if that fails: the build
+// then ends with the limit for aborts, or the next connection is asked.
+func (l *link) abort(ctx context.Context, log *slog.Logger, build attempt) {
+	if err := l.sendAbort(); err != nil {
+		log.WarnContext(ctx, "Cannot send the abort to the supervisor", "build_id", build.buildID, "error", err)
+	}
 }
 
 // receive waits for the next event.

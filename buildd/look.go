@@ -49,9 +49,12 @@ func inUseSince(accepted time.Time) time.Time {
 	return since.Add(-recently)
 }
 
+// runs says that the build has not ended.
+func (j *journal) runs() bool { return j.State == Building || j.State == Aborting }
+
 // running is when the build that runs was accepted, the zero time without one.
 func (j *journal) running() time.Time {
-	if j.State == Building || j.State == Aborting {
+	if j.runs() {
 		return j.Accepted
 	}
 	return time.Time{}

@@ -42,7 +42,7 @@ func (j ciJob) String() string { return j.name + ":" + strconv.FormatInt(j.index
 const (
 	ciTree    = "/build/tree"
 	ciOutput  = "/build/output"
-	ciSecrets = "/build/.launchpad-secrets.yaml" //nolint:gosec // a path
+	ciSecrets = "/build/.launchpad-secrets.yaml"
 	// ciUser is the user of the container, whatever that of the builder is called.
 	ciUser  = "buildd"
 	ciOwner = ciUser + ":" + ciUser

@@ -160,7 +160,7 @@ func resolveInside(ctx context.Context, env Env, root string, paths ...string) e
 	lines := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
 	outside := func(path string) bool { return path != lines[0] && !strings.HasPrefix(path, lines[0]+"/") }
 	if err != nil || len(lines) != len(paths)+1 || slices.ContainsFunc(lines, outside) {
-		return errors.New("Invalid build file path.") //nolint:staticcheck,revive // the text that people know
+		return errors.New("Invalid build file path.") // the text that people know
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func (o *oci) Gather(ctx context.Context, env Env, add func(name string, content
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("Failed to parse manifest: %w", verdict.MarkHostFault(err)) //nolint:staticcheck // the text that people know
+		return fmt.Errorf("Failed to parse manifest: %w", verdict.MarkHostFault(err)) // the text that people know
 	}
 	return results.each(add)
 }

@@ -99,7 +99,7 @@ func saveImage(ctx context.Context, env Env, name, dir string) (*savedImage, err
 	}
 	var failed *saveError
 	if err != nil && !errors.As(err, &failed) {
-		err = fmt.Errorf("Tar file processing failed: %w", verdict.MarkHostFault(err)) //nolint:staticcheck // the text that people know
+		err = fmt.Errorf("Tar file processing failed: %w", verdict.MarkHostFault(err)) // the text that people know
 	}
 	return image, err
 }
@@ -130,7 +130,7 @@ func (i *savedImage) read(stream io.Reader) error {
 			err = i.keep(name, header.Size, archive)
 		case tar.TypeSymlink:
 			i.log("Found symlink at %s referencing %s", header.Name, header.Linkname)
-			i.links[name] = path.Join(path.Dir(name), header.Linkname) //nolint:gosec // a key of a map, never a path on the host
+			i.links[name] = path.Join(path.Dir(name), header.Linkname) // a key of a map, never a path on the host
 		case tar.TypeLink:
 			i.links[name] = path.Clean(header.Linkname)
 		}

@@ -3,8 +3,8 @@ package builders
 import (
 	"bufio"
 	"context"
-	"crypto/md5"  //nolint:gosec // what apt's indexes are made of
-	"crypto/sha1" //nolint:gosec // the same
+	"crypto/md5" // what apt's indexes are made of
+	"crypto/sha1"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -90,14 +90,14 @@ func sourceIndex(name, dsc string) string {
 	size := len(dsc)
 	return fmt.Sprintf("Package: %s\nFormat: 1.0\n%sDirectory: .\nFiles:\n %x %d %s.dsc\nChecksums-Sha1:\n %x %d %s.dsc\nChecksums-Sha256:\n %x %d %s.dsc\n\n",
 		name, strings.TrimSuffix(fields, "\n"),
-		md5.Sum([]byte(dsc)), size, name, sha1.Sum([]byte(dsc)), size, name, sha256.Sum256([]byte(dsc)), size, name) //nolint:gosec // as the formats want it
+		md5.Sum([]byte(dsc)), size, name, sha1.Sum([]byte(dsc)), size, name, sha256.Sum256([]byte(dsc)), size, name)
 }
 
 func releaseFile(sources string) string {
 	return fmt.Sprintf("Origin: buildrecipe-archive\nLabel: buildrecipe-archive\nSuite: invalid\nCodename: invalid\n"+
 		"Date: %s\nDescription: buildrecipe temporary archive\nMD5Sum:\n %x %d Sources\nSHA256:\n %x %d Sources\n",
 		time.Now().UTC().Format("Mon, 02 Jan 2006 15:04:05 UTC"),
-		md5.Sum([]byte(sources)), len(sources), sha256.Sum256([]byte(sources)), len(sources)) //nolint:gosec // as the format wants it
+		md5.Sum([]byte(sources)), len(sources), sha256.Sum256([]byte(sources)), len(sources))
 }
 
 // unmet finds a dependency in the line after apt's announcement (spec:

@@ -86,7 +86,7 @@ func giveToOwnerOf(f *os.File, dir string) error {
 }
 
 // SyncDir makes the names in a folder durable.
-func SyncDir(dir string) error { return Sync(os.Open(dir)) } //nolint:gosec // the path is the builder's own
+func SyncDir(dir string) error { return Sync(os.Open(dir)) }
 
 // Sync brings to the disk what was opened, a file or a folder, and closes it.
 func Sync(f *os.File, err error) error {
@@ -115,7 +115,7 @@ func ReadJSON(path string, v any) error {
 // folder or a pipe, is an error and not waited for. An error comes with what could
 // be read.
 func ReadFile(path string, most int64) (data []byte, err error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) //nolint:gosec // the path is the builder's own
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

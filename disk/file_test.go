@@ -1,6 +1,8 @@
 package disk_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -107,6 +109,25 @@ func TestAReserveHasItsRoom(t *testing.T) {
 		}
 		if info, err := os.Stat(path); err != nil || info.Size() != 1<<20 {
 			t.Errorf("got %v, %v", info, err)
+		}
+	}
+}
+
+func TestOnlyAFullDiskIsNoBrokenOne(t *testing.T) {
+	dir := t.TempDir()
+	for name, try := range map[string]func(string) error{"write": disk.TryToWrite, "store": disk.TryToStore} {
+		if err := try(dir); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+			t.Errorf("%s: it leaves %v, %v", name, entries, err)
+		}
+		// Nothing can be made there, by nobody.
+		if err := try("/proc/self"); err == nil {
+			t.Errorf("%s: it can be written", name)
+		}
+		if err := try(filepath.Join(dir, "missing")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: a missing folder: %v", name, err)
 		}
 	}
 }

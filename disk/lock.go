@@ -26,7 +26,7 @@ func LockFolder(path string) (*Lock, error) { return lockAt(path, unix.O_DIRECTO
 func LockFile(path string) (*Lock, error) { return lockAt(path, 0) }
 
 func lockAt(path string, flags int) (*Lock, error) {
-	f, err := os.OpenFile(path, flags|os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) //nolint:gosec // the path is the builder's own
+	f, err := os.OpenFile(path, flags|os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func LockOpen(f *os.File) error { return flock(f, unix.LOCK_EX) }
 // Locked says whether somebody holds the Lock of a file. For a moment nobody can take
 // it then.
 func Locked(path string) (bool, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) //nolint:gosec // the path is the builder's own
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return false, err
 	}
@@ -82,7 +82,7 @@ type SharedLock struct{ file *os.File }
 // OpenSharedLock opens the file of a lock, which it makes if need be, without
 // taking the lock.
 func OpenSharedLock(path string) (*SharedLock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the path is the builder's own
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (l *SharedLock) Names() int {
 	if unix.Fstat(int(l.file.Fd()), &st) != nil {
 		return 0
 	}
-	return int(st.Nlink) //nolint:gosec // file systems allow few
+	return int(st.Nlink)
 }
 
 // Close lets the lock go.
@@ -127,7 +127,7 @@ func (l *SharedLock) Close() error { return l.file.Close() }
 // Shared says whether anybody holds the SharedLock of this file, in either way. One
 // that cannot be looked at is held by nobody.
 func Shared(path string) bool {
-	f, err := os.Open(path) //nolint:gosec // the path is the builder's own
+	f, err := os.Open(path)
 	if err != nil {
 		return false
 	}

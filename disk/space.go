@@ -3,6 +3,7 @@ package disk
 import (
 	"fmt"
 	"math"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,14 +31,20 @@ func Of(path string) (Space, error) {
 
 func of(st unix.Statfs_t) Space {
 	s := Space{
-		Free:  Room{Bytes: int64(st.Bavail) * st.Bsize, Inodes: Uncounted}, //nolint:gosec // blocks of a real file system fit
-		Total: Room{Bytes: int64(st.Blocks) * st.Bsize, Inodes: Uncounted}, //nolint:gosec // the same
+		Free:  Room{Bytes: int64(st.Bavail) * st.Bsize, Inodes: Uncounted}, // blocks of a real file system fit
+		Total: Room{Bytes: int64(st.Blocks) * st.Bsize, Inodes: Uncounted},
 	}
 	// Some count what there is, and say that there is no end to what can be.
 	if all, free := st.Files, st.Ffree; all > 0 && all < math.MaxInt64 && free < math.MaxInt64 {
 		s.Free.Inodes, s.Total.Inodes = int64(free), int64(all)
 	}
 	return s
+}
+
+// Allocated is how many bytes a file takes on the disk.
+func Allocated(st *syscall.Stat_t) int64 {
+	const unit = 512 // of st_blocks, whatever the file system
+	return st.Blocks * unit
 }
 
 // Reserve is so many bytes, and the same share of the inodes.

@@ -47,7 +47,7 @@ func (c *Cache) Collect(ctx context.Context, dryRun bool) (Garbage, error) {
 // diskOf is how many bytes the removal of a file frees.
 func diskOf(info fs.FileInfo) int64 {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink == 1 {
-		return st.Blocks * statBlock
+		return disk.Allocated(st)
 	}
 	return 0
 }

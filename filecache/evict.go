@@ -13,9 +13,6 @@ import (
 	"lpbuildd/disk"
 )
 
-// statBlock is the unit of st_blocks, whatever the file system.
-const statBlock = 512
-
 // SetInUse says which entries are never evicted: these, and all that were
 // stored or used at since or later; the zero time is no such rule. It replaces
 // what was said before.
@@ -194,8 +191,8 @@ func (c *Cache) makeRoom(ctx context.Context, need disk.Room) error {
 		if err != nil {
 			return err
 		}
-		keep := space.Reserve(c.limits.Load().MinFree)
-		missing := need.Plus(keep).Minus(space.Free)
+		reserve := space.Reserve(c.limits.Load().MinFree)
+		missing := need.Plus(reserve).Minus(space.Free)
 		if !missing.Positive() {
 			return nil
 		}
@@ -205,10 +202,10 @@ func (c *Cache) makeRoom(ctx context.Context, need disk.Room) error {
 			continue
 		}
 		if evicted && missing.Bytes > 0 {
-			return fmt.Errorf("%d bytes needed, %d to be kept, %d free: %w", need.Bytes, keep.Bytes, space.Free.Bytes, unix.ENOSPC)
+			return fmt.Errorf("%d bytes needed, %d to be kept, %d free: %w", need.Bytes, reserve.Bytes, space.Free.Bytes, unix.ENOSPC)
 		}
 		if evicted {
-			return fmt.Errorf("%d inodes needed, %d to be kept, %d free: %w", need.Inodes, keep.Inodes, space.Free.Inodes, unix.ENOSPC)
+			return fmt.Errorf("%d inodes needed, %d to be kept, %d free: %w", need.Inodes, reserve.Inodes, space.Free.Inodes, unix.ENOSPC)
 		}
 		if _, err := c.evict(ctx, need); err != nil {
 			c.log.WarnContext(ctx, "cannot evict files from the cache", "error", err)

@@ -29,7 +29,7 @@ func (c *Cache) Import(ctx context.Context, place string) (Stored, error) {
 }
 
 func (c *Cache) importFile(ctx context.Context, path string) (Stored, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return Stored{}, err
 	}

@@ -3,7 +3,7 @@ package filecache
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // G505: the protocol names files by SHA-1; SHA-256 is recorded beside it
+	"crypto/sha1" // the protocol names files by SHA-1; SHA-256 is recorded beside it
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -70,7 +70,7 @@ type sums struct {
 }
 
 func newSums() *sums {
-	return &sums{sha1: sha1.New(), sha256: sha256.New()} //nolint:gosec // G401: the protocol names files by SHA-1
+	return &sums{sha1: sha1.New(), sha256: sha256.New()} // the protocol names files by SHA-1
 }
 
 // Write never fails.

@@ -109,6 +109,40 @@ func TestPaddedCallsGiveTheirMemoryBack(t *testing.T) {
 	})
 }
 
+// TestATooLongCallKeepsNobodyOut: who sends on and on holds no memory while the rest
+// of that is thrown away, nor when it has ended.
+func TestATooLongCallKeepsNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := handler(fake.Idle())
+		large := encode(t, "echo", strings.Repeat("x", wire.MaxBody/2))
+		wantEcho := func(when string) {
+			if w := post(t, h, large); !strings.Contains(w.Body.String(), "xxx</string>") {
+				t.Errorf("a large call %s: %.300s", when, w.Body)
+			}
+		}
+		for _, length := range []int64{-1, 1 << 40} {
+			start := time.Now()
+			begun, on := io.Pipe()
+			go func() {
+				_, _ = on.Write(bytes.Repeat([]byte(" "), wire.MaxBody+1))
+				wantEcho("meanwhile") // the next write would have to be read
+				if took := time.Since(start); took > 0 {
+					t.Errorf("it had to wait for %v", took)
+				}
+				_ = on.Close()
+			}()
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/rpc", begun)
+			r.ContentLength = length
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if !strings.Contains(w.Body.String(), "it is larger than 33554432 bytes") {
+				t.Errorf("got %.300s", w.Body)
+			}
+			wantEcho("afterwards")
+		}
+	})
+}
+
 func TestALargeCallWaitsForOthersNotForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := handler(fake.Idle())

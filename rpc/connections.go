@@ -27,7 +27,7 @@ func connectionLimits() (peaceful, most int) {
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
 		return MaxConnections, 2 * MaxConnections
 	}
-	free := max(int(min(limit.Cur, 1<<20))-reservedDescriptors, 8) //nolint:gosec // at most 1<<20
+	free := max(int(min(limit.Cur, 1<<20))-reservedDescriptors, 8)
 	return min(free/2, MaxConnections), min(3*free/4, 2*MaxConnections)
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -123,66 +124,123 @@ func TestConnectionsAtWorkAreLeftAlone(t *testing.T) {
 	}
 }
 
-// TestNoMoreConnectionsThanThereMayBe: those beyond wait in the kernel until one
-// that is at work has ended.
-func TestNoMoreConnectionsThanThereMayBe(t *testing.T) {
-	on, begun := make(chan struct{}), make(chan struct{}, 100)
-	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		working(r.Context(), calling)
-		begun <- struct{}{}
-		<-on
+// pipes is a listener in memory, for tests that have their own time.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (p pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p pipes) Close() error {
+	close(p.closed)
+	return nil
+}
+
+func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
+// newPipes serves a handler, in a synctest bubble, with room for a few connections,
+// until the test ends.
+func newPipes(t *testing.T, peaceful, most int, h http.Handler) pipes {
+	t.Helper()
+	p := pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	server := NewHTTPServer(h, slog.New(slog.DiscardHandler))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(limitConnections(server, p, peaceful, most))
+	}()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-done
 	})
-	c := newCrowd(t, 2, 3, h, asItIs)
-	for range 3 {
-		c.dial("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-		<-begun
-	}
-	last := c.dial("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	if n := len(begun); n > 0 {
-		t.Errorf("%d more calls are carried out", n)
-	}
-	close(on)
-	resp, err := http.ReadResponse(bufio.NewReader(last), nil)
+	return p
+}
+
+// get opens a connection and asks for a path, and waits for all to be as busy as
+// they can.
+func (p pipes) get(t *testing.T, path string) net.Conn {
+	t.Helper()
+	near, far := net.Pipe()
+	p.conns <- far
+	t.Cleanup(func() { _ = near.Close() })
+	go func() { _, _ = io.WriteString(near, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n") }() // or it is closed before
+	synctest.Wait()
+	return near
+}
+
+// wantAnswer waits for it.
+func wantAnswer(t *testing.T, conn net.Conn) {
+	t.Helper()
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
 }
 
+// TestNoMoreConnectionsThanThereMayBe: those beyond wait in the kernel until one
+// that is at work has ended.
+func TestNoMoreConnectionsThanThereMayBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		on := make(chan struct{})
+		var begun atomic.Int32
+		p := newPipes(t, 2, 3, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			working(r.Context(), calling)
+			begun.Add(1)
+			<-on
+		}))
+		var conns []net.Conn
+		for range 4 {
+			conns = append(conns, p.get(t, "/"))
+		}
+		<-time.After(time.Hour)
+		if n := begun.Load(); n != 3 {
+			t.Errorf("%d calls are carried out", n)
+		}
+		close(on)
+		for _, conn := range conns {
+			wantAnswer(t, conn)
+		}
+	})
+}
+
 // TestFilesThatNobodyTakesMakeRoom, when everything else is at work.
 func TestFilesThatNobodyTakesMakeRoom(t *testing.T) {
-	on, begun := make(chan struct{}), make(chan struct{})
-	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/call":
-			working(r.Context(), calling)
-		case "/file":
-			working(r.Context(), sending)
-		default:
-			return
+	synctest.Test(t, func(t *testing.T) {
+		on := make(chan struct{})
+		p := newPipes(t, 2, 3, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case "/call":
+				working(r.Context(), calling)
+			case "/file":
+				working(r.Context(), sending)
+			default:
+				return
+			}
+			<-on
+		}))
+		file, calls := p.get(t, "/file"), []net.Conn{p.get(t, "/call"), p.get(t, "/call")}
+		start := time.Now()
+		wantAnswer(t, p.get(t, "/"))
+		if took := time.Since(start); took < stalled || took > stalled*5/4 {
+			t.Errorf("there was room after %v", took)
 		}
-		begun <- struct{}{}
-		<-on
+		if _, err := io.Copy(io.Discard, file); err != nil {
+			t.Error(err)
+		}
+		close(on)
+		for _, conn := range calls {
+			wantAnswer(t, conn)
+		}
 	})
-	c := newCrowd(t, 2, 3, h, asItIs)
-	c.limit.mu.Lock()
-	c.limit.stalled = 50 * time.Millisecond
-	c.limit.mu.Unlock()
-	var conns []net.Conn
-	for _, path := range []string{"/file", "/call", "/call"} {
-		conns = append(conns, c.dial("GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n"))
-		<-begun
-	}
-	c.answered(c.dial(""))
-	c.isClosed(conns[0])
-	close(on)
-	for _, conn := range conns[1:] {
-		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = resp.Body.Close()
-	}
 }
 
 func TestWhoIsClosedFirst(t *testing.T) {

@@ -61,6 +61,7 @@ func buildRequest(params []any) (buildd.Request, error) {
 	if argsErr == nil {
 		_, argsErr = plain("args", args)
 		r.Args = args.Plain()
+		wire.ReadAcceptance(&r)
 	}
 	r.BuildID, r.Malformed = id, cmp.Or(idErr, argsErr)
 	return r, nil

@@ -36,7 +36,7 @@ func Unpack(ctx context.Context, path, dir string) error {
 }
 
 func unpack(ctx context.Context, path, dir string) (err error) {
-	f, err := os.Open(path) //nolint:gosec // the caller's file
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func openInRoot(root, path string, flags int) (*os.File, error) {
 	}
 	defer func() { _ = unix.Close(dir) }()
 	how := unix.OpenHow{
-		Flags:   uint64(flags | unix.O_CLOEXEC), //nolint:gosec // flags are never negative
+		Flags:   uint64(flags | unix.O_CLOEXEC),
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	}
 	for range openRetries {

@@ -69,7 +69,7 @@ func (m mountPoint) mount(root string) error {
 // copyFromHost copies a file of the host, which links may lead to. A host
 // without it is fine.
 func (c *Chroot) copyFromHost(ctx context.Context, path string) error {
-	f, err := os.Open(path) //nolint:gosec // from a fixed list
+	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		c.cfg.Notice("The builder has no " + path + " to copy.")
 		return nil

@@ -43,7 +43,7 @@ const lockPoll = 50 * time.Millisecond
 // rootCache keeps unpacked images.
 type rootCache struct {
 	dir, trash string
-	keep       int
+	most       int
 	log        *slog.Logger
 }
 
@@ -74,7 +74,7 @@ func (c rootCache) acquire(ctx context.Context, image backends.Image) (*heldRoot
 	if image.SHA1 == "" || strings.ContainsAny(image.SHA1, "/\x00") {
 		return nil, fmt.Errorf("cannot use the image name %q: it must be a file name", image.SHA1)
 	}
-	if err := errors.Join(os.MkdirAll(c.dir, 0o700), os.Chmod(c.dir, 0o700)); err != nil { //nolint:gosec // a folder needs the x bit
+	if err := errors.Join(os.MkdirAll(c.dir, 0o700), os.Chmod(c.dir, 0o700)); err != nil { // a folder needs the x bit
 		return nil, verdict.MarkHostFault(fmt.Errorf("cannot make the folder of unpacked images: %w", err))
 	}
 	return disk.Await(ctx, lockPoll, func() (*heldRoot, error) { return c.tryAcquire(ctx, image) })
@@ -169,7 +169,7 @@ func (r *heldRoot) sync() error {
 }
 
 // evict deletes the images that were not used for the longest time, so that
-// at most keep remain together with the one that is needed now. Images that
+// at most that many remain together with the one that is needed now. Images that
 // are in use stay.
 func (c rootCache) evict(ctx context.Context, needed string) {
 	type candidate struct {
@@ -184,7 +184,7 @@ func (c rootCache) evict(ctx context.Context, needed string) {
 		}
 	}
 	slices.SortFunc(found, func(a, b candidate) int { return a.used.Compare(b.used) })
-	for _, old := range found[:max(0, len(found)-max(0, c.keep-1))] {
+	for _, old := range found[:max(0, len(found)-max(0, c.most-1))] {
 		if err := c.remove(ctx, old.name, false); err != nil && !errors.Is(err, disk.ErrLocked) {
 			c.log.Warn("Unpacked image cannot be deleted", "image", old.name, "error", err)
 		}
@@ -232,14 +232,14 @@ func (c rootCache) remove(ctx context.Context, name string, torn bool) (err erro
 // CleanRoots deletes what interrupted unpacking has left in the folder of
 // unpacked images. It leaves alone what a running build uses. A missing folder
 // is fine.
-func CleanRoots(dir string) error {
+func CleanRoots(ctx context.Context, dir string) error {
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	c := rootCache{dir: dir, log: slog.New(slog.DiscardHandler)}
 	var errs []error
 	for _, name := range c.names() {
-		err := c.remove(context.Background(), name, true)
+		err := c.remove(ctx, name, true)
 		if err != nil && !errors.Is(err, disk.ErrLocked) {
 			errs = append(errs, fmt.Errorf("cannot clean the unpacked image %s: %w", name, err))
 		}

@@ -133,17 +133,17 @@ func TestATornImageIsNeverUsed(t *testing.T) {
 	c := p.chroot(t, nil)
 	check(t, c.Create(t.Context(), image(path, "a")))
 	check(t, c.Run(t.Context(), backends.Command{Argv: []string{"true"}}))
-	check(t, chroot.CleanRoots(p.roots()))
+	check(t, chroot.CleanRoots(t.Context(), p.roots()))
 	if left, _ := filepath.Glob(filepath.Join(escapeGlob(p.roots()), "b.*")); len(left) != 0 {
 		t.Errorf("left is %s", left)
 	}
 	check(t, c.Run(t.Context(), backends.Command{Argv: []string{"true"}}))
 	takeAway(t, c)
-	check(t, chroot.CleanRoots(p.roots()))
+	check(t, chroot.CleanRoots(t.Context(), p.roots()))
 	if got := kept(t, p); got != "a" {
 		t.Errorf("kept are %q", got)
 	}
-	check(t, chroot.CleanRoots(filepath.Join(p.dir, "none")))
+	check(t, chroot.CleanRoots(t.Context(), filepath.Join(p.dir, "none")))
 }
 
 func TestImageNamesAreNoPaths(t *testing.T) {

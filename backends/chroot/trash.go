@@ -14,9 +14,8 @@ import (
 	"lpbuildd/buildd/verdict"
 )
 
-// discard makes a folder vanish from its place: at once into the trash when
-// that is on the same file system, else by deleting it. Nothing may be mounted
-// in it. A missing one is fine.
+// discard is Discard for a folder in which something may still be mounted; that is
+// an error. Without a trash it is deleted at once.
 func discard(ctx context.Context, path, trash string) error {
 	mounts, err := mountsBelow(path)
 	if err != nil {
@@ -28,10 +27,17 @@ func discard(ctx context.Context, path, trash string) error {
 	if trash == "" {
 		return RemoveTree(ctx, path)
 	}
+	return Discard(ctx, path, trash)
+}
+
+// Discard makes a folder vanish from its place: at once into the trash when that is
+// on the same file system, else by deleting it. Nothing may be mounted in it. A
+// missing one is fine.
+func Discard(ctx context.Context, path, trash string) error {
 	if err := os.MkdirAll(trash, 0o700); err != nil {
 		return verdict.MarkHostFault(fmt.Errorf("cannot make the trash folder: %w", err))
 	}
-	err = os.Rename(path, filepath.Join(trash, uuid.NewString()))
+	err := os.Rename(path, filepath.Join(trash, uuid.NewString()))
 	switch {
 	case err == nil, errors.Is(err, fs.ErrNotExist):
 		return nil

@@ -95,19 +95,33 @@ func TestRemoveTreeStopsWithItsContext(t *testing.T) {
 }
 
 func TestImmutableFilesAreRemoved(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "tree")
-	check(t, os.MkdirAll(filepath.Join(path, "sub"), 0o700))
-	file := filepath.Join(path, "sub", "file")
-	check(t, os.WriteFile(file, nil, 0o600))
-	for _, name := range []string{file, filepath.Dir(file)} {
-		f, err := os.Open(name)
-		check(t, err)
-		if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, unix.STATX_ATTR_IMMUTABLE); err != nil {
-			t.Skipf("needs root and a file system with attributes: %v", err)
-		}
-		check(t, f.Close())
+	for name, immutable := range map[string][]string{
+		"a file": {"sub/file"}, "a folder": {"sub"}, "both": {"sub/file", "sub"}, "all": {"sub/file", "sub", "."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "tree")
+			check(t, os.MkdirAll(filepath.Join(path, "sub"), 0o700))
+			check(t, os.WriteFile(filepath.Join(path, "sub", "file"), nil, 0o600))
+			for _, name := range immutable {
+				f, err := os.Open(filepath.Join(path, name))
+				check(t, err)
+				t.Cleanup(func() {
+					clearFlags(f) // or nobody could delete it
+					_ = f.Close()
+				})
+				if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, unix.STATX_ATTR_IMMUTABLE); err != nil {
+					t.Skipf("needs root and a file system with attributes: %v", err)
+				}
+			}
+			if err := os.RemoveAll(path); !errors.Is(err, unix.EPERM) {
+				t.Fatalf("it is not immutable: %v", err)
+			}
+			check(t, RemoveTree(t.Context(), path))
+			if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("it is still there: %v", err)
+			}
+		})
 	}
-	check(t, RemoveTree(t.Context(), path))
 }
 
 func TestTrash(t *testing.T) {

@@ -93,7 +93,7 @@ func connectRemote(ctx context.Context, cfg Config) (*server, error) {
 		if name == "" {
 			continue
 		}
-		data, err := os.ReadFile(name) //nolint:gosec // the path is the operator's configuration
+		data, err := os.ReadFile(name)
 		if err != nil {
 			return nil, notConnected(cfg.Remote, err)
 		}

@@ -36,72 +36,37 @@ const noDeadline time.Duration = 0
 
 var errDeadline = errors.New("no answer in time")
 
-// engine is what this package uses of a client of LXD or Incus.
+// engine is what this package uses of a client of LXD or Incus: about a tenth.
 type engine interface {
-	operations
-	images
-	instances
-	access
-	settings
-}
-
-type operations interface {
 	GetServer() (*api.Server, string, error)
 	// RawQuery asks for the end of operations: GetOperationWait changes a
 	// time-out of the shared transport, which is a race.
 	RawQuery(method, path string, data any, etag string) (*api.Response, string, error)
-}
+	GetClusterMembers() ([]api.ClusterMember, error)
+	UseTarget(name string) client.InstanceServer
 
-type images interface {
 	GetImages() ([]api.Image, error)
 	CreateImage(image api.ImagesPost, args *client.ImageCreateArgs) (client.Operation, error)
 	CreateImageAlias(alias api.ImageAliasesPost) error
 	DeleteImage(fingerprint string) (client.Operation, error)
-}
 
-type instances interface {
 	GetInstances(kind api.InstanceType) ([]api.Instance, error)
+	GetInstance(name string) (*api.Instance, string, error)
 	GetInstanceState(name string) (*api.InstanceState, string, error)
 	CreateInstance(instance api.InstancesPost) (client.Operation, error)
-	UpdateInstanceState(name string, state api.InstanceStatePut, etag string) (client.Operation, error)
-	DeleteInstance(name string) (client.Operation, error)
-}
-
-// access is to a container that is there.
-type access interface {
-	commands
-	changes
-}
-
-// changes are for containers that are kept.
-type changes interface {
-	GetInstance(name string) (*api.Instance, string, error)
 	UpdateInstance(name string, instance api.InstancePut, etag string) (client.Operation, error)
+	UpdateInstanceState(name string, state api.InstanceStatePut, etag string) (client.Operation, error)
 	RenameInstance(name string, instance api.InstancePost) (client.Operation, error)
-}
-
-type commands interface {
+	DeleteInstance(name string) (client.Operation, error)
 	ExecInstance(name string, exec api.InstanceExecPost, args *client.InstanceExecArgs) (client.Operation, error)
 	GetInstanceFileSFTPConn(name string) (net.Conn, error)
-}
 
-type settings interface {
-	profiles
-	networks
-}
-
-type networks interface {
-	CreateNetwork(network api.NetworksPost) error
-	DeleteNetwork(name string) error
-	GetClusterMembers() ([]api.ClusterMember, error)
-	UseTarget(name string) client.InstanceServer
-}
-
-type profiles interface {
 	GetStoragePool(name string) (*api.StoragePool, string, error)
 	GetProfiles() ([]api.Profile, error)
 	CreateProfile(profile api.ProfilesPost) error
 	DeleteProfile(name string) error
+	CreateNetwork(network api.NetworksPost) error
+	DeleteNetwork(name string) error
 }
 
 // server is one long-lived connection. Safe for concurrent use.

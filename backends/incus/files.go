@@ -66,7 +66,7 @@ func (c *Container) fileError(ctx context.Context, what, name string, err error)
 	case errors.As(err, &fault):
 		return err
 	}
-	return fmt.Errorf("Failed to %s %s:%s: %w", what, c.name, name, err) //nolint:staticcheck // the specification fixes this text
+	return fmt.Errorf("Failed to %s %s:%s: %w", what, c.name, name, err) // the specification fixes this text
 }
 
 // session is a connection to the files of the container, running or not. Links

@@ -77,7 +77,7 @@ func (s *secretSet) addToList(v []byte) {
 	place := &s.third[gram(binary.LittleEndian.Uint32(v))]
 	if *place == 0 {
 		// There are not more lists than places in third.
-		*place = uint16(len(s.lists)) //nolint:gosec // at most 1<<gramBits
+		*place = uint16(len(s.lists)) // at most 1<<gramBits
 		s.lists = append(s.lists, nil)
 	}
 	s.lists[*place] = append(s.lists[*place], v)
@@ -134,7 +134,7 @@ func (s *secretSet) next(b []byte, i, hold int) (at, n int) {
 func (s *secretSet) candidates(b []byte, i, end int) (int, [][]byte) {
 	for ; i+4 <= end && i+8 <= len(b); i += 4 {
 		w := binary.LittleEndian.Uint64(b[i:])
-		//nolint:gosec // the low halves are meant
+		// the low halves are meant
 		one, two, three, four := uint32(w), uint32(w>>8), uint32(w>>16), uint32(w>>24)
 		if s.third[gram(one)]|s.third[gram(two)]|s.third[gram(three)]|s.third[gram(four)] != 0 {
 			break

@@ -33,6 +33,10 @@ type Limits struct {
 // none says that nothing is limited.
 func (l Limits) none() bool { return l.CPUs <= 0 && l.Memory <= 0 && l.Processes <= 0 }
 
+// UnkeptVariable tells the worker of a build why there is no group that keeps the
+// limits; it is not set when there is one.
+const UnkeptVariable = "LPBUILDD_NO_GROUP"
+
 // Config describes the group of a build.
 type Config struct {
 	// Name tells the group from all others on this machine, now and later. It is

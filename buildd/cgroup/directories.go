@@ -153,7 +153,7 @@ func makeDirectories(h hierarchy, controller, dir string) error {
 }
 
 func makeDirectory(dir string) error {
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // as all groups
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { // as all groups
 		return err
 	}
 	return nil
@@ -163,7 +163,7 @@ func makeDirectory(dir string) error {
 func write(dir string, files []file) error {
 	for _, f := range files {
 		// Not created: outside of a hierarchy there would be no limit.
-		to, err := os.OpenFile(filepath.Join(dir, f.name), os.O_WRONLY, 0) //nolint:gosec // a file of the kernel's
+		to, err := os.OpenFile(filepath.Join(dir, f.name), os.O_WRONLY, 0)
 		if f.optional && errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -31,7 +31,7 @@ func find(controller string) (hierarchy, error) {
 		return hierarchy{}, fmt.Errorf("cannot find the control group of this process: %w", err)
 	}
 	return locate(controller, mounts, string(own), func(mount string) string {
-		data, _ := os.ReadFile(filepath.Join(mount, "cgroup.controllers")) //nolint:gosec // a file of the kernel's
+		data, _ := os.ReadFile(filepath.Join(mount, "cgroup.controllers"))
 		return string(data)
 	})
 }

@@ -59,7 +59,7 @@ func scope(cfg Config, pids []int) []dbus.Property {
 	}
 	processes := make([]uint32, 0, len(pids))
 	for _, pid := range pids {
-		processes = append(processes, uint32(pid)) //nolint:gosec // process ids are small and positive
+		processes = append(processes, uint32(pid)) // process ids are small and positive
 	}
 	properties := []dbus.Property{
 		dbus.PropDescription("a build of lpbuildd"),

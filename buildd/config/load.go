@@ -128,7 +128,7 @@ func newLoader() *loader {
 // readFile reads the configuration file, if there is one.
 func (l *loader) readFile(path string) {
 	l.path = path
-	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		l.noFile = err
 		return

@@ -68,7 +68,20 @@ func TestGeneratorMakesABuilderOfEachConfiguration(t *testing.T) {
 }
 
 func TestGeneratorIsContentWithoutConfigurations(t *testing.T) {
-	shipped(t, []string{"LPBUILDD_CONFIG_DIR=/no/such/folder"}, "launchpad-buildd-generator", t.TempDir())
+	empty, useless := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(useless, "default~"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, config := range map[string]string{
+		"no folder": "/no/such/folder", "an empty folder": empty, "no file that counts": useless,
+	} {
+		out := t.TempDir()
+		said := shipped(t, []string{"LPBUILDD_CONFIG_DIR=" + config}, "launchpad-buildd-generator", out, out, out)
+		made, err := os.ReadDir(out)
+		if err != nil || len(made) > 0 || said != "" {
+			t.Errorf("%s: it made %v and said %q, %v", name, made, said, err)
+		}
+	}
 }
 
 func TestGenconfigFillsTheTemplateIn(t *testing.T) {

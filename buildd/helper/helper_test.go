@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"lpbuildd/buildd/helper"
 )
@@ -167,8 +166,12 @@ func TestHelperGoesOnWithoutTheAsker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, out, _ := pipes(t, "")
-	files[0] = in
+	said, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, _, _ := pipes(t, "")
+	files[0], files[1] = in, out
 	ctx, leave := context.WithCancelCause(t.Context())
 	asked := make(chan error)
 	go func() {
@@ -179,7 +182,10 @@ func TestHelperGoesOnWithoutTheAsker(t *testing.T) {
 	if _, err := feed.WriteString("now"); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, out)
+	first := make([]byte, 1)
+	if _, err := said.Read(first); err != nil {
+		t.Fatal(err)
+	}
 	leave(nil)
 	if err := <-asked; err == nil {
 		t.Error("the asker did not leave")
@@ -187,25 +193,15 @@ func TestHelperGoesOnWithoutTheAsker(t *testing.T) {
 	if _, err := feed.WriteString(" and later"); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(in.Close(), feed.Close(), <-ended); err != nil {
+	if err := errors.Join(in.Close(), feed.Close(), <-ended, out.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, out); !strings.Contains(got, `read "now and later"`) {
-		t.Errorf("got %s", got)
+	rest, err := io.ReadAll(said)
+	if err := errors.Join(err, said.Close()); err != nil {
+		t.Fatal(err)
 	}
-}
-
-// waitFor waits until a file is not empty.
-func waitFor(t *testing.T, path string) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for read(t, path) == "" {
-		select {
-		case <-tick.C:
-		case <-t.Context().Done():
-			t.Fatal("it stays empty")
-		}
+	if got := string(first) + string(rest); !strings.Contains(got, `read "now and later"`) {
+		t.Errorf("got %s", got)
 	}
 }
 

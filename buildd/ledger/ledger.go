@@ -104,7 +104,7 @@ func open(path string) (*Ledger, error) {
 
 func openFile(path string) (*Ledger, error) {
 	flags := os.O_RDWR | os.O_CREATE | os.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK
-	file, err := os.OpenFile(path, flags, 0o600) //nolint:gosec // the path is the daemon's own
+	file, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {
 		return nil, err
 	}

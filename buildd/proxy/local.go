@@ -47,6 +47,11 @@ func listen(ctx context.Context, o options) (*local, error) {
 	if len(o.allow) == 0 {
 		return nil, errors.New("nobody is allowed to use it")
 	}
+	for _, p := range o.allow {
+		if p.Bits() <= 0 {
+			return nil, fmt.Errorf("everybody could use it: %s", p)
+		}
+	}
 	var config net.ListenConfig
 	config.SetMultipathTCP(false) // the kernel moves the bytes of tunnels only between plain TCP sockets
 	l, err := config.Listen(ctx, "tcp", o.listen.String())

@@ -4,8 +4,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	"crypto/md5"  //nolint:gosec // G501: a .dsc has MD5 sums beside others
-	"crypto/sha1" //nolint:gosec // G505: the protocol names files by SHA-1
+	"crypto/md5"  // a .dsc has MD5 sums beside others
+	"crypto/sha1" // the protocol names files by SHA-1
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -109,7 +109,7 @@ Checksums-Sha256:
  %[3]x %[5]s
 Files:
  %[4]x %[5]s
-`, packageName, sha1.Sum(data), sha256.Sum256(data), md5.Sum(data), list) //nolint:gosec // G401: as above
+`, packageName, sha1.Sum(data), sha256.Sum256(data), md5.Sum(data), list)
 	return map[string][]byte{name: data, packageName + "_1.0.dsc": []byte(dsc)}, nil
 }
 

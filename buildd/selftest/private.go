@@ -98,9 +98,9 @@ func (p *private) makeFolders() error {
 		return err
 	}
 	uid, gid := int(p.owner.UID), int(p.owner.GID)
-	errs := []error{os.Chmod(p.dir, 0o755)} //nolint:gosec // the build user must get through
+	errs := []error{os.Chmod(p.dir, 0o755)} // the build user must get through
 	for _, dir := range []string{p.home(), p.cache()} {
-		errs = append(errs, os.Mkdir(dir, 0o755)) //nolint:gosec // as above
+		errs = append(errs, os.Mkdir(dir, 0o755))
 	}
 	for _, dir := range []string{p.dir, p.home(), p.cache()} {
 		if p.Root {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -125,7 +126,7 @@ func (p Process) signalled(s unix.Signal, then func(fd int) error) error {
 func ended(ctx context.Context, fd int) error {
 	const glance = 100 // milliseconds; in between, ctx is looked at
 	for ctx.Err() == nil {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, glance) //nolint:gosec // descriptors are small
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, glance) // descriptors are small
 		if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
 			return err
 		}
@@ -135,6 +136,8 @@ func ended(ctx context.Context, fd int) error {
 
 // Stat is what the kernel tells of a process in /proc/<pid>/stat.
 type Stat struct {
+	// Name is the program's, at most 15 bytes of it.
+	Name string
 	// State is one letter, see proc(5).
 	State string
 	// Parent is the number of the parent, 0 if it is in another namespace.
@@ -146,7 +149,7 @@ type Stat struct {
 // ReadStat looks at a process. One that is gone is fs.ErrNotExist.
 func ReadStat(pid int) (Stat, error) {
 	path := fmt.Sprintf("/proc/%d/stat", pid)
-	data, err := os.ReadFile(path) //nolint:gosec // below /proc
+	data, err := os.ReadFile(path)
 	if errors.Is(err, unix.ESRCH) {
 		err = &fs.PathError{Op: "read", Path: path, Err: fs.ErrNotExist} // it went between open and read
 	}
@@ -160,16 +163,37 @@ func ReadStat(pid int) (Stat, error) {
 	return s, nil
 }
 
-// parseStat takes the fields after the name, which is in parentheses and may hold
-// anything.
+// parseStat takes the name, which is in parentheses and may hold anything, and
+// fields after it.
 func parseStat(data []byte) (Stat, error) {
 	const stateField, parentField, startField = 0, 1, 19
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	open, end := bytes.IndexByte(data, '('), bytes.LastIndexByte(data, ')')
+	if open < 0 || end < open {
+		return Stat{}, errors.New("it has no name")
+	}
+	fields := strings.Fields(string(data[end+1:]))
 	if len(fields) <= startField {
 		return Stat{}, errors.New("it has too few fields")
 	}
 	parent, err := strconv.Atoi(fields[parentField])
-	return Stat{State: fields[stateField], Parent: parent, Start: fields[startField]}, err
+	return Stat{Name: string(data[open+1 : end]), State: fields[stateField], Parent: parent, Start: fields[startField]}, err
+}
+
+// Processes lists the numbers of all processes of this PID namespace, in ascending
+// order.
+func Processes() ([]int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the processes: %w", err)
+	}
+	var pids []int
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	return pids, nil
 }
 
 // Dead says whether a process is only waiting for its parent to notice.

@@ -7,7 +7,7 @@ import (
 
 // HostFault marks an error as the builder's own: a full disk, a missing
 // program, a kernel without overlayfs. Find it with errors.As.
-type HostFault struct { //nolint:errname // a fault is what the rest of the project calls it
+type HostFault struct {
 	Err error
 	// Advice is one line for the operator: what to do about it.
 	Advice string

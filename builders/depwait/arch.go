@@ -48,7 +48,7 @@ func LoadArchTable(dir string) (*ArchTable, error) {
 
 // tableRows returns the words of every line that has at least that many.
 func tableRows(path string, words int) ([][]string, error) {
-	data, err := os.ReadFile(path) //nolint:gosec // the folder is the site's choice, the name ours
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}

@@ -205,7 +205,7 @@ func (o *runOptions) proxyArgs(a arguments) error {
 func (o *runOptions) trustedKeys() ([]string, error) {
 	var keys []string
 	for _, path := range o.keys {
-		key, err := os.ReadFile(path) //nolint:gosec // the user names the file
+		key, err := os.ReadFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("cannot use the key: %w", err)
 		}

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // the protocol names files by their SHA-1
+	"crypto/sha1" // the protocol names files by their SHA-1
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -29,7 +29,7 @@ type output struct {
 
 // openOutput opens the folder, which is made if it is not there.
 func openOutput(path string) (*output, error) {
-	if err := os.MkdirAll(path, 0o755); err != nil { //nolint:gosec // results are for everyone
+	if err := os.MkdirAll(path, 0o755); err != nil { // results are for everyone
 		return nil, fmt.Errorf("cannot use the output folder: %w", err)
 	}
 	root, err := os.OpenRoot(path)
@@ -62,7 +62,7 @@ func (o *output) download(ctx context.Context, c *client.Client, name, cached, w
 			err = errors.Join(fmt.Errorf("cannot save the result %q: %w", name, err), o.root.Remove(partial))
 		}
 	}()
-	t := transfer{dst: f, hash: sha1.New()} //nolint:gosec // the protocol names files by their SHA-1
+	t := transfer{dst: f, hash: sha1.New()} // the protocol names files by their SHA-1
 	err = errors.Join(t.run(ctx, c, cached), f.Close())
 	if err != nil {
 		return "", 0, err

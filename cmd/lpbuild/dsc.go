@@ -31,7 +31,7 @@ func readSource(ctx context.Context, path string) (files []localFile, indep bool
 	if dsc.size > largestDSC {
 		return nil, false, fmt.Errorf("cannot build %s: a .dsc of more than %d bytes cannot be right", path, largestDSC)
 	}
-	text, err := os.ReadFile(path) //nolint:gosec // the user names the file
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, false, err
 	}

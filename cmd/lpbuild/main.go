@@ -24,7 +24,7 @@ import (
 )
 
 // version is set by the Makefile to that of debian/changelog.
-var version = "unknown" //nolint:gochecknoglobals // the linker can set nothing else
+var version = "unknown" // the linker can set nothing else
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -86,7 +86,7 @@ Exit codes:
 	root.PersistentFlags().StringVar(&a.url, "url", builder, "`URL` of the builder; also by LPBUILD_URL")
 	root.PersistentFlags().BoolVar(&a.out.json, "json", false, "print one JSON object per event, the last one with the outcome")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w\nSee '%s --help'.", err, cmd.CommandPath()) //nolint:revive,staticcheck // a sentence for people
+		return fmt.Errorf("%w\nSee '%s --help'.", err, cmd.CommandPath())
 	})
 	root.AddCommand(a.statusCommand(), a.infoCommand(), a.ensureCommand(), a.buildCommand(), a.watchCommand(),
 		a.abortCommand(), a.cleanCommand(), a.fetchCommand(), a.runCommand())
@@ -102,7 +102,7 @@ Exit codes:
 func explained(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return fmt.Errorf("%w\nUsage: %s\nSee '%s --help'.", err, cmd.UseLine(), cmd.CommandPath()) //nolint:revive,staticcheck // a sentence for people
+			return fmt.Errorf("%w\nUsage: %s\nSee '%s --help'.", err, cmd.UseLine(), cmd.CommandPath())
 		}
 		return nil
 	}
@@ -112,7 +112,7 @@ func explained(check cobra.PositionalArgs) cobra.PositionalArgs {
 func (a *app) builder() (*client.Client, error) {
 	c, err := client.New(a.url, client.WithPoll(a.poll))
 	if err != nil {
-		return nil, fmt.Errorf("%w\nName the builder with --url or LPBUILD_URL.", err) //nolint:revive,staticcheck // a sentence for people
+		return nil, fmt.Errorf("%w\nName the builder with --url or LPBUILD_URL.", err)
 	}
 	return c, nil
 }

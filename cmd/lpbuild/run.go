@@ -93,7 +93,7 @@ func (a *app) runBuild(ctx context.Context, c *client.Client, o runOptions, t ta
 		st, err = a.abort(context.WithoutCancel(ctx), c)
 	}
 	if err != nil {
-		return fmt.Errorf("%w\nThe build may still be there: see 'lpbuild status' and 'lpbuild watch'.", err) //nolint:revive,staticcheck // a sentence for people
+		return fmt.Errorf("%w\nThe build may still be there: see 'lpbuild status' and 'lpbuild watch'.", err)
 	}
 	if st.State != buildd.Waiting {
 		return errLost
@@ -218,7 +218,7 @@ func interrupted(ctx context.Context, err error) error {
 func (a *app) finish(ctx context.Context, c *client.Client, out *output, st buildd.Status, logName string, keep bool) error {
 	files, err := a.fetchAll(ctx, c, out, st, logName)
 	if err != nil {
-		return fmt.Errorf("%w\nThe results are still at the builder: see 'lpbuild fetch' and 'lpbuild clean'.", err) //nolint:revive,staticcheck // a sentence for people
+		return fmt.Errorf("%w\nThe results are still at the builder: see 'lpbuild fetch' and 'lpbuild clean'.", err)
 	}
 	if !keep {
 		if err := c.Clean(ctx); err != nil {

@@ -39,7 +39,7 @@ func (l *daemonLog) use(c config.Config) error {
 	var file *os.File
 	if c.LogFile != "" {
 		var err error
-		file, err = os.OpenFile(c.LogFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640) //nolint:gosec // the operator names a file that its group may read
+		file, err = os.OpenFile(c.LogFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640) // the operator names a file that its group may read
 		if err != nil {
 			return fmt.Errorf("cannot open the log file ([log] file): %w", err)
 		}

@@ -1,22 +1,18 @@
 package main
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
 	"lpbuildd/buildd"
+	"lpbuildd/buildd/operator"
 	"lpbuildd/buildd/state"
 )
-
-// drainPause is the pause between two looks at the builder.
-const drainPause = time.Second
 
 func newDrainCommand() *cobra.Command {
 	var wait bool
@@ -39,25 +35,28 @@ be drained and undrained while no daemon runs.`,
   lpbuildd undrain --config /etc/launchpad-buildd/second`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := openSite(cmd, "drain the builder")
+			b, err := openBuilder(cmd, "drain the builder")
 			if err != nil {
 				return err
 			}
-			defer s.close()
-			if strings.ContainsFunc(reason, unicode.IsControl) || len(reason) > maxReason {
-				return fmt.Errorf("cannot drain the builder: --reason: want one line of at most %d bytes", maxReason)
+			defer b.Close()
+			if err := operator.CheckReason(reason); err != nil {
+				return fmt.Errorf("cannot drain the builder: --reason: %w", err)
 			}
 			if timeout < 0 || timeout > 0 && !wait {
 				return errors.New("cannot drain the builder: --timeout: want a duration such as 90m, together with --wait")
 			}
-			if err := buildd.SetDrain(s.state(), buildd.Drain{Since: time.Now(), Reason: reason}); err != nil {
+			if err := buildd.SetDrain(b.State(), buildd.Drain{Since: time.Now(), Reason: reason}); err != nil {
 				return err
 			}
-			w := waiter{out: cmd.OutOrStdout(), state: s.state(), pause: drainPause}
-			if !wait {
-				return w.report()
+			out := cmd.OutOrStdout()
+			if wait {
+				waiting := func(busy string) { fmt.Fprintf(out, "Waiting: %s.\n", busy) }
+				if err := operator.AwaitEmpty(cmd.Context(), b.State(), timeout, waiting); err != nil {
+					return err
+				}
 			}
-			return w.wait(cmd.Context(), timeout)
+			return reportDrained(out, b.State())
 		},
 	}
 	addOperatorFlags(cmd.Flags())
@@ -66,9 +65,6 @@ be drained and undrained while no daemon runs.`,
 	cmd.Flags().StringVar(&reason, "reason", "", "one line of `text` for the manager's page of the builder")
 	return cmd
 }
-
-// maxReason is how long a reason may be, for it is shown in one line.
-const maxReason = 200
 
 func newUndrainCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -79,12 +75,12 @@ builder meanwhile gives it no builds until the builder is enabled there.`,
 		Example: "  lpbuildd undrain",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := openSite(cmd, "undrain the builder")
+			b, err := openBuilder(cmd, "undrain the builder")
 			if err != nil {
 				return err
 			}
-			defer s.close()
-			was, err := buildd.Undrain(s.state())
+			defer b.Close()
+			was, err := buildd.Undrain(b.State())
 			if err != nil {
 				return err
 			}
@@ -100,76 +96,12 @@ builder meanwhile gives it no builds until the builder is enabled there.`,
 	return cmd
 }
 
-// waiter looks at a drained builder.
-type waiter struct {
-	out   io.Writer
-	state state.Folder
-	pause time.Duration
-}
-
-// look describes what keeps a drained builder from being empty, "" if nothing
-// does.
-func (w waiter) look() (string, error) {
-	seen, err := buildd.Look(w.state)
-	switch {
-	case err != nil:
-		return "", err
-	case seen.State == buildd.Idle:
-		return "", nil
-	case seen.State == buildd.Waiting:
-		return fmt.Sprintf("the results of %q wait for the manager", seen.BuildID), nil
-	}
-	return fmt.Sprintf("%q still runs (%s)", seen.BuildID, seen.State), nil
-}
-
-// report says what a drained builder does.
-func (w waiter) report() error {
-	busy, err := w.look()
+// reportDrained says what a drained builder does.
+func reportDrained(w io.Writer, folder state.Folder) error {
+	busy, err := operator.Busy(folder)
 	if err != nil {
 		return err
 	}
-	if busy == "" {
-		busy = "it has no build"
-	}
-	_, err = fmt.Fprintf(w.out, "The builder is drained: %s.\n", busy)
+	_, err = fmt.Fprintf(w, "The builder is drained: %s.\n", cmp.Or(busy, "it has no build"))
 	return err
-}
-
-// wait returns when there is no build. It begins with a pause, after which a
-// build that was accepted at the same moment is seen.
-func (w waiter) wait(ctx context.Context, limit time.Duration) error {
-	if limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
-	}
-	said := ""
-	for {
-		select {
-		case <-ctx.Done():
-			return w.gaveUp(ctx, limit)
-		case <-time.After(w.pause):
-		}
-		busy, err := w.look()
-		if err != nil || busy == "" {
-			return errors.Join(err, w.report())
-		}
-		if busy != said {
-			said = busy
-			fmt.Fprintf(w.out, "Waiting: %s.\n", busy)
-		}
-	}
-}
-
-// gaveUp says why the wait was in vain.
-func (w waiter) gaveUp(ctx context.Context, limit time.Duration) error {
-	busy, err := w.look()
-	if err != nil {
-		return err
-	}
-	after := "interrupted"
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		after = fmt.Sprintf("after %s", limit)
-	}
-	return fmt.Errorf("the builder is drained, but not empty %s: %s; wait longer, or abort the build at the manager ('lpbuildd undrain' takes builds again)", after, busy)
 }

@@ -9,8 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"lpbuildd/buildd"
-	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/operator"
 )
 
 func newGCCommand() *cobra.Command {
@@ -38,16 +37,12 @@ As the daemon's user this needs the sudo rule of 'lpbuildd stock'.`,
   lpbuildd gc --set cache.maxsize=10G --set cache.roots=0`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := openSite(cmd, "collect garbage")
+			b, err := openBuilder(cmd, "collect garbage")
 			if err != nil {
 				return err
 			}
-			defer s.close()
-			launcher, err := newLauncher()
-			if err != nil {
-				return err
-			}
-			c := buildd.Collect(cmd.Context(), s.cache, launcher, s.stock(), dryRun)
+			defer b.Close()
+			c := b.Collect(cmd.Context(), dryRun)
 			if err := printCollection(cmd.OutOrStdout(), c, dryRun, asJSON); err != nil {
 				return err
 			}
@@ -58,11 +53,6 @@ As the daemon's user this needs the sudo rule of 'lpbuildd stock'.`,
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "remove nothing, and say what would be removed")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
-}
-
-// stock is a request for the helper that looks after what is kept.
-func (s *site) stock() job.StockRequest {
-	return job.StockRequest{KeepRoots: s.config.CacheRoots, Container: s.config.Container}
 }
 
 // problemsOf prints problems, and is an error if there are some.
@@ -77,11 +67,11 @@ func problemsOf(w io.Writer, problems []string) error {
 }
 
 // printCollection says what was removed, or would be.
-func printCollection(w io.Writer, c buildd.Collection, dryRun, asJSON bool) error {
+func printCollection(w io.Writer, c operator.Collection, dryRun, asJSON bool) error {
 	if asJSON {
 		return printJSON(w, struct {
 			DryRun bool `json:"dry_run"`
-			buildd.Collection
+			operator.Collection
 		}{dryRun, c})
 	}
 	verb, sum := "removed", "freed"

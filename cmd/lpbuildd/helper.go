@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lpbuildd/buildd/helper"
-	"lpbuildd/buildd/supervisor"
+	"lpbuildd/buildd/supervise"
 )
 
 // helperVariable names the socket of the helper service. The daemon's unit sets
@@ -77,7 +77,7 @@ func serveHelper(ctx context.Context) error {
 	if !ok {
 		return errors.Join(errors.New("standard input is not of lpbuildd-helper.socket"), c.Close())
 	}
-	return helper.Server{Program: self, Verbs: supervisor.SudoRoles()}.Serve(ctx, conn)
+	return helper.Server{Program: self, Verbs: supervise.SudoRoles()}.Serve(ctx, conn)
 }
 
 func askHelper(ctx context.Context, role string) error {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/operator"
 )
 
 // tarball is a tar file with one folder, and its SHA-1.
@@ -71,7 +72,7 @@ func TestImageList(t *testing.T) {
 		sum+"  chroot  1.5 KiB  2026-01-02 03:04  -         -         in use\n", "image", "list")
 	out, err := o.run("image", "list", "--json")
 	var got struct {
-		Images   []baseImage
+		Images   []operator.Image
 		Problems []string
 	}
 	if json.Unmarshal([]byte(out), &got) != nil || err != nil || len(got.Images) != 1 || got.Images[0].SHA1 != sum || !got.Images[0].InUse || got.Problems == nil {
@@ -79,17 +80,8 @@ func TestImageList(t *testing.T) {
 	}
 }
 
-func TestWhatIsStockOfImagesIsListed(t *testing.T) {
-	images := []baseImage{{SHA1: "aa", Cached: true}}
-	for _, k := range []job.Stock{
-		{Kind: job.StockRoot, Image: "aa", Bytes: 5, InUse: true},
-		{Kind: job.StockImage, Image: "aa", Engine: "LXD"},
-		{Kind: job.StockImage, Image: "aa", Engine: "LXD"},
-		{Kind: job.StockImage, Image: "bb", Engine: "Incus"},
-		{Kind: job.StockTrash, Bytes: 9},
-	} {
-		images = addStock(images, k)
-	}
+func TestImagesAreATable(t *testing.T) {
+	images := []operator.Image{{SHA1: "aa", Cached: true, Unpacked: 5, Imported: []string{"LXD"}, InUse: true}, {SHA1: "bb", Imported: []string{"Incus"}}}
 	var out bytes.Buffer
 	if err := printImages(&out, images); err != nil {
 		t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
-	"path/filepath"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -18,11 +17,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"lpbuildd/buildd/config"
 	"lpbuildd/buildd/kept"
+	"lpbuildd/buildd/operator"
 	"lpbuildd/buildd/state"
-	"lpbuildd/buildd/supervisor"
-	"lpbuildd/filecache"
+	"lpbuildd/buildd/supervise"
 )
 
 // newKeptCommand returns the command `kept` with its subcommands.
@@ -48,7 +46,7 @@ where it does not.`,
 				if err != nil {
 					return err
 				}
-				return supervisor.ExpireKept(cmd.Context(), folder, systemLog())
+				return supervise.ExpireKept(cmd.Context(), folder, systemLog())
 			},
 		},
 		&cobra.Command{
@@ -58,7 +56,7 @@ where it does not.`,
 				if err != nil {
 					return err
 				}
-				return supervisor.DropKept(cmd.Context(), folder, args[0], whoAsks(), systemLog())
+				return supervise.DropKept(cmd.Context(), folder, args[0], whoAsks(), systemLog())
 			},
 		},
 	)
@@ -109,13 +107,13 @@ func enter(cmd *cobra.Command, args []string) error {
 	// A visit ends with the connection that it came by.
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
 	defer stop()
-	return ofVisit(supervisor.Visit(ctx, folder, names[0], whoAsks(), argv, systemLog()))
+	return ofVisit(supervise.Visit(ctx, folder, names[0], whoAsks(), argv, systemLog()))
 }
 
 // onlyKept is the one build that is kept. If there are several, it shows them.
 func onlyKept(w io.Writer, folder state.Folder) (id string, err error) {
-	store := kept.In(folder)
-	all, err := store.List()
+	builds := kept.In(folder)
+	all, err := builds.List()
 	switch {
 	case err != nil:
 		return "", err
@@ -124,7 +122,7 @@ func onlyKept(w io.Writer, folder state.Folder) (id string, err error) {
 	case len(all) == 1:
 		return all[0].ID, nil
 	}
-	if err := printKept(w, store, all); err != nil {
+	if err := printKept(w, builds, all); err != nil {
 		return "", err
 	}
 	return "", errors.New("several builds are kept: say which one")
@@ -135,19 +133,19 @@ func listKept(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	store := kept.In(folder)
-	all, err := store.List()
+	builds := kept.In(folder)
+	all, err := builds.List()
 	if err != nil {
 		return err
 	}
 	if asJSON, err := cmd.Flags().GetBool("json"); asJSON || err != nil {
-		return errors.Join(err, printKeptJSON(cmd.OutOrStdout(), store, all))
+		return errors.Join(err, printKeptJSON(cmd.OutOrStdout(), builds, all))
 	}
-	return printKept(cmd.OutOrStdout(), store, all)
+	return printKept(cmd.OutOrStdout(), builds, all)
 }
 
 // printKept prints a table.
-func printKept(w io.Writer, store kept.Store, all []kept.Record) error {
+func printKept(w io.Writer, builds kept.Builds, all []kept.Record) error {
 	if len(all) == 0 {
 		_, err := fmt.Fprintln(w, "Nothing is kept.")
 		return err
@@ -156,7 +154,7 @@ func printKept(w io.Writer, store kept.Store, all []kept.Record) error {
 	fmt.Fprintln(table, "ID\tBUILD\tTYPE\tRESULT\tSTAGE\tFAILED\tKEPT UNTIL\tINSIDE")
 	for _, r := range all {
 		inside := "-"
-		if v, ok := store.Visitor(r.ID); ok {
+		if v, ok := builds.Visitor(r.ID); ok {
 			inside = v.String()
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.BuildID, r.Tag, r.Status, r.Stage, local(r.Failed), local(r.Expires), inside)
@@ -167,7 +165,7 @@ func printKept(w io.Writer, store kept.Store, all []kept.Record) error {
 func local(t time.Time) string { return t.Local().Format(time.DateTime) }
 
 // printKeptJSON prints a list of records, with who is inside.
-func printKeptJSON(w io.Writer, store kept.Store, all []kept.Record) error {
+func printKeptJSON(w io.Writer, builds kept.Builds, all []kept.Record) error {
 	type entry struct {
 		kept.Record
 
@@ -176,7 +174,7 @@ func printKeptJSON(w io.Writer, store kept.Store, all []kept.Record) error {
 	list := []entry{}
 	for _, r := range all {
 		e := entry{Record: r}
-		if v, ok := store.Visitor(r.ID); ok {
+		if v, ok := builds.Visitor(r.ID); ok {
 			e.Visitor = &v
 		}
 		list = append(list, e)
@@ -186,16 +184,9 @@ func printKeptJSON(w io.Writer, store kept.Store, all []kept.Record) error {
 	return encoder.Encode(list)
 }
 
-// stateFolder is where the daemon of the configuration keeps its state. Mistakes
-// in what else the configuration says keep the daemon from running, but must not
-// keep anything from expiring.
+// stateFolder is where the daemon of the configuration keeps its state.
 func stateFolder(flags *pflag.FlagSet) (state.Folder, error) {
-	c, _, err := config.Load(sources(flags, operatorEnviron))
-	if c.FileCache == "" {
-		return "", fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)
-	}
-	dir, err := filepath.Abs(c.FileCache)
-	return state.Folder(filecache.StateDirOf(dir)), err
+	return operator.StateOf(sources(flags, operatorEnviron))
 }
 
 // whoAsks is the person at the terminal.

@@ -19,7 +19,7 @@ import (
 )
 
 // version is set by the Makefile to that of debian/changelog.
-var version = "unknown" //nolint:gochecknoglobals // the linker can set nothing else
+var version = "unknown" // the linker can set nothing else
 
 func main() {
 	// A hang-up makes the daemon read its configuration again (reload.go) and ends

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"lpbuildd/buildd/config"
-	"lpbuildd/buildd/supervisor"
+	"lpbuildd/buildd/supervise"
 )
 
 // shippedFile reads a file of this repository.
@@ -94,15 +94,15 @@ func TestSudoRuleNamesThePrivilegedRoles(t *testing.T) {
 	for _, m := range regexp.MustCompile(`/usr/bin/lpbuildd ([^\s,]+)[,\n]`).FindAllStringSubmatch(rule, -1) {
 		allowed = append(allowed, m[1])
 	}
-	if !slices.Equal(allowed, supervisor.SudoRoles()) {
-		t.Errorf("the rule allows %q, the daemon needs %q", allowed, supervisor.SudoRoles())
+	if !slices.Equal(allowed, supervise.SudoRoles()) {
+		t.Errorf("the rule allows %q, the daemon needs %q", allowed, supervise.SudoRoles())
 	}
 	launcher, err := newLauncher()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, argv := range [][]string{launcher.Supervise, launcher.Cleanup, launcher.Trash, launcher.Stock} {
-		if !slices.Contains(supervisor.SudoRoles(), argv[len(argv)-1]) {
+		if !slices.Contains(supervise.SudoRoles(), argv[len(argv)-1]) {
 			t.Errorf("the daemon starts %q", argv)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"lpbuildd/buildd"
@@ -130,24 +131,23 @@ func TestDrainGivesUpItsWait(t *testing.T) {
 	o.fails("after 1ns: \"B-1\" still runs (ABORTING); wait longer", "drain", "--wait", "--timeout", "1ns")
 }
 
-func TestWaiterFollowsTheBuildToItsEnd(t *testing.T) {
+func TestDrainWaitsForAnEmptyBuilder(t *testing.T) {
 	o := newOperated(t)
-	// With each line that is printed, the builder goes on.
-	states := []map[string]any{
-		{"state": "BUILDING", "build_id": "B-1"}, {"state": "WAITING", "build_id": "B-1", "outcome": job.Outcome{BuildID: "B-1", Status: "OK"}}, {"state": "IDLE"}, {"state": "IDLE"},
-	}
-	o.at(states[0])
-	var out bytes.Buffer
-	onward := writerFunc(func(p []byte) (int, error) {
-		states = states[1:]
-		o.at(states[0])
+	o.at(map[string]any{"state": "BUILDING", "build_id": "B-1"})
+	var out strings.Builder
+	onward := writerFunc(func(p []byte) (int, error) { // when it has said what it waits for
+		o.at(map[string]any{"state": "IDLE"})
 		return out.Write(p)
 	})
-	w := waiter{out: onward, state: o.state(), pause: time.Millisecond}
-	if err := w.wait(t.Context(), 0); err != nil {
-		t.Fatal(err)
-	}
-	const want = "Waiting: \"B-1\" still runs (BUILDING).\nWaiting: the results of \"B-1\" wait for the manager.\nThe builder is drained: it has no build.\n"
+	synctest.Test(t, func(t *testing.T) {
+		cmd := newCommand()
+		cmd.SetOut(onward)
+		cmd.SetArgs([]string{"drain", "--wait", "--config", o.config})
+		if err := cmd.ExecuteContext(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	const want = "Waiting: \"B-1\" still runs (BUILDING).\nThe builder is drained: it has no build.\n"
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", &out, want)
 	}

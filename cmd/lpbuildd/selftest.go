@@ -2,12 +2,12 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,12 +15,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"lpbuildd/backends/archive"
 	"lpbuildd/buildd/config"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/operator"
 	"lpbuildd/buildd/selftest"
-	"lpbuildd/buildd/supervisor"
-	"lpbuildd/filecache"
+	"lpbuildd/buildd/supervise"
 )
 
 func newSelftestCommand() *cobra.Command {
@@ -64,7 +63,7 @@ var errSelftest = errors.New("the builder is not sound: see above what failed")
 
 func (o selftestOptions) run(cmd *cobra.Command) error {
 	p := findingPrinter{out: cmd.OutOrStdout(), json: o.json}
-	s, err := openSite(cmd, "test the builder")
+	b, err := openBuilder(cmd, "test the builder")
 	if err != nil {
 		p.print(selftest.Finding{
 			Name: "configuration", Result: selftest.Failed, Detail: err.Error(),
@@ -72,22 +71,22 @@ func (o selftestOptions) run(cmd *cobra.Command) error {
 		})
 		return errSelftest
 	}
-	defer s.close()
-	p.print(s.configuration())
-	b, err := o.builder(cmd, s)
+	defer b.Close()
+	p.print(configurationFinding(b))
+	tested, err := o.builder(cmd, b)
 	if err != nil {
 		return err
 	}
-	if !selftest.Run(cmd.Context(), b, p.print) {
+	if !selftest.Run(cmd.Context(), tested, p.print) {
 		return errSelftest
 	}
 	return nil
 }
 
-// configuration is the finding about that.
-func (s *site) configuration() selftest.Finding {
-	f := selftest.Finding{Name: "configuration", Result: selftest.OK, Detail: "the cache is " + s.cache.Dir()}
-	for _, o := range s.origins {
+// configurationFinding is the finding about the configuration.
+func configurationFinding(b *operator.Builder) selftest.Finding {
+	f := selftest.Finding{Name: "configuration", Result: selftest.OK, Detail: "the cache is " + b.Cache.Dir()}
+	for _, o := range b.Origins {
 		if o.Warning != "" {
 			f.Result = selftest.Warning
 			f.Detail += fmt.Sprintf("; %s: %s: %s", o.From, o.Key, o.Warning)
@@ -97,18 +96,14 @@ func (s *site) configuration() selftest.Finding {
 	return f
 }
 
-// builder describes the builder of a site.
-func (o selftestOptions) builder(cmd *cobra.Command, s *site) (selftest.Builder, error) {
-	c := s.config
+// builder describes a builder for the test.
+func (o selftestOptions) builder(cmd *cobra.Command, b *operator.Builder) (selftest.Builder, error) {
+	c := b.Config
 	program, err := os.Executable()
 	if err != nil {
 		return selftest.Builder{}, err
 	}
-	launcher, err := newLauncher()
-	if err != nil {
-		return selftest.Builder{}, err
-	}
-	image, err := o.findImage(cmd.Context(), s)
+	image, err := b.FindChroot(cmd.Context(), o.image)
 	if err != nil {
 		return selftest.Builder{}, err
 	}
@@ -117,19 +112,19 @@ func (o selftestOptions) builder(cmd *cobra.Command, s *site) (selftest.Builder,
 		return selftest.Builder{}, err
 	}
 	return selftest.Builder{
-		Program: program, Config: serveFlags(cmd), Verbs: supervisor.SudoRoles(), Helper: helperSocket(), HelperVariable: helperVariable,
+		Program: program, Config: serveFlags(cmd), Verbs: supervise.SudoRoles(), Helper: helperSocket(), HelperVariable: helperVariable,
 		Settings: job.Settings{
-			Home: o.homeOf(s), FileCache: s.cache.Dir(), SharePath: share, User: s.buildUser(), Site: c.Site,
+			Home: o.homeOf(b.Owner), FileCache: b.Cache.Dir(), SharePath: share, User: b.BuildUser(), Site: c.Site,
 			Container: c.Container, Overlay: c.ChrootOverlay,
 		},
-		Arch: c.ArchitectureTag, MinFree: c.CacheMinFree, Owner: s.owner, Cache: s.cache, Launcher: launcher,
+		Arch: c.ArchitectureTag, MinFree: c.CacheMinFree, Owner: b.Owner, Cache: b.Cache, Launcher: b.Launcher,
 		URL: daemonURL(c), Image: image, UseDaemon: o.daemon, Root: isRoot(),
 	}, nil
 }
 
 // homeOf is the daemon's HOME.
-func (o selftestOptions) homeOf(s *site) string {
-	home := cmp.Or(o.home, s.owner.HomeDir)
+func (o selftestOptions) homeOf(owner *user.User) string {
+	home := cmp.Or(o.home, owner.HomeDir)
 	if o.home == "" && !isRoot() {
 		home = cmp.Or(os.Getenv("HOME"), home)
 	}
@@ -137,14 +132,6 @@ func (o selftestOptions) homeOf(s *site) string {
 		return abs
 	}
 	return home
-}
-
-// buildUser is who sbuild runs as: the daemon's own user, unless that is root.
-func (s *site) buildUser() string {
-	if s.owner.Uid == "0" {
-		return s.config.User
-	}
-	return s.owner.Username
 }
 
 // serveFlags are the flags that give a daemon the same configuration.
@@ -168,32 +155,6 @@ func daemonURL(c config.Config) string {
 		host = "127.0.0.1"
 	}
 	return "http://" + net.JoinHostPort(host, strconv.Itoa(c.BindPort))
-}
-
-// findImage is the path of the base image to build in, "" if there is none.
-func (o selftestOptions) findImage(ctx context.Context, s *site) (string, error) {
-	path := o.image
-	switch {
-	case path == "":
-		images, err := s.cachedImages(ctx)
-		newest := ""
-		for _, image := range images { // the least recently used first
-			if image.Type == "chroot" {
-				newest = filepath.Join(s.cache.Dir(), image.SHA1)
-			}
-		}
-		return newest, err
-	case filecache.IsSHA1(path):
-		path = filepath.Join(s.cache.Dir(), path)
-	}
-	kind, err := archive.ImageType(ctx, path)
-	if err == nil && kind != "chroot" {
-		err = errors.New("it is no tarball whose top folder is chroot-autobuild")
-	}
-	if err != nil {
-		return "", fmt.Errorf("cannot build in %s: %w; 'lpbuildd image list' shows what is in the cache", o.image, err)
-	}
-	return filepath.Abs(path)
 }
 
 // findingPrinter prints findings as they come.

@@ -23,7 +23,7 @@ import (
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/config"
 	"lpbuildd/buildd/job"
-	"lpbuildd/buildd/supervisor"
+	"lpbuildd/buildd/supervise"
 	"lpbuildd/builders"
 	"lpbuildd/filecache"
 	"lpbuildd/rpc"
@@ -244,7 +244,7 @@ func jobSettings(c config.Config, cacheDir string) (job.Settings, error) {
 	return job.Settings{
 		Home: home, FileCache: cacheDir, SharePath: share, User: buildUser(c),
 		Site: c.Site, ProxyPort: c.ProxyPort, Container: c.Container,
-		Overlay: c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, KeepRoots: c.CacheRoots,
+		Overlay: c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, MaxRoots: c.CacheRoots,
 		WallLimit: c.WallLimit, SilenceLimit: c.SilenceLimit, LogLimit: c.LogLimit, ResultLimit: c.ResultLimit, AbortLimit: c.AbortLimit,
 		Keep:   job.Keep{For: c.KeepFailed, Builds: c.KeepBuilds, MinFree: c.CacheMinFree},
 		Limits: c.Limits(config.ThisMachine()),
@@ -275,10 +275,10 @@ func newLauncher() (buildd.Launcher, error) {
 	}
 	command := func(role string) []string { return append(asRoot(self, os.Geteuid()), role) }
 	return buildd.Launcher{
-		Supervise: command(supervisor.RoleSupervise),
-		Cleanup:   command(supervisor.RoleCleanup),
-		Trash:     command(supervisor.RoleTrash),
-		Stock:     command(supervisor.RoleStock),
+		Supervise: command(supervise.RoleSupervise),
+		Cleanup:   command(supervise.RoleCleanup),
+		Trash:     command(supervise.RoleTrash),
+		Stock:     command(supervise.RoleStock),
 	}, nil
 }
 
@@ -298,7 +298,7 @@ func buildUser(c config.Config) string {
 // at its scripts, which start this daemon, and when it is held.
 func installedVersion(ctx context.Context) string {
 	for _, name := range []string{"lpbuildd", "launchpad-buildd"} {
-		query := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name) //nolint:gosec // constant words
+		query := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name)
 		out, err := query.Output()
 		status, installed, _ := strings.Cut(string(out), " ")
 		if err == nil && status != "not-installed" && status != "config-files" {

@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"lpbuildd/backends"
-	"lpbuildd/buildd/supervisor"
+	"lpbuildd/buildd/build"
+	"lpbuildd/buildd/namespace"
+	"lpbuildd/buildd/supervise"
 )
 
 // newSupervisorCommands returns the roles of a build's processes. The daemon
@@ -29,23 +31,23 @@ func newSupervisorCommands() []*cobra.Command {
 	// A build goes on when someone asks the daemon's processes to end.
 	detached := context.WithoutCancel
 	return []*cobra.Command{
-		role(supervisor.RoleSupervise, "Run the build whose socket is standard input", func(ctx context.Context) error {
-			return supervisor.Supervise(detached(ctx))
+		role(supervise.RoleSupervise, "Run the build whose socket is standard input", func(ctx context.Context) error {
+			return supervise.Supervise(detached(ctx))
 		}),
-		role(supervisor.RoleInit, "Be process 1 of a build", func(context.Context) error {
-			code, err := supervisor.Init(supervisor.RoleRun)
+		role(supervise.RoleInit, "Be process 1 of a build", func(context.Context) error {
+			code, err := namespace.Init(supervise.RoleRun)
 			if err == nil && code != 0 {
 				err = fmt.Errorf("the worker of the build ended with code %d", code)
 			}
 			return err
 		}),
-		role(supervisor.RoleRun, "Do the work of a build", func(ctx context.Context) error {
-			return supervisor.Run(detached(ctx), log)
+		role(supervise.RoleRun, "Do the work of a build", func(ctx context.Context) error {
+			return build.Run(detached(ctx), log)
 		}),
 		{
-			Use: supervisor.RoleVisitInit, Hidden: true, Args: cobra.ExactArgs(1),
+			Use: supervise.RoleVisitInit, Hidden: true, Args: cobra.ExactArgs(1),
 			RunE: func(_ *cobra.Command, args []string) error {
-				code, err := supervisor.VisitInit(args[0])
+				code, err := supervise.VisitInit(args[0])
 				if err == nil && code != 0 {
 					err = &visitError{&backends.ExitError{Code: code}}
 				}
@@ -53,19 +55,19 @@ func newSupervisorCommands() []*cobra.Command {
 			},
 		},
 		{
-			Use: supervisor.RoleVisitRun, Hidden: true, Args: cobra.ExactArgs(1),
+			Use: supervise.RoleVisitRun, Hidden: true, Args: cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return ofVisit(supervisor.VisitRun(cmd.Context(), args[0]))
+				return ofVisit(supervise.VisitRun(cmd.Context(), args[0]))
 			},
 		},
-		role(supervisor.RoleCleanup, "Undo what a dead build left behind", func(ctx context.Context) error {
-			return supervisor.Cleanup(ctx, events)
+		role(supervise.RoleCleanup, "Undo what a dead build left behind", func(ctx context.Context) error {
+			return supervise.Cleanup(ctx, events)
 		}),
-		role(supervisor.RoleTrash, "Delete what builds have left for later", func(ctx context.Context) error {
-			return supervisor.EmptyTrash(ctx, wanted(os.Stdin), events)
+		role(supervise.RoleTrash, "Delete what builds have left for later", func(ctx context.Context) error {
+			return supervise.EmptyTrash(ctx, wanted(os.Stdin), events)
 		}),
-		role(supervisor.RoleStock, "Look after what is kept for later builds", func(ctx context.Context) error {
-			return supervisor.Stock(ctx, os.Stdin, os.Stdout)
+		role(supervise.RoleStock, "Look after what is kept for later builds", func(ctx context.Context) error {
+			return supervise.Stock(ctx, os.Stdin, os.Stdout)
 		}),
 	}
 }

@@ -47,7 +47,7 @@ func Date() time.Time {
 // write makes a file for a command, and for each below it that people may use.
 func (b Book) write(dir string, cmd *cobra.Command, date time.Time) error {
 	path := filepath.Join(dir, fmt.Sprintf("%s.%d", nameOf(cmd), b.Section))
-	if err := os.WriteFile(path, []byte(b.page(cmd, date).String()), 0o644); err != nil { //nolint:gosec // everyone may read a manual
+	if err := os.WriteFile(path, []byte(b.page(cmd, date).String()), 0o644); err != nil { // everyone may read a manual
 		return err
 	}
 	for _, c := range available(cmd) {

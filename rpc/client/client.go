@@ -37,7 +37,7 @@ type Client struct {
 }
 
 // Fault is a call that the builder refused or could not carry out.
-type Fault struct { //nolint:errname // the protocol's own word
+type Fault struct { // the protocol's own word
 	// Code is wire.CodeUnknown for an unknown method and wire.CodeFailed otherwise.
 	Code int
 	// String is the protocol's text, which may be just "error".

@@ -191,7 +191,7 @@ func (e *encoder) boolean(yes bool) {
 
 func (e *encoder) integer(n int64) {
 	name := "int"
-	if n != int64(int32(n)) { //nolint:gosec // G115: the conversion is the range check
+	if n < math.MinInt32 || n > math.MaxInt32 {
 		if name = "i8"; !e.wide {
 			e.err = ErrIntRange
 		}

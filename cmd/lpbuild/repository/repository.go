@@ -213,7 +213,7 @@ func git(ctx context.Context, folder string, args ...string) (string, error) {
 // gitWith is git with more environment and with an input.
 func gitWith(ctx context.Context, folder string, environment []string, input string, args ...string) (string, error) {
 	const grace = 2 * time.Second
-	cmd := exec.CommandContext(ctx, "git", args...) //nolint:gosec // the arguments are checked, or ours
+	cmd := exec.CommandContext(ctx, "git", args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Dir, cmd.Env, cmd.WaitDelay = folder, append(gitEnvironment(), environment...), grace
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &stdout, &stderr
