@@ -1,17 +1,17 @@
 package backends
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 	"unicode"
+
+	"lpbuildd/buildd/state"
 )
 
 const (
@@ -37,31 +37,34 @@ type Stray struct {
 	Held string
 }
 
-// watchStrays looks, until ctx ends, for processes that keep a command from
-// ending. A program such as sbuild runs others in a target and reads what they
-// write up to its end, which never comes when they leave a process behind that
-// holds their output: then that process is killed. While anything that the
-// command runs in the target is not done, nothing is; nor ever if the command is
-// in the target itself, where what it waits for may be its own work.
+// watchStrays kills, until ctx ends, processes that keep a command from ending. A
+// program such as sbuild runs others in a target and reads their output up to its
+// end. The end never comes if they leave a process behind that holds the output; that
+// one is a stray. Nothing is killed while the command still runs anything in the
+// target, or if it is in the target itself: it may wait for its own work.
 func (h Host) watchStrays(ctx context.Context, command int, argv []string) {
 	grace := h.strayGrace()
-	tick := time.NewTicker(grace / 5)
-	defer tick.Stop()
-	var since time.Time
+	looks := h.looks
+	if looks == nil {
+		tick := time.NewTicker(grace / 5)
+		defer tick.Stop()
+		looks = tick.C
+	}
+	var since, now time.Time
 	var told []int
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case now = <-looks:
 		}
 		strays := blockers(command)
 		switch {
 		case len(strays) == 0:
 			since = time.Time{}
 		case since.IsZero():
-			since = time.Now()
-		case time.Since(since) >= grace:
+			since = now
+		case now.Sub(since) >= grace:
 			held := describe(strays)
 			killStrays(command, strays)
 			// One that does not die is told of once: the log of a build that hangs
@@ -93,10 +96,10 @@ func killStrays(command int, strays []int) {
 	}
 }
 
-// blockers are the processes that alone hold a pipe open on which a command, or
-// one that it has started, reads. There are none as long as something lives that
-// the command has started with another root directory than its own: in a target,
-// that is. A command that is in a target itself has none.
+// blockers are strays: processes that do not descend from a command and alone hold a
+// pipe open which the command, or a descendant, reads. There are none while a
+// descendant lives in a target, which is another root directory than the command's,
+// and none if the command is in a target itself.
 func blockers(command int) []int {
 	root := rootOf(command)
 	if root != rootOf(os.Getpid()) {
@@ -135,26 +138,17 @@ type processTable map[int]struct {
 
 func processes() processTable {
 	all := processTable{}
-	names, _ := filepath.Glob("/proc/[0-9]*")
-	for _, name := range names {
-		pid, err := strconv.Atoi(filepath.Base(name))
+	pids, _ := state.Processes() // what cannot be listed is not killed
+	for _, pid := range pids {
+		s, err := state.ReadStat(pid)
 		if err != nil {
-			continue
-		}
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			continue
-		}
-		// The name before these may hold anything.
-		fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-		if len(fields) < 2 {
 			continue
 		}
 		p := all[pid]
-		p.parent, _ = strconv.Atoi(fields[1])
+		p.parent = s.Parent
 		// The threads of a process may outlive its first.
-		tasks, _ := os.ReadDir(name + "/task")
-		p.alive = fields[0] != "Z" && fields[0] != "X" || len(tasks) > 1
+		tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		p.alive = !s.Dead() || len(tasks) > 1
 		all[pid] = p
 	}
 	return all

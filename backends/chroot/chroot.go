@@ -1,6 +1,8 @@
-// Package chroot runs builds in a root directory on the host: an overlay on a
-// root that was unpacked once for its image, or, where the kernel cannot do
-// that, a directory unpacked for this build (spec: backends.md section 3).
+// Package chroot is run by root, inside the namespaces of a build or of a visit,
+// and outside only to look after what stays: it runs builds in a root directory on
+// the host: an overlay on a root that was unpacked once for its image, or, where
+// the kernel cannot do that, a directory unpacked for this build (spec: backends.md
+// section 3).
 //
 // It must be used as root, in a mount namespace from which nothing propagates
 // to the host's, so that mounts cannot outlive a crash. Paths inside a root
@@ -47,9 +49,9 @@ type Config struct {
 	// TmpfsBytes keeps changes in memory, up to that size, when as much is
 	// available; 0 keeps them on disk.
 	TmpfsBytes int64
-	// KeepRoots is how many unpacked images are kept; that of a running build
+	// MaxRoots is how many unpacked images may stay; that of a running build
 	// is kept always.
-	KeepRoots int
+	MaxRoots int
 	// Log is the daemon's log; nil discards.
 	Log *slog.Logger
 	// Notice tells the reader of the build log, by one line without newline,
@@ -134,7 +136,7 @@ func (c *Chroot) createPlain(ctx context.Context, image backends.Image) error {
 
 // createOverlay mounts an overlay on the unpacked image.
 func (c *Chroot) createOverlay(ctx context.Context, image backends.Image) error {
-	cache := rootCache{dir: c.cfg.RootsDir, trash: c.cfg.TrashDir, keep: c.cfg.KeepRoots, log: c.cfg.Log}
+	cache := rootCache{dir: c.cfg.RootsDir, trash: c.cfg.TrashDir, most: c.cfg.MaxRoots, log: c.cfg.Log}
 	base, err := cache.acquire(ctx, image)
 	if err != nil {
 		return err

@@ -28,8 +28,8 @@ import (
 //	                          stamp is the last use. A second link to it, in the
 //	                          folder of a kept chroot, keeps the image too
 //
-// Whoever unpacks keeps the exclusive lock until "complete" is there, so a
-// root without it that can be locked is what a crash has left.
+// The lock is exclusive from before unpacking until "complete" is there. A root that
+// is not complete, and not locked either, is left from a crash.
 const (
 	rootSuffix = ".root"
 	lockSuffix = ".lock"
@@ -43,7 +43,7 @@ const lockPoll = 50 * time.Millisecond
 // rootCache keeps unpacked images.
 type rootCache struct {
 	dir, trash string
-	keep       int
+	most       int
 	log        *slog.Logger
 }
 
@@ -168,9 +168,8 @@ func (r *heldRoot) sync() error {
 	return errors.Join(marker.Close(), dir.Sync())
 }
 
-// evict deletes the images that were not used for the longest time, so that
-// at most keep remain together with the one that is needed now. Images that
-// are in use stay.
+// evict deletes the least recently used images until, with the one that is needed
+// now, no more than c.most are left. Images that are in use stay.
 func (c rootCache) evict(ctx context.Context, needed string) {
 	type candidate struct {
 		name string
@@ -184,7 +183,7 @@ func (c rootCache) evict(ctx context.Context, needed string) {
 		}
 	}
 	slices.SortFunc(found, func(a, b candidate) int { return a.used.Compare(b.used) })
-	for _, old := range found[:max(0, len(found)-max(0, c.keep-1))] {
+	for _, old := range found[:max(0, len(found)-max(0, c.most-1))] {
 		if err := c.remove(ctx, old.name, false); err != nil && !errors.Is(err, disk.ErrLocked) {
 			c.log.Warn("Unpacked image cannot be deleted", "image", old.name, "error", err)
 		}

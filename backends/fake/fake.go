@@ -1,6 +1,6 @@
-// Package fake is a target in memory for tests of what uses targets: it
-// records what it is asked to do, answers from a script, and renders all of it
-// as a transcript to compare with a golden file.
+// Package fake is run by tests, and touches nothing: it is a target in memory for
+// tests of what uses targets: it records what it is asked to do, answers from a
+// script, and renders all of it as a transcript to compare with a golden file.
 //
 // It knows the commands of the questions of package backends (test -e, -d, -h
 // and find) and ls -Ap, and answers them from its files; every other command
@@ -115,17 +115,18 @@ func (t *Target) Run(ctx context.Context, cmd backends.Command) error {
 	if a.Err != nil {
 		return a.Err
 	}
-	if err := errors.Join(say(cmd.Stdout, a.Stdout), say(cmd.Stderr, a.Stderr)); err != nil {
-		return err
-	}
 	return t.act(ctx, cmd, a)
 }
 
-// act does what takes time, until KillProcesses.
+// act does what takes time, until KillProcesses, for which a command that has
+// printed something is there.
 func (t *Target) act(ctx context.Context, cmd backends.Command, a Answer) error {
 	run, done := t.killable(ctx)
 	defer done()
-	var err error
+	err := errors.Join(say(cmd.Stdout, a.Stdout), say(cmd.Stderr, a.Stderr))
+	if err != nil {
+		return err
+	}
 	if a.Do != nil {
 		err = a.Do(run, t, cmd)
 	}

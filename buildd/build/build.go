@@ -16,6 +16,7 @@ import (
 	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
+	"lpbuildd/builders/types"
 	"lpbuildd/disk"
 )
 
@@ -49,7 +50,7 @@ type machine struct {
 
 func thisMachine() machine {
 	return machine{
-		find: builders.Find, newTarget: newTarget, runners: runners, killAll: namespace.KillAll,
+		find: types.Find, newTarget: newTarget, runners: runners, killAll: namespace.KillAll,
 		memory: memoryOf, refusals: refusalsOf, noGroup: os.Getenv(cgroup.UnkeptVariable), stages: stages(),
 	}
 }
@@ -95,7 +96,7 @@ func newBuild(dir state.Build, r job.Request, m machine, tell func(func(*job.Eve
 	return &build{
 		machine: m, request: r, tell: tell, voice: v, books: k, progress: p, home: h,
 		network: &network{settings: s, voice: v, books: k, progress: p},
-		keeping: &keeping{store: kept.In(dir.State()), settings: s.Keep, voice: v, books: k},
+		keeping: &keeping{builds: kept.In(dir.State()), settings: s.Keep, voice: v, books: k},
 		watch: &watch{
 			settings: s, started: p.started, voice: v, least: newLowWater(),
 			disks: []string{s.Home, dir.Path()}, places: []string{h.path, s.FileCache},

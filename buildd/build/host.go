@@ -109,7 +109,7 @@ func newChroot(p place) (target, error) {
 	c, err := chroot.New(chroot.Config{
 		BuildDir: p.home.path, Series: p.common.Series, Arch: p.common.ABI,
 		RootsDir: folder.Roots(), TrashDir: folder.Trash(),
-		Overlay: s.Overlay != "never", TmpfsBytes: s.TmpfsBytes, KeepRoots: s.KeepRoots,
+		Overlay: s.Overlay != "never", TmpfsBytes: s.TmpfsBytes, MaxRoots: s.MaxRoots,
 		Log:    p.voice.daemon,
 		Notice: func(line string) { p.voice.say("%s", line) },
 		Stray:  p.voice.stray,

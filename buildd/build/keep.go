@@ -30,7 +30,7 @@ type keeper interface {
 
 // keeping is what becomes of the target of a failed build.
 type keeping struct {
-	store    kept.Store
+	builds   kept.Builds
 	settings job.Keep
 	voice    *voice
 	books    *books
@@ -69,24 +69,24 @@ func (k *keeping) keep(ctx context.Context, target keeper, r kept.Record) error 
 	if err := k.makeRoomForOneMore(ctx, r.BuildID); err != nil {
 		return err
 	}
-	id, path := k.store.NewPath()
+	id, path := k.builds.NewPath()
 	r.ID, r.Failed, r.Expires, r.MinFree = id, time.Now(), time.Now().Add(k.settings.For), k.settings.MinFree
 	entry := ledger.Entry{Kind: ledger.Directory, Name: path}
 	if err := k.books.ledger.Add(entry); err != nil {
 		return err
 	}
-	err := k.store.Begin(path)
+	err := k.builds.Begin(path)
 	if err == nil {
 		err = target.keep(ctx, path, k.secrets, &r)
 	}
 	if err == nil {
-		err = k.store.Commit(path, r)
+		err = k.builds.Commit(path, r)
 	}
 	if err != nil {
-		return errors.Join(err, leftovers.Discard(ctx, k.store.State(), path), k.books.ledger.Done(entry))
+		return errors.Join(err, leftovers.Discard(ctx, k.builds.State(), path), k.books.ledger.Done(entry))
 	}
 	k.record = &r
-	k.store.Log(ctx, k.voice.daemon, "Failed build kept", r, "status", r.Status, "expires", r.Expires)
+	k.builds.Log(ctx, k.voice.daemon, "Failed build kept", r, "status", r.Status, "expires", r.Expires)
 	k.voice.say("Keeping the target of build %s until %s", r.BuildID, r.Expires.Format(time.RFC3339))
 	return errors.Join(target.release(), k.books.ledger.Done(entry))
 }
@@ -94,23 +94,23 @@ func (k *keeping) keep(ctx context.Context, target keeper, r kept.Record) error 
 // makeRoomForOneMore removes the oldest targets that are kept, if there are too
 // many. Those that somebody is in stay.
 func (k *keeping) makeRoomForOneMore(ctx context.Context, buildID string) error {
-	space, err := k.store.Space()
+	space, err := k.builds.Space()
 	if err != nil {
 		return err
 	}
 	if left := space.Free.Lacks(space.Reserve(k.settings.MinFree)); left != "" {
 		return fmt.Errorf("the disk is short: %s are free", left)
 	}
-	all, err := k.store.List()
+	all, err := k.builds.List()
 	if err != nil {
 		return err
 	}
 	surplus := len(all) - max(k.settings.Builds, 1) + 1
 	for _, r := range all {
-		if _, inside := k.store.Visitor(r.ID); inside || surplus <= 0 {
+		if _, inside := k.builds.Visitor(r.ID); inside || surplus <= 0 {
 			continue
 		}
-		if err := leftovers.DropKept(ctx, k.store, r, fmt.Sprintf("the build %s takes its place", buildID), k.voice.daemon); err != nil {
+		if err := leftovers.DropKept(ctx, k.builds, r, fmt.Sprintf("the build %s takes its place", buildID), k.voice.daemon); err != nil {
 			return err
 		}
 		surplus--
@@ -126,7 +126,7 @@ func (k *keeping) undo(ctx context.Context) {
 	if k.record == nil {
 		return
 	}
-	if err := leftovers.DropKept(ctx, k.store, *k.record, "the build was aborted", k.voice.daemon); err != nil {
+	if err := leftovers.DropKept(ctx, k.builds, *k.record, "the build was aborted", k.voice.daemon); err != nil {
 		k.voice.daemon.Error("Cannot remove the kept target of an aborted build", "error", err)
 		return
 	}

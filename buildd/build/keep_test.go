@@ -48,8 +48,8 @@ func (r *rig) keeps() *keepable {
 	return k
 }
 
-func (r *rig) state() state.Folder { return r.dir.State() }
-func (r *rig) records() kept.Store { return kept.In(r.state()) }
+func (r *rig) state() state.Folder  { return r.dir.State() }
+func (r *rig) records() kept.Builds { return kept.In(r.state()) }
 
 // kept is what is kept.
 func (r *rig) kept() []kept.Record {
