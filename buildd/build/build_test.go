@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"lpbuildd/backends"
 	"lpbuildd/buildd/ledger"
@@ -303,6 +304,44 @@ func TestTheNextBuildSaysThatTheLedgerWasDamaged(t *testing.T) {
 		t.Errorf("the daemon's log is %s", r.daemon.String())
 	}
 	if _, err := os.Lstat(r.dir.Ledger() + ".damaged"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestADiskThatCannotBeWrittenIsTheBuilders, whether the build notices or not.
+func TestADiskThatCannotBeWrittenIsTheBuilders(t *testing.T) {
+	// A file in the place of HOME is a disk that nothing can be written to.
+	breakHome := func(r *rig) error {
+		home := r.request.Settings.Home
+		return errors.Join(os.Rename(home, home+".gone"), os.WriteFile(home, nil, 0o600))
+	}
+	for name, run := range map[string]func(ctx context.Context) error{
+		"a package that fails": func(context.Context) error { return &verdict.BuildError{Outcome: verdict.PackageFail} },
+		"one that goes on":     func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.replace(StageBuild, func(ctx context.Context, _ *build) error { return errors.Join(breakHome(r), run(ctx)) })
+				if o := r.run(); o.Status != "BUILDERFAIL" || o.Stage != "build" || !strings.Contains(o.Cause, "a disk of the builder cannot be written any more") {
+					t.Errorf("the outcome is %+v", o)
+				}
+			})
+		})
+	}
+}
+
+// TestResultsOfTheLastBuildAreInputsNow: they had an outcome.
+func TestResultsOfTheLastBuildAreInputsNow(t *testing.T) {
+	r := newRig(t)
+	name := r.store("a result of the last build")
+	if err := os.WriteFile(r.dir.Results(), []byte(name+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if o := r.run(); o.Status != "OK" {
+		t.Errorf("the outcome is %+v", o)
+	}
+	if _, err := os.Lstat(filepath.Join(r.request.Settings.FileCache, name)); err != nil {
 		t.Error(err)
 	}
 }

@@ -65,6 +65,9 @@ func bridgeConfig(s job.Settings, k *books) bridge.Config {
 func proxyPort(s job.Settings) uint16    { return uint16(s.ProxyPort) } // checked by the configuration
 func archivesPort(s job.Settings) uint16 { return proxyPort(s) + 1 }
 
+// elsewhere says that it is on another machine.
+func (c *container) elsewhere() bool { return c.remote }
+
 // room is what the container's own disk has. A command fails when it has none.
 func (c *container) room(ctx context.Context) (disk.Room, error) {
 	out, err := backends.Output(ctx, c, backends.Command{Argv: []string{"stat", "-f", "-c", "%a %S %c %d", "/"}})

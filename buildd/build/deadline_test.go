@@ -45,7 +45,11 @@ func TestEachPartOfTheEndHasADeadline(t *testing.T) {
 		{
 			PartRevoke, 30 * time.Second, func(_ *rig, b *build, until <-chan struct{}) {
 				b.network.owed, b.network.send = true, func(context.Context) error { <-until; return nil }
-			}, false, "OK", "create start kill kill stop remove", false,
+				b.network.parked = "a token"
+				if err := b.books.record("token", b.network.parked); err != nil {
+					t.Error(err)
+				}
+			}, false, "OK", "create start kill kill stop remove", true,
 		},
 		{
 			PartArchives, 5 * time.Second, func(_ *rig, b *build, until <-chan struct{}) {
@@ -176,4 +180,50 @@ func TestWhatEndsInTimeIsNoHang(t *testing.T) {
 			t.Errorf("the target was asked to %s, the ledger is %s", r.calls(), r.ledger())
 		}
 	})
+}
+
+// TestTimesOfOnePartAddUp: processes are killed after an abort, and once more at the
+// end.
+func TestTimesOfOnePartAddUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProgress()
+		for range 2 {
+			err := p.during(t.Context(), PartKill, time.Minute, func(context.Context) error {
+				<-time.After(3 * time.Second)
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if got := p.times(); got != "6.000 s (kill 6.000 s)" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+func TestWhatHasBegunAndWhatHasPassed(t *testing.T) {
+	p := newProgress()
+	check := func(s Stage, began, passed bool) {
+		t.Helper()
+		if p.Began(s) != began || p.Passed(s) != passed {
+			t.Errorf("%s: began %v, passed %v", s, p.Began(s), p.Passed(s))
+		}
+	}
+	check(StagePrep, false, false)
+	p.begin(StagePrep)
+	check(StagePrep, true, false)
+	p.end()
+	check(StagePrep, true, false)
+	p.begin(StageStart)
+	check(StagePrep, true, true)
+	check(StageStart, true, false)
+	check(StageUnpack, false, false)
+	if !p.firstReap() || p.firstReap() {
+		t.Error("processes of a stage are killed once")
+	}
+	p.begin(StageBuild)
+	if !p.firstReap() {
+		t.Error("those of the next stage are not killed")
+	}
 }

@@ -119,3 +119,34 @@ func TestNothingRunsWhileResultsAreGathered(t *testing.T) {
 		t.Errorf("got %v", order)
 	}
 }
+
+func TestWhatIsNoResult(t *testing.T) {
+	for name, c := range map[string]struct {
+		count int64
+		cause string
+		open  func(t *testing.T) (io.ReadCloser, error)
+	}{
+		"one too many": {maxResults, "it has more than 250000 results", func(*testing.T) (io.ReadCloser, error) {
+			return io.NopCloser(strings.NewReader("x")), nil
+		}},
+		"a folder": {0, "it is no regular file", func(t *testing.T) (io.ReadCloser, error) { return os.Open(t.TempDir()) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.replace(StageBuild, func(_ context.Context, b *build) error {
+				b.books.stored.count = c.count
+				return nil
+			})
+			r.stub.gather = func(add func(string, io.ReadCloser) error) error {
+				content, err := c.open(t)
+				if err != nil {
+					return err
+				}
+				return add("a.deb", content)
+			}
+			if o := r.run(); o.Status != "PACKAGEFAIL" || !strings.Contains(o.Cause, c.cause) || len(o.FileMap) != 0 {
+				t.Errorf("the outcome is %+v", o)
+			}
+		})
+	}
+}

@@ -50,6 +50,9 @@ func TestABuildHoldsItsFolderWhileItRuns(t *testing.T) {
 		if f, err := leftovers.Claim(r.home); !errors.Is(err, leftovers.ErrClaimed) {
 			t.Errorf("got %v, %v", f, err)
 		}
+		if whose, err := os.Readlink(filepath.Join(r.home, ".lpbuildd")); err != nil || whose != r.dir.Path() {
+			t.Errorf("it is marked as that of %q: %v", whose, err)
+		}
 		return nil
 	}
 	if o := r.run(); o.Status != "OK" {

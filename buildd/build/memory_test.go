@@ -14,6 +14,7 @@ import (
 func TestWhatABuildOutOfProcessesEndsAs(t *testing.T) {
 	fork := &verdict.BuildError{Outcome: verdict.PackageFail, Err: errors.New("fork: Resource temporarily unavailable")}
 	fault := &verdict.HostFault{Err: errors.New("no network")}
+	given := &verdict.BuildError{Outcome: verdict.GivenBack, Err: errors.New("later")}
 	waits := &verdict.BuildError{Outcome: verdict.DepFail, Dependencies: "gone", Err: errors.New("gone is missing")}
 	for name, tt := range map[string]struct {
 		limit   int64
@@ -27,6 +28,7 @@ func TestWhatABuildOutOfProcessesEndsAs(t *testing.T) {
 		"there is no limit":                    {0, 9, fork, "PACKAGEFAIL", "fork: Resource"},
 		"it wanted more, and succeeded":        {500, 9, nil, "OK", ""},
 		"the builder's fault is the builder's": {500, 9, fault, "BUILDERFAIL", "no network"},
+		"it was given back":                    {500, 9, given, "GIVENBACK", "later"},
 		"it waits for a package":               {500, 9, waits, "DEPFAIL", "gone is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {

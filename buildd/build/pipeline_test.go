@@ -400,10 +400,11 @@ func TestAProcessThatOutlivesItsStage(t *testing.T) {
 func TestLimitsEndEachStage(t *testing.T) {
 	for _, limit := range []struct {
 		name, cause string
+		after       time.Duration
 		set         func(*job.Settings)
 	}{
-		{"wall", "the build was ended: it ran for 1h0m0s (limit [limits] wall)", func(s *job.Settings) { s.WallLimit = time.Hour }},
-		{"silence", "the build was ended: it said nothing for 10m0s (limit [limits] silence)", func(s *job.Settings) { s.SilenceLimit = 10 * time.Minute }},
+		{"wall", "the build was ended: it ran for 1h0m0s (limit [limits] wall)", time.Hour, func(s *job.Settings) { s.WallLimit = time.Hour }},
+		{"silence", "the build was ended: it said nothing for 10m0s (limit [limits] silence)", 10 * time.Minute, func(s *job.Settings) { s.SilenceLimit = 10 * time.Minute }},
 	} {
 		for _, e := range endings() {
 			t.Run(limit.name+"/"+string(e.stage), func(t *testing.T) {
@@ -411,7 +412,11 @@ func TestLimitsEndEachStage(t *testing.T) {
 					r := newRig(t)
 					r.replace(e.stage, untilCancelled)
 					limit.set(&r.request.Settings)
+					began := time.Now()
 					o := r.run()
+					if took := time.Since(began); took < limit.after || took > limit.after+time.Second {
+						t.Errorf("it was ended after %s", took)
+					}
 					if o.Status != e.limited || o.Stage != string(e.stage) || o.Cause != limit.cause {
 						t.Errorf("the outcome is %+v", o)
 					}

@@ -72,8 +72,8 @@ func (b *build) undoFiles(ctx context.Context) error {
 // resets says whether the target goes with the reset of this machine, on which
 // fast clean-up relies.
 func resets(t target) bool {
-	c, inContainer := t.(*container)
-	return !inContainer || !c.remote
+	c, ok := t.(interface{ elsewhere() bool })
+	return !ok || !c.elsewhere()
 }
 
 // keep keeps the target of a failed build for a look, if the operator wants that.

@@ -121,3 +121,18 @@ func TestABuildDirectoryInTheWayIsMovedAway(t *testing.T) {
 		t.Errorf("the trash has %v, %v", moved, err)
 	}
 }
+
+// remote is a target on another machine.
+type remote struct{ hooked }
+
+func (remote) elsewhere() bool { return true }
+
+// TestFastCleanupOfAnotherMachine: it is not reset with this one.
+func TestFastCleanupOfAnotherMachine(t *testing.T) {
+	r := newRig(t)
+	r.request.Args["fast_cleanup"] = true
+	r.machine.newTarget = func(place) (target, error) { return remote{hooked{r.target, r}}, nil }
+	if o := r.run(); o.Status != "OK" || o.LeftForReset || r.ledger() != "none" || !strings.HasSuffix(r.calls(), "stop remove") {
+		t.Errorf("%+v, the target was asked to %s, the ledger is %s", o, r.calls(), r.ledger())
+	}
+}

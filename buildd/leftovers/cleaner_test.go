@@ -84,7 +84,7 @@ func TestTheTokenOfADeadBuild(t *testing.T) {
 // A result of a dead build goes, unless the daemon presents it.
 func TestResultsOfADeadBuild(t *testing.T) {
 	for _, presented := range []bool{false, true} {
-		dir := state.Folder(filepath.Join(t.TempDir(), ".lpbuildd")).Build()
+		dir := state.Folder(filepath.Join(t.TempDir(), "cache", ".lpbuildd")).Build()
 		if err := os.MkdirAll(dir.Path(), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -101,15 +101,21 @@ func TestResultsOfADeadBuild(t *testing.T) {
 			}
 		}
 		// What was cut off, or was never a result, names nothing.
-		list := name + "\n../../../etc/passwd\n" + other[:20] + "\n" + other
+		precious := filepath.Join(filepath.Dir(cache), "precious")
+		if err := os.WriteFile(precious, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		list := name + "\n../precious\n" + other[:20] + "\n" + other
 		if err := os.WriteFile(dir.Results(), []byte(list), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := (&Cleaner{Dir: dir}).removeResults(); err != nil {
 			t.Error(err)
 		}
-		if _, err := os.Lstat(filepath.Join(cache, other)); err != nil {
-			t.Error(err)
+		for _, path := range []string{filepath.Join(cache, other), precious} {
+			if _, err := os.Lstat(path); err != nil {
+				t.Error(err)
+			}
 		}
 		if _, err := os.Lstat(filepath.Join(cache, name)); (err == nil) != presented {
 			t.Errorf("presented %v: the result is %v", presented, err)
@@ -183,4 +189,79 @@ func listenAs(t *testing.T, e http.Handler) string {
 		srv.Close()
 	})
 	return socket
+}
+
+// TestWhatNoBuildCanHaveWrittenIsRefused, whatever a ledger says.
+func TestWhatNoBuildCanHaveWrittenIsRefused(t *testing.T) {
+	elsewhere := filepath.Join(t.TempDir(), "build-B-1")
+	file := filepath.Join(t.TempDir(), "file")
+	if err := errors.Join(os.Mkdir(elsewhere, 0o700), os.WriteFile(file, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	c := &Cleaner{
+		Dir: state.Folder(t.TempDir()).Build(), Builder: job.Builder{Home: t.TempDir()}, Log: slog.New(slog.DiscardHandler),
+		Report: func(err error) { t.Error(err) },
+	}
+	undo := c.undo(t.Context())
+	for _, e := range []ledger.Entry{
+		{Kind: ledger.Directory, Name: elsewhere},
+		{Kind: ledger.File, Name: file},
+		{Kind: ledger.Bridge, Name: "docker0"},
+		{Kind: ledger.Container, Name: "database"},
+		{Kind: ledger.Profile, Name: "default"},
+		{Kind: ledger.Network, Name: "incusbr0"},
+	} {
+		if err := undo[e.Kind](e.Name); !errors.Is(err, ledger.ErrRefused) {
+			t.Errorf("%v: %v", e, err)
+		}
+	}
+	for _, path := range []string{elsewhere, file} {
+		if _, err := os.Lstat(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestRootBelievesItsOwnLedgerOnly, and looks for leftovers in the caller's HOME
+// only.
+func TestRootBelievesItsOwnLedgerOnly(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to give things to others")
+	}
+	for _, others := range []string{"nothing", "ledger", "home"} {
+		t.Run(others, func(t *testing.T) {
+			dir, home := state.Folder(t.TempDir()).Build(), t.TempDir()
+			named, marked := filepath.Join(home, "build-B-1"), filepath.Join(home, "build-B-2")
+			if err := errors.Join(os.Mkdir(dir.Path(), 0o700), os.Mkdir(named, 0o700), os.Mkdir(marked, 0o700), Mark(marked, dir)); err != nil {
+				t.Fatal(err)
+			}
+			l, err := ledger.Open(dir.Ledger())
+			if err := errors.Join(err, l.Add(ledger.Entry{Kind: ledger.Directory, Name: named}), l.Close(), os.Chown(home, 1, 1)); err != nil {
+				t.Fatal(err)
+			}
+			switch others {
+			case "ledger":
+				err = os.Chown(dir.Ledger(), 1, 1)
+			case "home":
+				err = os.Chown(home, 2, 2)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("SUDO_UID", "1")
+			damaged := 0
+			c := &Cleaner{Dir: dir, Builder: job.Builder{Home: home}, Log: slog.New(slog.DiscardHandler), Report: func(error) { damaged++ }}
+			if err := c.Clean(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for path, stays := range map[string]bool{named: others == "ledger", marked: others == "home"} {
+				if _, err := os.Lstat(path); (err == nil) != stays {
+					t.Errorf("%s: %v", path, err)
+				}
+			}
+			if (damaged > 0) != (others == "ledger") {
+				t.Errorf("%d things were damaged", damaged)
+			}
+		})
+	}
 }

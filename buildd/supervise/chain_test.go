@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"os"
 	"os/exec"
 	"slices"
 	"testing"
@@ -90,4 +91,28 @@ func TestWhatIsStoppedIsKilled(t *testing.T) {
 func alive(p state.Process) bool {
 	s, err := state.ReadStat(p.PID)
 	return err == nil && s.Start == p.Start && !s.Dead()
+}
+
+// TestTheLastBuildIsEnded before the next one begins: all of it if it has left
+// anything to undo, or else what is stopped.
+func TestTheLastBuildIsEnded(t *testing.T) {
+	for _, owes := range []bool{true, false} {
+		dir := state.Build(t.TempDir())
+		stopped, runs := inFolder(t, dir, "sudo", RoleSupervise), inFolder(t, dir, "program", RoleRun)
+		if err := unix.Kill(stopped.PID, unix.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		var status unix.WaitStatus
+		if _, err := unix.Wait4(stopped.PID, &status, unix.WUNTRACED, nil); err != nil || !status.Stopped() {
+			t.Fatal(status, err)
+		}
+		if owes {
+			if err := os.WriteFile(dir.Ledger(), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := endLast(t.Context(), dir); err != nil || alive(stopped) || alive(runs) == owes {
+			t.Errorf("owes %v: %v; the one that is stopped lives: %v, the other: %v", owes, err, alive(stopped), alive(runs))
+		}
+	}
 }
