@@ -5,7 +5,7 @@
 export PATH := $(PATH):/usr/local/go/bin
 export GO ?= go
 # What was compiled in one folder serves another, such as a fresh clone.
-export GOFLAGS := -trimpath -buildvcs=false $(GOFLAGS)
+export GOFLAGS := -trimpath -buildvcs=false $(filter-out -trimpath -buildvcs=false,$(GOFLAGS))
 export XDG_CACHE_HOME ?= $(HOME)/.cache
 
 SERIES   := bookworm

@@ -1,7 +1,9 @@
-// Package backends says what an isolated environment for a build can do, and
-// holds what every such environment needs: the one function that runs the programs
-// of a build, architecture personalities, and small questions asked by running
-// commands (Exists, IsDir, List, ...).
+// Package backends is run by root, inside the namespaces of a build and in visits
+// to kept ones: it says what an isolated environment for a build can do, starts all
+// programs of builds, and touches nothing by itself. It holds what every such
+// environment needs: the one function that runs the programs of a build,
+// architecture personalities, and small questions asked by running commands
+// (Exists, IsDir, List, ...).
 //
 // Each environment ("target", spec: backends.md) is a package below this one.
 // The behaviour they all share is a test suite: backends/backendtest.

@@ -14,8 +14,8 @@ type limited struct {
 	limit, left int64 // left is -1 once there was too much
 }
 
-// Read implements io.Reader. It asks for a byte more than it may return: that
-// one tells what is too long from what just fits.
+// Read implements io.Reader. It asks for a byte more than it may return, to
+// see whether there is too much.
 func (l *limited) Read(p []byte) (int, error) {
 	if l.left < 0 {
 		return 0, l.overrun()

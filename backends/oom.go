@@ -15,10 +15,9 @@ const (
 	maxScore = 1000
 )
 
-// expose makes a command, and what it has started meanwhile, easier prey of the
-// out-of-memory killer than this process is, which must live to tell what
-// happened. Nothing can be missed: whatever is started after its parent was
-// exposed inherits that.
+// expose makes a command and its children easier prey of the out-of-memory killer
+// than this process, which must live to tell what happened. It misses none: children
+// that are started later inherit it from their parent.
 func expose(pid int) {
 	own, err := os.ReadFile("/proc/self/oom_score_adj")
 	if err != nil {

@@ -26,3 +26,17 @@ func needsQuotes(r rune) bool {
 	}
 	return !strings.ContainsRune("_@%+=:,./-", r)
 }
+
+// PythonList writes words as Python shows a list of strings, which is how people know
+// some lines of logs. Only printable text comes out as it does there.
+func PythonList(words []string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quote := "'"
+		if strings.Contains(word, "'") && !strings.Contains(word, `"`) {
+			quote = `"`
+		}
+		quoted[i] = quote + strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`, quote, `\`+quote).Replace(word) + quote
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}

@@ -24,6 +24,18 @@ func TestQuote(t *testing.T) {
 	}
 }
 
+func TestPythonLists(t *testing.T) {
+	for want, words := range map[string][]string{
+		`['linux64', 'snap', 'install', 'lxd']`: {"linux64", "snap", "install", "lxd"},
+		`["it's", 'a"b', 'a\'b"', 'a\\b\n']`:    {"it's", `a"b`, `a'b"`, "a\\b\n"},
+		`[]`:                                    {},
+	} {
+		if got := PythonList(words); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
 // FuzzQuote checks that reading back gives the same words.
 func FuzzQuote(f *testing.F) {
 	f.Add("", "a")

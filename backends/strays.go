@@ -37,12 +37,11 @@ type Stray struct {
 	Held string
 }
 
-// watchStrays looks, until ctx ends, for processes that keep a command from
-// ending. A program such as sbuild runs others in a target and reads what they
-// write up to its end, which never comes when they leave a process behind that
-// holds their output: then that process is killed. While anything that the
-// command runs in the target is not done, nothing is; nor ever if the command is
-// in the target itself, where what it waits for may be its own work.
+// watchStrays kills, until ctx ends, processes that keep a command from ending. A
+// program such as sbuild runs others in a target and reads their output up to its
+// end. The end never comes if they leave a process behind that holds the output; that
+// one is a stray. Nothing is killed while the command still runs anything in the
+// target, or if it is in the target itself: it may wait for its own work.
 func (h Host) watchStrays(ctx context.Context, command int, argv []string) {
 	grace := h.strayGrace()
 	looks := h.looks
@@ -97,10 +96,10 @@ func killStrays(command int, strays []int) {
 	}
 }
 
-// blockers are the processes that alone hold a pipe open on which a command, or
-// one that it has started, reads. There are none as long as something lives that
-// the command has started with another root directory than its own: in a target,
-// that is. A command that is in a target itself has none.
+// blockers are strays: processes that do not descend from a command and alone hold a
+// pipe open which the command, or a descendant, reads. There are none while a
+// descendant lives in a target, which is another root directory than the command's,
+// and none if the command is in a target itself.
 func blockers(command int) []int {
 	root := rootOf(command)
 	if root != rootOf(os.Getpid()) {

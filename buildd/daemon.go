@@ -58,8 +58,9 @@ type Config struct {
 	// ReadyWait is how long a supervisor may take to read a request that the last
 	// daemon has sent, from its first word on; 0 is 1.5 seconds.
 	ReadyWait time.Duration
-	// RetryDelay is how long to wait before the end of a build is written down
-	// again when that was not possible; 0 is 5 seconds.
+	// RetryDelay is how long to wait before something is tried again, as to write down
+	// the end of a build, or looked at again, as whether a supervisor lives; 0 is 5
+	// seconds.
 	RetryDelay time.Duration
 	// WriteLimit is for how long that is tried before the build ends, for all to see,
 	// as the builder's failure; 0 is a minute.
@@ -138,7 +139,7 @@ func New(ctx context.Context, cfg Config) (*Daemon, error) {
 func (d *Daemon) start(ctx context.Context) (settled <-chan struct{}) {
 	cfg := d.cfg
 	s := &slot{
-		cfg: cfg, log: cfg.Log, loop: d.loop, files: d.files, disk: d.disk, drain: d.drain, loss: &d.board.loss, settings: &d.settings,
+		cfg: cfg, log: cfg.Log, loop: d.loop, files: d.files, disk: d.disk, board: d.board, drain: d.drain,
 		book:       &book{files: d.files, board: d.board, cache: cfg.Cache, loop: d.loop, log: cfg.Log, retry: cfg.RetryDelay},
 		cleaner:    &cleaner{files: d.files, launcher: cfg.Launcher, cache: cfg.Cache, trash: d.trash, loop: d.loop, log: cfg.Log, settings: &d.settings},
 		unwritten:  patience{limit: cfg.WriteLimit},

@@ -37,6 +37,9 @@ func TestABuildFromRequestToClean(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(r.config.Cache.Dir(), "buildlog")); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("the log after clean: %v", err)
 		}
+		if j, err := os.ReadFile(r.inState("journal.json")); err != nil || string(j) != `{"state":"IDLE","proxy_info":{"UseFetchService":null,"RevocationEndpoint":null}}` {
+			t.Errorf("the journal after clean: %s, %v", j, err)
+		}
 	})
 }
 

@@ -34,7 +34,7 @@ func (s *slot) settle(ctx context.Context, restarted bool, cause string) {
 	s.log.ErrorContext(ctx, "Supervisor died without an outcome", "build_id", s.book.journal.BuildID, "restarted", restarted)
 	s.tidy(ctx, func(ctx context.Context, err error) {
 		if restarted && err == nil {
-			s.loss.happened()
+			s.board.loss.happened()
 			s.lose(ctx)
 			return
 		}
@@ -82,7 +82,7 @@ func (s *slot) fail(ctx context.Context, cause string, cleanupErr error) {
 	if err := buildlog.Append(s.files.state.Log(), text); err != nil {
 		s.log.ErrorContext(ctx, "Cannot write to the build log", "error", err)
 	}
-	extra := s.book.board.now.Load().status.Extra
+	extra := s.board.now.Load().status.Extra
 	s.conclude(ctx, job.Outcome{BuildID: s.book.journal.BuildID, Status: verdict.BuilderFail, Cause: cause, Extra: extra})
 }
 

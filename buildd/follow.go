@@ -83,7 +83,7 @@ func (f *follower) note(e job.Event) {
 	}
 	_ = f.loop.call(func(_ context.Context, s *slot) {
 		if s.book.runs(f.build) {
-			s.book.board.note(e.Extra)
+			s.board.note(e.Extra)
 		}
 	})
 }

@@ -149,6 +149,30 @@ func TestOneEndsABuildAtATime(t *testing.T) {
 	})
 }
 
+// TestAKilledSupervisorEndsNoBuildTwice: that it is dead is noticed while the clean-up
+// that killed it goes on.
+func TestAKilledSupervisorEndsNoBuildTwice(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		finish := make(chan struct{})
+		r.root.clean = func(string) error {
+			<-finish
+			return errors.Join(os.Remove(r.inState("build", "ledger")), os.Remove(r.inState("build", "supervisor.json")))
+		}
+		r.build("ignore")
+		r.abort()
+		r.pass(r.config.Settings.AbortLimit + r.config.AbortGrace + 20*time.Second)
+		r.is(buildd.Aborting)
+		if n := len(r.root.limits); n != 1 || !r.root.last().isDead() {
+			t.Errorf("%d clean-ups go on", n)
+		}
+		close(finish)
+		synctest.Wait()
+		if s := r.is(buildd.Waiting); s.Outcome != "BUILDERFAIL" || !strings.Contains(r.buildLog(), "the aborted build did not end in time\n") {
+			t.Errorf("it ended as %+v, its log: %s", s, r.buildLog())
+		}
+	})
+}
+
 // TestADaemonThatStopsBringsAnEndToItsEnd, but begins nothing new.
 func TestADaemonThatStopsBringsAnEndToItsEnd(t *testing.T) {
 	inBubble(t, func(t *testing.T, r *rig) {

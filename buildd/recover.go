@@ -12,7 +12,7 @@ func (s *slot) takeUp(ctx context.Context) (settled <-chan struct{}) {
 	if err := s.book.open(); err != nil {
 		s.log.ErrorContext(ctx, "Cannot write the journal", "error", err)
 	}
-	s.book.board.show(&s.book.journal)
+	s.board.show(&s.book.journal)
 	switch s.book.journal.State {
 	case Idle:
 		// What it cannot undo, the next build tries again.

@@ -3,26 +3,22 @@ package buildd
 import (
 	"context"
 	"log/slog"
-	"sync/atomic"
 	"time"
-
-	"lpbuildd/buildd/job"
 )
 
 // slot is the build slot. It belongs to its loop: all its methods are called by
 // events, one at a time. None of them waits for anything but the disk: what takes
 // long goes on aside, and comes back as an event.
 type slot struct {
-	cfg      *Config
-	log      *slog.Logger
-	loop     *loop
-	files    *files
-	book     *book
-	disk     *diskWatch
-	drain    *drainNews
-	loss     *loss
-	cleaner  *cleaner
-	settings *atomic.Pointer[job.Settings]
+	cfg     *Config
+	log     *slog.Logger
+	loop    *loop
+	files   *files
+	book    *book
+	board   *board
+	disk    *diskWatch
+	drain   *drainNews
+	cleaner *cleaner
 
 	// link is the connection to the supervisor of the build that runs; nil without
 	// one, and until the supervisor has its request.

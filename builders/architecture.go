@@ -4,8 +4,8 @@ package builders
 // it is the ABI itself (spec: 2026.md section 2). The old arch_tag is the
 // variant's name where a manager sends it beside abi_tag, and then has no
 // effect; it is checked all the same.
-func (r *reader) architecture(otherwise string) (abi, variant string) {
-	old := r.optional("arch_tag", otherwise)
+func (r *Reader) architecture(otherwise string) (abi, variant string) {
+	old := r.Optional("arch_tag", otherwise)
 	if abi = r.tag("abi_tag"); abi == "" {
 		abi = old
 	}
@@ -17,12 +17,12 @@ func (r *reader) architecture(otherwise string) (abi, variant string) {
 
 // tag reads an optional string as strictly as possible: only nil and "" are not
 // set.
-func (r *reader) tag(key string) string {
-	switch v := r.args[key].(type) {
+func (r *Reader) tag(key string) string {
+	switch v := r.Args[key].(type) {
 	case nil, string:
-		return r.optional(key, "")
+		return r.Optional(key, "")
 	default:
-		r.note(wrongType(key, "a string", v))
+		r.Note(WrongType(key, "a string", v))
 		return ""
 	}
 }

@@ -37,7 +37,7 @@ func (a Args) OptionalString(key string) (string, error) {
 	}
 	s, ok := v.(string)
 	if !ok {
-		return "", wrongType(key, "a string", v)
+		return "", WrongType(key, "a string", v)
 	}
 	return s, nil
 }
@@ -59,7 +59,7 @@ func (a Args) Bool(key string) (bool, error) {
 			return false, nil
 		}
 	}
-	return false, wrongType(key, "a boolean", v)
+	return false, WrongType(key, "a boolean", v)
 }
 
 // Strings returns an array of strings, nil when it is not set.
@@ -69,6 +69,9 @@ func (a Args) Strings(key string) ([]string, error) {
 		return s, ok
 	})
 }
+
+// IsSet reports whether the key is set.
+func (a Args) IsSet(key string) bool { return !unset(a[key]) }
 
 // IsArray reports whether the key holds an array, be it empty.
 func (a Args) IsArray(key string) bool {
@@ -91,13 +94,13 @@ func (a Args) Int(key string) (int64, bool, error) {
 			return n, true, nil
 		}
 	}
-	return 0, false, wrongType(key, "an integer", v)
+	return 0, false, WrongType(key, "an integer", v)
 }
 
 // StringMap returns a struct whose members are strings, nil when it is not set.
 // The error about a member calls it key.member.
 func (a Args) StringMap(key string) (ordered.Map[string], error) {
-	members, err := a.members(key)
+	members, err := a.Struct(key)
 	if err != nil || members == nil {
 		return nil, err
 	}
@@ -105,22 +108,22 @@ func (a Args) StringMap(key string) (ordered.Map[string], error) {
 	for _, m := range members {
 		s, ok := m.Value.(string)
 		if !ok {
-			return nil, wrongType(key+"."+m.Name, "a string", m.Value)
+			return nil, WrongType(key+"."+m.Name, "a string", m.Value)
 		}
 		out = append(out, ordered.Member[string]{Name: m.Name, Value: s})
 	}
 	return out, nil
 }
 
-// members returns a struct as it came, nil when it is not set.
-func (a Args) members(key string) (ordered.Struct, error) {
+// Struct returns a struct as it came, nil when it is not set.
+func (a Args) Struct(key string) (ordered.Struct, error) {
 	v := a[key]
 	if unset(v) {
 		return nil, nil
 	}
 	members, ok := ordered.AsStruct(v)
 	if !ok {
-		return nil, wrongType(key, "a struct", v)
+		return nil, WrongType(key, "a struct", v)
 	}
 	return members, nil
 }
@@ -135,13 +138,13 @@ func (a Args) texts(key string, text func(any) (string, bool)) ([]string, error)
 	}
 	list, ok := v.([]any)
 	if !ok {
-		return nil, wrongType(key, "an array of strings", v)
+		return nil, WrongType(key, "an array of strings", v)
 	}
 	out := make([]string, 0, len(list))
 	for i, item := range list {
 		s, ok := text(item)
 		if !ok {
-			return nil, wrongType(fmt.Sprintf("%s[%d]", key, i), "a string", item)
+			return nil, WrongType(fmt.Sprintf("%s[%d]", key, i), "a string", item)
 		}
 		out = append(out, s)
 	}
@@ -164,7 +167,9 @@ func unset(v any) bool {
 	return false
 }
 
-func wrongType(key, want string, got any) error {
+// WrongType is the error about an argument of a wrong type: it names the type that came
+// and shows no value.
+func WrongType(key, want string, got any) error {
 	return fmt.Errorf("%s: expected %s, got %s", key, want, typeName(got))
 }
 
@@ -199,7 +204,7 @@ func typeName(v any) string {
 // XML and is not used by the builder itself (weakness A13).
 func CheckFiles(names []string) error {
 	for _, name := range names {
-		err := checkFileName(name)
+		err := CheckFileName(name)
 		if slices.Contains(reservedNames(), name) {
 			err = errors.New("the builder uses this name itself")
 		}
@@ -215,8 +220,8 @@ func reservedNames() []string {
 	return []string{"chroot-autobuild", "status", "status.tmp", ".overlay", ".overlay.saved", ".lpbuildd"}
 }
 
-// checkFileName checks a single path component that can be shown in XML.
-func checkFileName(name string) error {
+// CheckFileName checks a single path component that can be shown in XML.
+func CheckFileName(name string) error {
 	switch {
 	case name == "":
 		return errors.New("expected a name, got nothing")
@@ -230,8 +235,8 @@ func checkFileName(name string) error {
 	return nil
 }
 
-// checkLine refuses text that would become more than one line of a file.
-func checkLine(key, value string) error {
+// CheckLine refuses text that would become more than one line of a file.
+func CheckLine(key, value string) error {
 	if strings.ContainsFunc(value, unicode.IsControl) {
 		return fmt.Errorf("%s: expected a single line, got control characters", key)
 	}

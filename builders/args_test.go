@@ -6,11 +6,12 @@ import (
 	"testing"
 
 	"lpbuildd/builders"
+	"lpbuildd/builders/types"
 )
 
 func TestArgs(t *testing.T) {
 	args := builders.Args{
-		"text": "x", "empty": "", "nil": nil, "false": false, "none": []any{}, "true": true,
+		"text": "x", "empty": "", "nil": nil, "false": false, "none": []any{}, "true": true, "zero as text": "0", "one as text": "1", "true as text": "true",
 		"int": int64(5), "one": int64(1), "number": json.Number("1"), "double": 1.0, "data": []byte("x"),
 		"list": []any{"a", "b"}, "mixed": []any{"a", int64(2)}, "struct": map[string]any{},
 	}
@@ -49,6 +50,9 @@ func TestArgs(t *testing.T) {
 		{"the JSON number 1 is true", boolean, "number", true, ""},
 		{"5 is no boolean", boolean, "int", false, "int: expected a boolean, got int"},
 		{"a string is no boolean", boolean, "text", false, "text: expected a boolean, got string"},
+		{"0 as text is no boolean", boolean, "zero as text", false, "zero as text: expected a boolean, got string"},
+		{"1 as text is no boolean", boolean, "one as text", false, "one as text: expected a boolean, got string"},
+		{"true as text is no boolean", boolean, "true as text", false, "true as text: expected a boolean, got string"},
 		{"strings", list, "list", "a,b", ""},
 		{"absent strings", list, "absent", "", ""},
 		{"a string is no array", list, "text", "", "text: expected an array of strings, got string"},
@@ -83,6 +87,11 @@ func TestCheckFiles(t *testing.T) {
 		"a\xffb":                 "printable",
 		"chroot-autobuild":       "uses this name itself",
 		"status":                 "uses this name itself",
+		"status.tmp":             "uses this name itself",
+		".overlay":               "uses this name itself",
+		".overlay.saved":         "uses this name itself",
+		".lpbuildd":              "uses this name itself",
+		strings.Repeat("x", 255): "",
 		strings.Repeat("x", 256): "at most 255",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -150,79 +159,13 @@ func TestParseCommon(t *testing.T) {
 	})
 }
 
-func TestFind(t *testing.T) {
-	typ, err := builders.Find("binarypackage")
-	if err != nil || typ.Backend != "chroot" || typ.Sanitize || typ.Proxy {
-		t.Errorf("got %+v, %v", typ, err)
-	}
-	if _, err := builders.Find("nosuch"); err == nil || !strings.Contains(err.Error(), "nosuch") {
-		t.Errorf("error %v", err)
-	}
-}
-
-// Their tools print URLs with credentials that no argument of the build has.
-func TestLogsOfBuildsWithAProxyLoseCredentialsAlways(t *testing.T) {
-	for _, typ := range builders.Types() {
-		if typ.Sanitize != typ.Proxy {
-			t.Errorf("%s: Sanitize is %v", typ.Tag, typ.Sanitize)
-		}
-	}
-}
-
-// Managers ask for the proxy of a build without looking at its type.
-func TestProxyInfoIsForAllTypesButOne(t *testing.T) {
-	for _, typ := range builders.Types() {
-		if typ.NoProxyInfo != (typ.Tag == "binarypackage") {
-			t.Errorf("%s: NoProxyInfo is %v", typ.Tag, typ.NoProxyInfo)
-		}
-	}
-}
-
-func TestBuildsOfJobsTellOfThemFromTheStart(t *testing.T) {
-	for _, typ := range builders.Types() {
-		jobs, told := typ.Extra["jobs"].(map[string]any)
-		if told != (typ.Tag == "ci") || len(jobs) > 0 {
-			t.Errorf("%s: the extra status is %v at the start", typ.Tag, typ.Extra)
-		}
-	}
-}
-
-func TestNewBinaryPackage(t *testing.T) {
-	typ, err := builders.Find("binarypackage")
-	if err != nil {
-		t.Fatal(err)
-	}
-	good := []string{"hello_1.dsc"}
-	for _, c := range []struct {
-		name  string
-		args  builders.Args
-		files []string
-		want  string
-	}{
-		{"complete", builders.Args{"suite": "s", "ogrecomponent": "main"}, good, ""},
-		{"no suite", builders.Args{"ogrecomponent": "main"}, good, "suite is required"},
-		{"no component", builders.Args{"suite": "s"}, good, "ogrecomponent is required"},
-		{"no .dsc", builders.Args{"suite": "s", "ogrecomponent": "main"}, []string{"a.txt"}, ".dsc is required"},
-		{"no arguments", nil, good, "suite is required"},
-		{"a suite of two lines", builders.Args{"suite": "s\nPurpose: X", "ogrecomponent": "main"}, good, "suite: expected a single line"},
-		{"the purpose is no string", builders.Args{"suite": "s", "ogrecomponent": "main", "archive_purpose": int64(1)}, good, "archive_purpose: expected a string"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			_, err := typ.New(c.args, c.files)
-			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
-				t.Errorf("error %v, want %q", err, c.want)
-			}
-		})
-	}
-}
-
 // FuzzArgs decodes arbitrary arguments: whatever they are, the answer is a
 // value or an error that is not empty, and never a panic.
 func FuzzArgs(f *testing.F) {
 	f.Add([]byte(`{"series":"noble","suite":"noble","ogrecomponent":"main","archives":["deb http://u:pass@h/ s c"]}`))
 	f.Add([]byte(`{"series":5,"archives":{"a":null},"trusted_keys":[[1]],"fast_cleanup":2e99,"secrets":{"a":["b",{"c":"long"}]}}`))
 	f.Add([]byte(`null`))
-	typ, err := builders.Find("binarypackage")
+	typ, err := types.Find("binarypackage")
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -1,14 +1,17 @@
-// Package builders knows what to do inside a target: one file per build type,
-// and the steps they share (package sources, keys, update, gathering). See
-// spec: builders.md and lifecycle.md.
+// Package builders is what build types are made of: what a type is (Type, Builder), what
+// it may touch (Env), how it reads its arguments (Args, Reader), and the steps that all
+// of them share. The worker of a build runs it, root inside the build's namespaces; the
+// daemon, unprivileged, only has arguments checked. See spec: builders.md and
+// lifecycle.md.
 //
-// A build type is a row of Types plus a file with its arguments, its Build and
-// its Gather. It sees the world through Env and nothing else.
+// A build type is a row of the table in builders/types plus a file with its arguments,
+// its Build and its Gather, or a folder if it takes three files or more. It sees the
+// world through Env and nothing else. Steps that fewer types share have folders of
+// their own: apt, vcs (the checkout of a source), container.
 package builders
 
 import (
 	"context"
-	"fmt"
 	"io"
 
 	"lpbuildd/backends"
@@ -84,13 +87,6 @@ type Env struct {
 	HasSecrets func(paths ...string)
 }
 
-// secretsIn calls HasSecrets, before the paths are made.
-func (e Env) secretsIn(paths ...string) {
-	if e.HasSecrets != nil {
-		e.HasSecrets(paths...)
-	}
-}
-
 // Proxy is a local proxy without authentication, as the build sees it (spec:
 // proxy.md).
 type Proxy struct {
@@ -132,14 +128,4 @@ type Type struct {
 	// New checks the arguments and the names of the input files of one build.
 	// Its error names the argument and what was expected.
 	New func(args Args, files []string) (Builder, error)
-}
-
-// Find returns the type with this tag.
-func Find(tag string) (Type, error) {
-	for _, t := range Types() {
-		if t.Tag == tag {
-			return t, nil
-		}
-	}
-	return Type{}, fmt.Errorf("unknown build type %q", tag)
 }

@@ -1,12 +1,5 @@
 package builders
 
-import (
-	"encoding/base64"
-	"errors"
-
-	"lpbuildd/ordered"
-)
-
 // Common are the arguments that every build type has (spec: lifecycle.md
 // section 3).
 type Common struct {
@@ -44,79 +37,18 @@ type Common struct {
 // is wrong.
 func ParseCommon(args Args, defaultArch string) (Common, error) {
 	args = args.only(commonArgs())
-	r := reader{args: args}
+	r := NewReader(args)
 	c := Common{
-		Series:      r.required("series"),
-		ImageType:   r.optional("image_type", "chroot"),
-		FastCleanup: r.boolean("fast_cleanup"),
-		Constraints: r.strings("builder_constraints"),
-		Private:     r.boolean("archive_private"),
-		Archives:    r.strings("archives"),
+		Series:      r.Required("series"),
+		ImageType:   r.Optional("image_type", "chroot"),
+		FastCleanup: r.Bool("fast_cleanup"),
+		Constraints: r.Strings("builder_constraints"),
+		Private:     r.Bool("archive_private"),
+		Archives:    r.Strings("archives"),
 		HasArchives: args.IsArray("archives"),
 		TrustedKeys: r.keys("trusted_keys"),
-		BuildURL:    r.optional("build_url", ""),
+		BuildURL:    r.Optional("build_url", ""),
 	}
 	c.ABI, c.Variant = r.architecture(defaultArch)
-	return c, errors.Join(r.errs...)
-}
-
-// reader reads arguments one after the other and collects what is wrong.
-type reader struct {
-	args Args
-	errs []error
-}
-
-func (r *reader) note(err error) {
-	if err != nil {
-		r.errs = append(r.errs, err)
-	}
-}
-
-func (r *reader) required(key string) string {
-	s, err := r.args.String(key)
-	r.note(err)
-	r.note(checkLine(key, s))
-	return s
-}
-
-func (r *reader) optional(key, otherwise string) string {
-	s, err := r.args.OptionalString(key)
-	r.note(err)
-	r.note(checkLine(key, s))
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
-func (r *reader) boolean(key string) bool {
-	b, err := r.args.Bool(key)
-	r.note(err)
-	return b
-}
-
-func (r *reader) strings(key string) []string {
-	list, err := r.args.Strings(key)
-	r.note(err)
-	return list
-}
-
-func (r *reader) stringMap(key string) ordered.Map[string] {
-	m, err := r.args.StringMap(key)
-	r.note(err)
-	return m
-}
-
-// keys accepts binary data as well as base64 text. It is put into base64, the
-// form that binary data has anyway after a journey through JSON.
-func (r *reader) keys(key string) []string {
-	list, err := r.args.texts(key, func(v any) (string, bool) {
-		if data, ok := v.([]byte); ok {
-			return base64.StdEncoding.EncodeToString(data), true
-		}
-		s, ok := v.(string)
-		return s, ok
-	})
-	r.note(err)
-	return list
+	return c, r.Err()
 }

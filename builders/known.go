@@ -27,23 +27,12 @@ func proxyArgs() []string {
 	return []string{"proxy_url", "revocation_endpoint", "use_fetch_service", "disable_proxy_after_pull", "secrets"}
 }
 
-// uploadArgs are those of types whose results go to an archive.
-func uploadArgs() []string { return []string{"suite", "ogrecomponent", "archive_purpose"} }
-
-// sourceArgs are those of types that build from a repository.
-func sourceArgs() []string { return []string{"branch", "git_repository", "git_path"} }
-
-// namedArgs are those of types that make a thing with a name, from a folder of a
-// repository.
-func namedArgs() []string { return append(sourceArgs(), "name", "private", "build_path") }
-
-// craftArgs are those of types that have a tool for that, a snap.
-func craftArgs() []string { return append(namedArgs(), "channels") }
-
-// declared makes a New blind for everything but the type's arguments.
-func (t Type) declared(build func(Args, []string) (Builder, error)) func(Args, []string) (Builder, error) {
-	known := t.known()
-	return func(args Args, files []string) (Builder, error) { return build(args.only(known), files) }
+// Declared returns the type with a New that is blind for everything but the type's
+// arguments.
+func (t Type) Declared() Type {
+	build, known := t.New, t.known()
+	t.New = func(args Args, files []string) (Builder, error) { return build(args.only(known), files) }
+	return t
 }
 
 // only returns the arguments with these keys.
@@ -74,11 +63,11 @@ func (t Type) Unknown(args Args) string {
 		}
 	}
 	slices.Sort(names)
-	return listNames(names)
+	return ListNames(names)
 }
 
-// listNames makes one line of names that may come from anywhere.
-func listNames(names []string) string {
+// ListNames makes one line of names that may come from anywhere.
+func ListNames(names []string) string {
 	const most = 20
 	var shown []string
 	for _, name := range names[:min(len(names), most)] {

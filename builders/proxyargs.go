@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"lpbuildd/buildd/verdict"
 )
 
 // ProxyArgs are the arguments about the proxy of a build with access to the
@@ -38,33 +40,53 @@ const (
 // argument that is wrong, and shows no value.
 func ParseProxy(args Args) (ProxyArgs, error) {
 	args = args.only(proxyArgs())
-	r := reader{args: args}
+	r := NewReader(args)
 	p := ProxyArgs{
 		UpstreamURL:        r.httpURL("proxy_url"),
 		RevocationEndpoint: r.httpURL("revocation_endpoint"),
-		UseFetchService:    r.boolean("use_fetch_service"),
-		DisableAfterPull:   r.boolean("disable_proxy_after_pull"),
+		UseFetchService:    r.Bool("use_fetch_service"),
+		DisableAfterPull:   r.Bool("disable_proxy_after_pull"),
 	}
-	secrets, err := args.members("secrets")
-	r.note(err)
+	secrets, err := args.Struct("secrets")
+	r.Note(err)
 	if p.UseFetchService && err == nil {
 		certificate := secrets.Get(certificateMember)
 		text, ok := certificate.(string)
 		if !ok && !unset(certificate) {
-			r.note(wrongType(certificateKey, "a string", certificate))
+			r.Note(WrongType(certificateKey, "a string", certificate))
 		}
 		p.Certificate = text
 	}
 	p.DisableAfterPull = p.DisableAfterPull && p.UpstreamURL != "" && p.RevocationEndpoint != ""
-	return p, errors.Join(r.errs...)
+	return p, r.Err()
 }
 
 // httpURL checks no more than the scheme: the secret in a URL may be malformed,
 // and is the upstream's business.
-func (r *reader) httpURL(key string) string {
-	s := r.optional(key, "")
+func (r *Reader) httpURL(key string) string {
+	s := r.Optional(key, "")
 	if s != "" && !strings.HasPrefix(s, "http://") && !strings.HasPrefix(s, "https://") {
-		r.note(fmt.Errorf("%s: expected a URL that starts with http:// or https://", key))
+		r.Note(fmt.Errorf("%s: expected a URL that starts with http:// or https://", key))
 	}
 	return s
+}
+
+// DecodeCertificate decodes the certificate of the fetch service (spec: 2026.md section
+// 8).
+func (p ProxyArgs) DecodeCertificate() ([]byte, error) {
+	if p.Certificate == "" {
+		return nil, fmt.Errorf("%s is required with use_fetch_service", certificateKey)
+	}
+	certificate, err := decodeBase64(p.Certificate)
+	if err == nil && len(certificate) == 0 {
+		err = errors.New("there is nothing in it")
+	}
+	if err != nil {
+		return nil, &verdict.BuildError{
+			Outcome: verdict.PackageFail,
+			Err:     fmt.Errorf("%s: expected a certificate in base64: %w", certificateKey, err),
+			Advice:  "Correct the certificate of the fetch service in the configuration of the build manager.",
+		}
+	}
+	return certificate, nil
 }

@@ -110,5 +110,11 @@ func secretKey(key string) bool {
 			return true
 		}
 	}
-	return key == "auth" || strings.HasSuffix(key, "_auth") || publisherKey.MatchString(strings.ToUpper(key))
+	return key == "auth" || strings.HasSuffix(key, "_auth") || IsPublisher(strings.ToUpper(key))
+}
+
+// IsPublisher tells the variables of the manager's own publisher, which may be sent,
+// too: as a mirror its repository would catch every download.
+func IsPublisher(variable string) bool {
+	return strings.HasPrefix(variable, "CARGO_PUBLISH_") || strings.HasPrefix(variable, "MAVEN_PUBLISH_")
 }

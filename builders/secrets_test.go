@@ -15,6 +15,19 @@ func TestSecrets(t *testing.T) {
 		args builders.Args
 		want []string
 	}{
+		{"binary data under a secret key", builders.Args{"token": []byte("abcd"), "data": []byte("efgh")}, []string{"abcd"}},
+		{"texts under a secret key", builders.Args{"passwords": []string{"abcd"}, "names": []string{"efgh"}}, []string{"abcd"}},
+		{"auth", builders.Args{"auth": "abcd", "author": "efgh"}, []string{"abcd"}},
+		{
+			"keys that name a secret",
+			builders.Args{"the_macaroon": "aaaa", "Credentials": "bbbb", "API_KEY": "cccc", "private_key": "dddd", "passwd": "eeee", "client_secret": "ffff", "x_auth": "gggg"},
+			[]string{"aaaa", "bbbb", "cccc", "dddd", "eeee", "ffff", "gggg"},
+		},
+		{
+			"settings of plugins of eight bytes and more",
+			builders.Args{"plugin_settings": map[string]any{"a": "12345678", "b": "1234567"}},
+			[]string{"12345678"},
+		},
 		{"nothing", builders.Args{"series": "noble", "archives": []any{"deb http://h/ noble main"}}, nil},
 		{
 			"an archive's password",

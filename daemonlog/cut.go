@@ -1,6 +1,6 @@
-// Package daemonlog keeps the daemon's own log small, whatever strangers send:
-// long values are cut, and lines that one caller causes again and again are
-// counted instead of written.
+// Package daemonlog is the daemon's own log. The unprivileged daemon writes it, to standard error and to a file that its
+// operator names. It stays small whatever strangers send: long values are cut, and lines that one caller causes again and
+// again are counted instead of written.
 package daemonlog
 
 import (

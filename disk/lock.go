@@ -74,9 +74,9 @@ func flock(f *os.File, how int) error {
 	return nil
 }
 
-// SharedLock is a lock on a file that several may hold together, or one alone. It
-// is of the kind that can be turned from the one to the other without a moment in
-// between (F_OFD_SETLK), which needs a file that can be written.
+// SharedLock is a lock on a file, held by several together or by one alone. It can be
+// turned from the one to the other without a moment in between (F_OFD_SETLK). The
+// file must be open for writing.
 type SharedLock struct{ file *os.File }
 
 // OpenSharedLock opens the file of a lock, which it makes if need be, without

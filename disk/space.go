@@ -34,7 +34,7 @@ func of(st unix.Statfs_t) Space {
 		Free:  Room{Bytes: int64(st.Bavail) * st.Bsize, Inodes: Uncounted}, // blocks of a real file system fit
 		Total: Room{Bytes: int64(st.Blocks) * st.Bsize, Inodes: Uncounted},
 	}
-	// Some count what there is, and say that there is no end to what can be.
+	// Some count their inodes and call the possible number infinite.
 	if all, free := st.Files, st.Ffree; all > 0 && all < math.MaxInt64 && free < math.MaxInt64 {
 		s.Free.Inodes, s.Total.Inodes = int64(free), int64(all)
 	}

@@ -17,10 +17,9 @@ type Garbage struct {
 	Temporaries []Entry
 }
 
-// Collect removes what exceeds the limits, as Evict does, and the temporaries of
-// processes that died, and returns what it has removed. A dry run removes
-// nothing, and returns what would be. Another process may use the cache
-// meanwhile; SetInUse must say what that one needs.
+// Collect evicts what exceeds the limits, deletes the temporaries of dead processes,
+// and returns a list of both. A dry run only makes the list. Another process may use
+// the cache meanwhile; SetInUse must name its entries.
 func (c *Cache) Collect(ctx context.Context, dryRun bool) (Garbage, error) {
 	var g Garbage
 	err := c.eachExcessive(ctx, disk.Room{}, func(e Entry) error {

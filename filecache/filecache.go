@@ -1,5 +1,7 @@
-// Package filecache keeps files named by their SHA-1: base images, sources and
-// results. See spec: protocol.md sections 10 and 11.
+// Package filecache is run by the daemon, by root where a build stores its results,
+// and by operators, and touches its folder alone: it keeps files named by their
+// SHA-1: base images, sources and results. See spec: protocol.md sections 10 and
+// 11.
 //
 // A cache is one flat folder. An entry is a regular file in it whose name
 // passes CheckName; names of 40 lower-case hexadecimal digits promise their
@@ -81,8 +83,8 @@ type Options struct {
 	// gets its name; an error keeps it from that. May be nil.
 	BeforeNew func(name string) error
 	// Owner owns new files if this process is root, and is ignored otherwise.
-	// Nil is the owner of the cache folder, which is what a supervisor needs
-	// that runs as root beside a daemon that does not.
+	// Nil is the owner of the cache folder: a supervisor is root, and the daemon
+	// must own what it stores.
 	Owner *Owner
 }
 
@@ -99,8 +101,8 @@ const (
 	metaName  = stateName + "/meta"
 
 	defaultIdle = 60 * time.Second
-	// abandonAfter ends a download that progresses, but so slowly that whoever
-	// asked has long given up (spec: client.md, 600 to 800 seconds).
+	// abandonAfter ends a download that progresses, but too slowly for anyone who
+	// may have asked: managers give up after 600 to 800 seconds (spec: client.md).
 	abandonAfter = 6 * time.Hour
 )
 

@@ -1,7 +1,7 @@
-// Package ordered has maps that keep the order of their names, in memory and
-// in JSON. Structs of XML-RPC are such maps, as the protocol wants it: some of
-// what a build does depends on the order that its manager gave (spec:
-// protocol.md section 2).
+// Package ordered is run by everybody and touches nothing: it has maps that keep
+// the order of their names, in memory and in JSON. Structs of XML-RPC are such
+// maps, as the protocol wants it: some of what a build does depends on the order
+// that its manager gave (spec: protocol.md section 2).
 package ordered
 
 import (

@@ -1,7 +1,7 @@
-// Package archive reads compressed streams and unpacks tar archives of any
-// common compression: gzip, bzip2, xz, Zstandard or none, recognised by
-// content. Everything is streamed; memory is bounded by the windows of the
-// formats.
+// Package archive is run by root, inside the namespaces of a build: it reads
+// compressed streams and unpacks tar archives of any common compression: gzip,
+// bzip2, xz, Zstandard or none, recognised by content. Everything is streamed;
+// memory is bounded by the windows of the formats.
 package archive
 
 import (

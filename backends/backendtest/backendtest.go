@@ -1,5 +1,6 @@
-// Package backendtest is the behaviour that every backend must show: a suite
-// of tests to run against it, and a small base image to run it with.
+// Package backendtest is run by tests, as root: it is the behaviour that every
+// backend must show: a suite of tests to run against it, and a small base image to
+// run it with.
 package backendtest
 
 import (

@@ -9,8 +9,8 @@ import (
 	"lpbuildd/backends"
 )
 
-// running starts a command that prints a line and returns what its Run will
-// return, once that line has arrived.
+// running starts a command and waits for its first line. The channel gets the result
+// of its Run.
 func running(ctx context.Context, t *testing.T, target backends.Target, cmd backends.Command) <-chan error {
 	t.Helper()
 	said := newSignalWriter()

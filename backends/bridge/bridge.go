@@ -1,6 +1,7 @@
-// Package bridge is the network of container builds (spec: backends.md
-// section 7): a bridge on the host with one address, masquerading and the
-// firewall rules that let a container out, and a DNS server on that address.
+// Package bridge is run by root, in a build and after one that died, and touches
+// the network of the host: it is the network of container builds (spec: backends.md
+// section 7): a bridge on the host with one address, masquerading and the firewall
+// rules that let a container out, and a DNS server on that address.
 //
 // Everything it makes carries the name of the bridge, so that the name alone is
 // enough to undo it, and several builders on one machine do not meet. Whoever

@@ -1,6 +1,8 @@
-// Package chroot runs builds in a root directory on the host: an overlay on a
-// root that was unpacked once for its image, or, where the kernel cannot do
-// that, a directory unpacked for this build (spec: backends.md section 3).
+// Package chroot is run by root, inside the namespaces of a build or of a visit,
+// and outside only to look after what stays: it runs builds in a root directory on
+// the host: an overlay on a root that was unpacked once for its image, or, where
+// the kernel cannot do that, a directory unpacked for this build (spec: backends.md
+// section 3).
 //
 // It must be used as root, in a mount namespace from which nothing propagates
 // to the host's, so that mounts cannot outlive a crash. Paths inside a root

@@ -50,7 +50,7 @@ func (c *Chroot) Keep(ctx context.Context, dir string, unwanted []string, room d
 			return "", fmt.Errorf("cannot delete %s in the chroot: %w", name, err)
 		}
 	}
-	if err := c.settle(ctx, room); err != nil {
+	if err := c.unmountAll(ctx, room); err != nil {
 		return "", err
 	}
 	if c.base != nil {
@@ -82,8 +82,8 @@ func (c *Chroot) erase(ctx context.Context, name string) error {
 	return removeTop(ctx, parent, path.Base(name))
 }
 
-// settle ends all mounts; the upper layer is on disk then.
-func (c *Chroot) settle(ctx context.Context, room disk.Room) error {
+// unmountAll ends all mounts; the upper layer is on disk then.
+func (c *Chroot) unmountAll(ctx context.Context, room disk.Room) error {
 	if err := c.Stop(ctx); err != nil {
 		return err
 	}
@@ -175,9 +175,8 @@ func (c *Chroot) remount(ctx context.Context, base string) error {
 	return mountAgain(ctx, c.Root(), r.path(), upper, work)
 }
 
-// mountAgain mounts layers that were mounted before. The other mount may still
-// be there for a moment: it goes with the last process that saw it, a little
-// later than the lock which that process held.
+// mountAgain mounts layers that were mounted before. It waits for the end of the
+// other mount: that is gone a little later than the lock of the last visitor.
 func mountAgain(ctx context.Context, target, lower, upper, work string) error {
 	ctx, cancel := context.WithTimeout(ctx, busyTime)
 	defer cancel()

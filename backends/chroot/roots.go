@@ -28,8 +28,8 @@ import (
 //	                          stamp is the last use. A second link to it, in the
 //	                          folder of a kept chroot, keeps the image too
 //
-// Whoever unpacks keeps the exclusive lock until "complete" is there, so a
-// root without it that can be locked is what a crash has left.
+// The lock is exclusive from before unpacking until "complete" is there. A root that
+// is not complete, and not locked either, is left from a crash.
 const (
 	rootSuffix = ".root"
 	lockSuffix = ".lock"
@@ -168,9 +168,8 @@ func (r *heldRoot) sync() error {
 	return errors.Join(marker.Close(), dir.Sync())
 }
 
-// evict deletes the images that were not used for the longest time, so that
-// at most that many remain together with the one that is needed now. Images that
-// are in use stay.
+// evict deletes the least recently used images until, with the one that is needed
+// now, no more than c.most are left. Images that are in use stay.
 func (c rootCache) evict(ctx context.Context, needed string) {
 	type candidate struct {
 		name string

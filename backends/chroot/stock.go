@@ -88,9 +88,9 @@ func (s Stock) root(name string) (StockRoot, bool) {
 	return found, true
 }
 
-// Collect deletes what the limits do not allow, what crashes have left, and the
-// trash, and returns the images that are gone and what the trash held. What a
-// build uses stays.
+// Collect deletes images beyond the limits, half-unpacked ones, and the trash. It
+// returns the images that are gone, and the size of the trash. What a build uses
+// stays.
 func (s Stock) Collect(ctx context.Context) (gone []StockRoot, trash int64, err error) {
 	all, err := s.Roots()
 	trash = s.Trash()

@@ -1,6 +1,6 @@
-// Package fake is a target in memory for tests of what uses targets: it
-// records what it is asked to do, answers from a script, and renders all of it
-// as a transcript to compare with a golden file.
+// Package fake is run by tests, and touches nothing: it is a target in memory for
+// tests of what uses targets: it records what it is asked to do, answers from a
+// script, and renders all of it as a transcript to compare with a golden file.
 //
 // It knows the commands of the questions of package backends (test -e, -d, -h
 // and find) and ls -Ap, and answers them from its files; every other command

@@ -71,7 +71,7 @@ func (c *Container) installSnap(ctx context.Context, cmd backends.Command, words
 	out := cmp.Or(cmd.Stderr, cmd.Stdout, io.Discard)
 	delay := c.retryDelay
 	for n := 1; ; n++ {
-		_, err := fmt.Fprintf(out, "Running '%s'. Attempt %d\n", pythonList(words), n)
+		_, err := fmt.Fprintf(out, "Running '%s'. Attempt %d\n", backends.PythonList(words), n)
 		if err != nil {
 			return fmt.Errorf("cannot pass on the output of %s: %w", cmd.Argv[0], err)
 		}
@@ -87,20 +87,6 @@ func (c *Container) installSnap(ctx context.Context, cmd backends.Command, words
 		}
 		delay *= 2
 	}
-}
-
-// pythonList writes words as Python shows a list of strings, which is how the
-// attempts are announced.
-func pythonList(words []string) string {
-	quoted := make([]string, len(words))
-	for i, word := range words {
-		quote := "'"
-		if strings.Contains(word, "'") && !strings.Contains(word, `"`) {
-			quote = `"`
-		}
-		quoted[i] = quote + strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`, quote, `\`+quote).Replace(word) + quote
-	}
-	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
 // The shell around each command tells us by a marker ($0) when it has ended, on
@@ -135,7 +121,7 @@ func (c *Container) attempt(ctx context.Context, cmd backends.Command) error {
 	argv := slices.Concat([]string{"setsid", "/bin/sh", "-c", shell, nonce}, inside(cmd, c.personality))
 	run, err := c.exec(ctx, life, argv, cmd.Env, &client.InstanceExecArgs{Stdin: cmd.Stdin, Stdout: out, Stderr: errs})
 	if err != nil {
-		return c.blame(ctx, cmd.Argv, run, err)
+		return c.endOf(ctx, cmd.Argv, run, err)
 	}
 	for _, s := range streams {
 		select {
@@ -170,7 +156,7 @@ func (c *Container) exitError(ctx context.Context, argv []string, nonce string, 
 				return fmt.Errorf("cannot pass on the output of %s: %w", argv[0], err)
 			}
 		}
-		if err := c.blame(ctx, argv, run, run.err); err != nil {
+		if err := c.endOf(ctx, argv, run, run.err); err != nil {
 			return err
 		}
 		// Success is what only our shell can tell.
@@ -182,10 +168,10 @@ func (c *Container) exitError(ctx context.Context, argv []string, nonce string, 
 	return &backends.ExitError{Argv: argv, Code: code}
 }
 
-// blame explains the end of a command that our shell did not report: err is
+// endOf explains the end of a command that our shell did not report: err is
 // what the engine said, if it said something. Killed by us is an exit code,
 // stopped by others the host's fault.
-func (c *Container) blame(ctx context.Context, argv []string, run *execution, err error) error {
+func (c *Container) endOf(ctx context.Context, argv []string, run *execution, err error) error {
 	var fault *verdict.HostFault
 	switch {
 	case ctx.Err() != nil:

@@ -25,8 +25,8 @@ const (
 	// pollTime is how long one question for the end of an operation stays open.
 	// An engine that hangs is noticed after this and callTime.
 	pollTime = 5 * time.Second
-	// hungShare of that is what an engine gets that did not answer the last time:
-	// many questions are left at the end of a build, and a manager waits for it.
+	// hungShare divides the time of an engine that did not answer the last time: at
+	// the end of a build there are many questions, and a manager waits.
 	hungShare = 6
 )
 

@@ -227,8 +227,8 @@ func (s *session) fill(ctx context.Context, f *sftp.File, content io.Reader) err
 	return context.Cause(ctx)
 }
 
-// fillBuffer is io.ReadFull, except that the end of the source is io.EOF whatever
-// was read before, and an error of the source stays what it is.
+// fillBuffer is io.ReadFull, except for errors: the end of the source is always
+// io.EOF, also after a few bytes, and others are passed on unchanged.
 func fillBuffer(r io.Reader, buf []byte) (n int, err error) {
 	for n < len(buf) && err == nil {
 		var more int

@@ -1,5 +1,6 @@
-// Package incus runs builds in containers of LXD (5.0 and newer) or Incus (6.0
-// and newer), on this machine or on another one (spec: backends.md sections 4
+// Package incus is run by root, on both sides of the namespaces, and speaks to a
+// container engine: it runs builds in containers of LXD (5.0 and newer) or Incus
+// (6.0 and newer), on this machine or on another one (spec: backends.md sections 4
 // to 10). On the wire this backend is called "lxd", whichever it is.
 //
 // Base images stay imported, under an alias that names their SHA-1, and are

@@ -165,7 +165,7 @@ func (c *Container) boot(ctx context.Context, script string) error {
 		}
 		return err
 	}
-	return c.settle(ctx, script)
+	return c.awaitReady(ctx, script)
 }
 
 // readyScript waits until what a build needs is there: the default route, and
@@ -189,9 +189,9 @@ done
 [ -z "$missing" ] || { echo "$missing" >&2; exit 1; }
 `
 
-// settle waits until the container is ready, and prepares what it can only
+// awaitReady waits until the container is ready, and prepares what it can only
 // while it runs, all by one command.
-func (c *Container) settle(ctx context.Context, script string) error {
+func (c *Container) awaitReady(ctx context.Context, script string) error {
 	timed, cancel := context.WithTimeoutCause(ctx, startTime+callTime, errDeadline)
 	defer cancel()
 	attempts, route := fmt.Sprint(int(startTime.Seconds()*20)), ""

@@ -273,18 +273,6 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
-func TestPythonLists(t *testing.T) {
-	for want, words := range map[string][]string{
-		`['linux64', 'snap', 'install', 'lxd']`: {"linux64", "snap", "install", "lxd"},
-		`["it's", 'a"b', 'a\'b"', 'a\\b\n']`:    {"it's", `a"b`, `a'b"`, "a\\b\n"},
-		`[]`:                                    {},
-	} {
-		if got := pythonList(words); got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
-	}
-}
-
 func TestConfigurationsThatMakeNoSense(t *testing.T) {
 	host, container := addresses()
 	for _, cfg := range []Config{

@@ -1,6 +1,6 @@
-// Package terminal is for people who look into a target: it hands the bytes
-// between their terminal and another one inside, so that nothing in there ever
-// has theirs in its hands.
+// Package terminal is run by root, for people who look into a target: it hands the
+// bytes between their terminal and another one inside, so that nothing in there
+// ever has theirs in its hands.
 package terminal
 
 import (

@@ -1,5 +1,6 @@
-// Package aside puts files of the builder's state that cannot be read where
-// people find them and the builder does not.
+// Package aside is run by the daemon and by root, on files that their callers name:
+// it puts those of the builder's state that cannot be read where people find them
+// and the builder does not.
 package aside
 
 import (

@@ -12,6 +12,7 @@ import (
 	"lpbuildd/buildd/proxy"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
+	"lpbuildd/builders/apt"
 )
 
 // Where apt in the target finds the way to private archives.
@@ -30,7 +31,7 @@ func (n *network) hideArchives(c *builders.Common) {
 
 // sources replaces the target's package sources.
 func sources(ctx context.Context, b *build) error {
-	if err := builders.OverrideSources(ctx, b.env, b.request.Settings.Site.AptProxy); err != nil {
+	if err := apt.OverrideSources(ctx, b.env, b.request.Settings.Site.AptProxy); err != nil {
 		return err
 	}
 	if len(b.network.credentials) == 0 {

@@ -16,6 +16,7 @@ import (
 	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
+	"lpbuildd/builders/types"
 	"lpbuildd/disk"
 )
 
@@ -49,7 +50,7 @@ type machine struct {
 
 func thisMachine() machine {
 	return machine{
-		find: builders.Find, newTarget: newTarget, runners: runners, killAll: namespace.KillAll,
+		find: types.Find, newTarget: newTarget, runners: runners, killAll: namespace.KillAll,
 		memory: memoryOf, refusals: refusalsOf, noGroup: os.Getenv(cgroup.UnkeptVariable), stages: stages(),
 	}
 }

@@ -30,6 +30,8 @@ type server struct {
 	// conns are the open connections; true for those that get events.
 	conns map[*net.UnixConn]bool
 	event job.Event
+	// patience is how long a daemon may take to read an event.
+	patience func(*net.UnixConn) time.Duration
 }
 
 // newServer serves the listening socket; abort is called for every request to
@@ -41,7 +43,8 @@ func newServer(socket *os.File, abort func()) (*server, error) {
 	}
 	s := &server{
 		ln: ln, abort: abort, requests: make(chan job.Request, 1), done: make(chan struct{}),
-		conns: map[*net.UnixConn]bool{},
+		conns:    map[*net.UnixConn]bool{},
+		patience: func(*net.UnixConn) time.Duration { return time.Second },
 	}
 	s.wg.Go(s.accept)
 	return s, nil
@@ -89,27 +92,27 @@ func (s *server) update(change func(*job.Event)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.event)
-	s.sendAll()
+	s.sendAllLocked()
 }
 
-// sendAll sends the current event to everyone. The caller holds mu.
-func (s *server) sendAll() {
+// sendAllLocked sends the current event to everyone.
+func (s *server) sendAllLocked() {
 	for c, listens := range s.conns {
 		if listens {
-			s.send(c)
+			s.sendLocked(c)
 		}
 	}
 }
 
-// send sends the current event. The caller holds mu.
-func (s *server) send(c *net.UnixConn) {
+// sendLocked sends the current event.
+func (s *server) sendLocked(c *net.UnixConn) {
 	data, err := json.Marshal(s.event)
 	if err != nil {
 		return
 	}
 	// A daemon that does not read must not hold the build up. One that died has
 	// perhaps sent something before, which is still to be read.
-	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+	_ = c.SetWriteDeadline(time.Now().Add(s.patience(c)))
 	if _, err := c.Write(append(data, '\n')); err != nil {
 		s.conns[c] = false
 		_ = c.CloseWrite()
@@ -150,7 +153,7 @@ func (s *server) welcome(conn net.Conn) {
 		return
 	}
 	s.conns[c] = true
-	s.send(c)
+	s.sendLocked(c)
 	s.wg.Go(func() { s.receive(c) })
 }
 
@@ -186,6 +189,6 @@ func (s *server) first() bool {
 		return false
 	}
 	s.event.Ready = true
-	s.sendAll()
+	s.sendAllLocked()
 	return true
 }

@@ -5,12 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"lpbuildd/buildd/job"
@@ -164,21 +167,34 @@ func TestAnAbortMayOvertakeTheRequest(t *testing.T) {
 	}
 }
 
+// inBubble is a server that nobody can connect to, whose clock is that of the bubble.
+func inBubble(t *testing.T, f func(t *testing.T, s *server)) {
+	synctest.Test(t, func(t *testing.T) { f(t, &server{requests: make(chan job.Request, 1)}) })
+}
+
 func TestAnAbortInsteadOfARequest(t *testing.T) {
-	s := serve(t)
-	s.dial().say(job.Message{Abort: true})
-	if _, err := s.request(s.ctx, time.Minute); !errors.Is(err, errAborted) {
-		t.Errorf("got %v", err)
-	}
+	inBubble(t, func(t *testing.T, s *server) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(errAborted)
+		began := time.Now()
+		if _, err := s.request(ctx, time.Minute); !errors.Is(err, errAborted) || time.Since(began) != overtaken {
+			t.Errorf("got %v after %s", err, time.Since(began))
+		}
+	})
 }
 
 func TestARequestThatNeverComes(t *testing.T) {
-	s := serve(t)
-	s.dial()
-	if _, err := s.request(s.ctx, time.Millisecond); err == nil || !strings.Contains(err.Error(), "no request came") {
-		t.Errorf("got %v", err)
-	}
-	// One that comes afterwards holds nothing up when the server closes.
+	inBubble(t, func(t *testing.T, s *server) {
+		began := time.Now()
+		_, err := s.request(t.Context(), time.Minute)
+		if err == nil || !strings.Contains(err.Error(), "no request came within 1m0s") || time.Since(began) != time.Minute {
+			t.Errorf("got %v after %s", err, time.Since(began))
+		}
+	})
+}
+
+func TestARequestThatNobodyWaitsForHoldsNothingUp(t *testing.T) {
+	s := serve(t) // which is closed at the end
 	p := s.dial()
 	p.say(request("B-1"))
 	for e := p.hear(); !e.Ready; e = p.hear() {
@@ -220,29 +236,31 @@ func TestEveryConnectionHearsWhereTheBuildIs(t *testing.T) {
 // not.
 func TestADaemonThatDoesNotReadHoldsNothingUp(t *testing.T) {
 	s := serve(t)
-	slow, quick := s.dial(), s.dial()
-	quick.hear()
-	heard := make(chan int)
-	go func() {
-		n := 0
-		for {
-			line, err := quick.events.ReadBytes('\n')
-			var e job.Event
-			if err != nil || json.Unmarshal(line, &e) != nil || e.Done {
-				heard <- n
-				return
-			}
-			n++
+	slow := s.dial()
+	slow.hear()
+	s.mu.Lock()
+	impatient := maps.Clone(s.conns) // has the slow one
+	s.patience = func(c *net.UnixConn) time.Duration {
+		if impatient[c] {
+			return time.Millisecond
 		}
-	}()
-	const updates = 20
-	big := map[string]any{"jobs": strings.Repeat("x", 1<<16)}
-	for range updates {
-		s.update(func(e *job.Event) { e.Extra = big })
+		return time.Hour
+	}
+	s.mu.Unlock()
+	quick := s.dial()
+	quick.hear()
+	// Each event is small enough to be sent before anybody reads; together they are
+	// not.
+	big := map[string]any{"jobs": strings.Repeat("x", 1<<15)}
+	for i := range 40 {
+		s.update(func(e *job.Event) { e.Extra, e.Stage = big, fmt.Sprint(i) })
+		if e := quick.hear(); e.Stage != fmt.Sprint(i) {
+			t.Fatalf("the other one heard of %q instead of %d", e.Stage, i)
+		}
 	}
 	s.update(func(e *job.Event) { e.Done = true })
-	if n := <-heard; n != updates {
-		t.Errorf("the other one heard %d of %d", n, updates)
+	if e := quick.hear(); !e.Done {
+		t.Error("the other one did not hear of the end")
 	}
 	// The slow one notices that it missed something, and is still listened to.
 	slow.say(job.Message{Abort: true})

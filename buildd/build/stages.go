@@ -12,6 +12,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
+	"lpbuildd/builders/apt"
 )
 
 // Stage is one step of a build, as the summary and the outcome call it.
@@ -91,12 +92,12 @@ func stages() []stage {
 			name: StageKeys, failure: verdict.ChrootFail,
 			wanted:   func(b *build) bool { return len(b.common.TrustedKeys) > 0 },
 			announce: func(b *build) []string { return b.voice.operation("add-trusted-keys") },
-			run:      func(ctx context.Context, b *build) error { return builders.AddTrustedKeys(ctx, b.env) },
+			run:      func(ctx context.Context, b *build) error { return apt.AddTrustedKeys(ctx, b.env) },
 		},
 		{
 			name: StageUpdate, failure: verdict.ChrootFail,
 			announce: func(b *build) []string { return b.voice.operation("update-debian-chroot") },
-			run:      func(ctx context.Context, b *build) error { return builders.Update(ctx, b.env) },
+			run:      func(ctx context.Context, b *build) error { return apt.Update(ctx, b.env) },
 		},
 		{
 			name: StageBuild, failure: verdict.BuilderFail,

@@ -1,5 +1,6 @@
-// Package buildlog is the log of one build: a file that is redacted before its
-// first byte reaches the disk, and the tail of it that status shows.
+// Package buildlog is the log of one build, which root writes inside its
+// namespaces, and the daemon reads: a file that is redacted before its first byte
+// reaches the disk, and the tail of it that status shows.
 //
 // There is no unredacted copy of a log anywhere. What is written goes through
 // three stages: the patterns of private builds (patterns.go), the exact secret
@@ -59,8 +60,8 @@ type Log struct {
 }
 
 // Create makes a new, empty log with mode 0640. An older file of that name is
-// unlinked and not truncated, so that neither a link planted there nor someone
-// who still reads the old log is affected.
+// unlinked and not truncated: a link planted there leads nowhere, and readers of the
+// old log keep it.
 func Create(o Options) (*Log, error) {
 	file, err := create(o)
 	if err != nil {

@@ -33,8 +33,9 @@ type patternFilter struct {
 	sent int
 }
 
-// verdict says what to do with the bytes after a mark. Offsets count from there.
-type verdict struct {
+// reading is what stands after a mark, as far as it can be told. Offsets count from
+// there.
+type reading struct {
 	open bool // more bytes are needed to decide
 	cut  int  // where the credentials end; 0: there are none
 	next int  // where to look for the next mark, if cut is 0
@@ -53,7 +54,7 @@ func (f *patternFilter) filter(out, p []byte, final bool) []byte {
 		if isURL {
 			keep, after = at+len(urlMark), at+len(urlMark)
 		}
-		v := f.judge(b[after:], isURL, final)
+		v := f.read(b[after:], isURL, final)
 		if v.open {
 			return f.hold(out, at, sent, keep)
 		}
@@ -82,23 +83,23 @@ func (f *patternFilter) hold(out []byte, from, sent, until int) []byte {
 	return out
 }
 
-func (f *patternFilter) judge(b []byte, isURL, final bool) verdict {
+func (f *patternFilter) read(b []byte, isURL, final bool) reading {
 	if len(b) >= maxWord {
 		b, final = b[:maxWord], true
 	}
 	if isURL {
-		return judgeURL(b, final, f.secrets)
+		return readURL(b, final, f.secrets)
 	}
-	return judgeAuth(b, final)
+	return readAuth(b, final)
 }
 
-func judgeURL(b []byte, final bool, secrets *secretSet) verdict {
+func readURL(b []byte, final bool, secrets *secretSet) reading {
 	colon := endOfURLUser(b)
 	if colon == len(b) {
-		return verdict{open: !final, next: len(b)}
+		return reading{open: !final, next: len(b)}
 	}
 	if b[colon] != ':' {
-		return verdict{next: colon}
+		return reading{next: colon}
 	}
 	start := colon + 1
 	digits := start
@@ -106,22 +107,22 @@ func judgeURL(b []byte, final bool, secrets *secretSet) verdict {
 		digits++
 	}
 	if digits > start && digits < len(b) && b[digits] == '/' {
-		return verdict{next: digits}
+		return reading{next: digits}
 	}
 	// The colon may itself begin the next mark.
 	end, found := endOfPassword(b[colon:])
 	if !found && !final {
-		return verdict{open: true}
+		return reading{open: true}
 	}
 	if colon+end <= start {
-		return verdict{next: colon}
+		return reading{next: colon}
 	}
 	cut := endOfCredentials(b[start : colon+end])
 	if cut == 0 {
-		return verdict{next: colon}
+		return reading{next: colon}
 	}
 	cut = secrets.extend(b[:colon+end], start+cut)
-	return verdict{cut: cut}
+	return reading{cut: cut}
 }
 
 // endOfURLUser finds the first ':', '/' or blank; len(b) if there is none.
@@ -185,28 +186,28 @@ func looksLikeHost(b []byte) bool {
 	return bytes.IndexByte(name, '.') >= 0 || string(name) == "localhost"
 }
 
-func judgeAuth(b []byte, final bool) verdict {
+func readAuth(b []byte, final bool) reading {
 	colon := 0
 	for colon < len(b) && b[colon] != ':' && b[colon] != ',' && !isBlank(b[colon]) {
 		colon++
 	}
 	if colon == len(b) {
-		return verdict{open: !final, next: len(b)}
+		return reading{open: !final, next: len(b)}
 	}
 	if colon == 0 || b[colon] != ':' {
-		return verdict{next: colon}
+		return reading{next: colon}
 	}
 	end := colon + 1
 	for end < len(b) && b[end] != ',' && !isBlank(b[end]) {
 		end++
 	}
 	if end == len(b) && !final {
-		return verdict{open: true}
+		return reading{open: true}
 	}
 	if end == colon+1 {
-		return verdict{next: colon}
+		return reading{next: colon}
 	}
-	return verdict{cut: end}
+	return reading{cut: end}
 }
 
 // isBlank tells what ends a word: space, \t, \n, \v, \f and \r.

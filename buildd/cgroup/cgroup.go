@@ -1,4 +1,6 @@
-// Package cgroup puts a build into a control group of its own, with limits.
+// Package cgroup is run by root, outside the namespaces, and touches control
+// groups, itself or through systemd: it puts a build into a control group of its
+// own, with limits.
 //
 // Where systemd runs, the group is a transient scope in lpbuildd.slice. It is
 // made even if there is nothing to limit: a build then is no part of the

@@ -1,6 +1,7 @@
-// Package helper starts the privileged helpers of the daemon over a socket, in
-// place of sudo: a service that may use sudo cannot be locked up, and what sudo
-// starts in a locked-up service is locked up with it, builds too.
+// Package helper is run by root, outside the namespaces, at the word of the daemon,
+// and by the daemon to ask: it starts the daemon's privileged helpers over a
+// socket, in place of sudo: a service that may use sudo cannot be locked up, and
+// what sudo starts in a locked-up service is locked up with it, builds too.
 //
 // systemd listens on the socket, which only the daemon's user may connect to,
 // and starts one instance of a service of root's for each connection. A

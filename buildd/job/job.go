@@ -1,5 +1,7 @@
-// Package job is what the daemon and the supervisor of a build tell each
-// other: the request, messages over a Unix socket, and the outcome file.
+// Package job is what the daemon, without privileges, and the supervisor of a
+// build, which is root, tell each other, and touches the files of that in the
+// folder of the build: the request, messages over a Unix socket, and the outcome
+// file.
 //
 // The socket carries one JSON document per line. The daemon binds it before
 // it starts the supervisor, which inherits it listening as its standard input;

@@ -1,5 +1,6 @@
-// Package kept knows the targets of failed builds that are kept for a look:
-// where they are, until when, and who is in one.
+// Package kept is written by root, on both sides of the namespaces, and read by the
+// daemon and operators; it touches its folder alone. It knows the targets of failed
+// builds that are kept for a look: where they are, until when, and who is in one.
 //
 // Each has a folder below that of all of them, which belongs to root:
 //

@@ -1,5 +1,6 @@
-// Package ledger keeps what a build made on this host that outlives its
-// processes, so that it can be undone whatever killed them.
+// Package ledger is run by root, inside the namespaces to write it and outside to
+// undo what it says; it touches its file alone. It keeps what a build made on this
+// host, if that outlives its processes: it can be undone, whatever killed them.
 //
 // An entry is on disk before the thing it names is made, and struck out after
 // the thing is gone. A ledger is a file of JSON lines that only grows: additions
@@ -7,8 +8,8 @@
 // count. Undoing must be idempotent, since the thing of an open entry may not
 // exist yet or any more.
 //
-// What cannot be read, or names what no build can have made, is set aside; the
-// rest counts. Whoever cleans must look for what may be missing then.
+// A line that cannot be read, or that no build can have written, is set aside; the
+// rest counts. Some things may stand in no ledger then: a clean-up must look for them.
 //
 // A Ledger is safe for concurrent use; only one may be open on a file.
 package ledger

@@ -37,9 +37,8 @@ type ArchivesConfig struct {
 
 // Archives is a running proxy for apt in a target. It adds credentials to
 // requests for private archives, so that nothing in the target has them, and
-// passes everything else on as it is. It serves only the hosts that have
-// credentials, so that it is no way to others that the builder can reach and the
-// build cannot.
+// passes everything else on as it is. It serves only hosts with
+// credentials: the build must not reach by it what only the builder can.
 //
 // What runs in the target can read the archives through it, as apt does, and
 // not change them; and it learns nothing with which it could read them later or

@@ -1,4 +1,5 @@
-// Package proxy gives one build the network, and takes it away again.
+// Package proxy is run by root, inside the namespaces of one build: it gives that
+// build the network, and takes it away again.
 //
 // A build reaches the network through an upstream proxy that wants credentials,
 // which many tools cannot give and which no build should see. Proxy is the

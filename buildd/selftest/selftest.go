@@ -1,5 +1,5 @@
-// Package selftest looks at an installed builder, builds a tiny package with it,
-// and says what is wrong and what to do about it.
+// Package selftest is run by the operator: it looks at an installed builder, builds
+// a tiny package with it, and says what is wrong and what to do about it.
 //
 // The checks are the table in Run: each looks at one thing, changes nothing that
 // stays, and goes on to the next whatever it finds. The last one is a real

@@ -1,7 +1,7 @@
-// Package state knows what a builder keeps in its state folder, and how it tells a
-// process from all others. The daemon, root on both sides of the namespaces and
-// operators all run it. Of the disk it touches nothing but to ask who owns what: a
-// path is made here, and used elsewhere (package disk).
+// Package state is run by the daemon, by root on both sides of the namespaces, and
+// by operators: it knows what a builder keeps in its state folder, and how it tells
+// a process from all others. Of the disk it touches nothing but to ask who owns
+// what: a path is made here, and used elsewhere (package disk).
 package state
 
 import "path/filepath"

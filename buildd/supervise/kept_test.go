@@ -19,7 +19,7 @@ import (
 type keptBuild struct {
 	*testing.T
 	state.Folder
-	builds  kept.Builds
+	builds kept.Builds
 	record kept.Record
 }
 

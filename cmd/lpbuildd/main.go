@@ -30,12 +30,12 @@ func main() {
 	err := newCommand().ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		os.Exit(end(os.Stderr, err))
+		os.Exit(lastWords(os.Stderr, err))
 	}
 }
 
-// end tells why a command failed and returns the exit status for that.
-func end(w io.Writer, err error) int {
+// lastWords tells why a command failed and returns the exit status for that.
+func lastWords(w io.Writer, err error) int {
 	if visit := (*visitError)(nil); !errors.As(err, &visit) {
 		fmt.Fprintln(w, "lpbuildd:", err)
 	}

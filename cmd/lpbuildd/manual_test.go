@@ -107,16 +107,3 @@ func TestSudoRuleNamesThePrivilegedRoles(t *testing.T) {
 		}
 	}
 }
-
-// With the helper service the daemon needs no sudo.
-func TestDaemonAsksTheHelperWhereThereIsOne(t *testing.T) {
-	if got := asRoot("/x", 0); !slices.Equal(got, []string{"/x"}) {
-		t.Errorf("as root: got %q", got)
-	}
-	for socket, want := range map[string][]string{"": {"sudo", "-n", "/x"}, "/run/lpbuildd/helper": {"/x", "ask-helper"}} {
-		t.Setenv(helperVariable, socket)
-		if got := asRoot("/x", 2001); !slices.Equal(got, want) {
-			t.Errorf("with %s=%q: got %q", helperVariable, socket, got)
-		}
-	}
-}

@@ -3,12 +3,8 @@ package main
 import (
 	"context"
 	"log/slog"
-	"net/http"
-	"net/netip"
 	"os"
 	"os/signal"
-	"slices"
-	"sync/atomic"
 	"syscall"
 
 	"lpbuildd/buildd/config"
@@ -25,9 +21,9 @@ func (s *service) reloads(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-hangups:
-			s.systemd.reloading()
+			s.systemd.Reloading()
 			s.reload()
-			s.systemd.ready(ctx)
+			s.systemd.Ready(ctx)
 		}
 	}
 }
@@ -36,7 +32,7 @@ func (s *service) reloads(ctx context.Context) {
 // as that is possible without a restart. The build that runs keeps what it
 // began with. With an error nothing changes.
 func (s *service) reload() {
-	if err := s.log.use(s.config); err != nil {
+	if err := s.log.Use(logSettings(s.config)); err != nil {
 		s.log.Error("Cannot open the log file anew", "error", err)
 	}
 	c, origins, err := s.load()
@@ -65,12 +61,12 @@ func (s *service) apply(c config.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := s.log.use(c); err != nil {
+	if err := s.log.Use(logSettings(c)); err != nil {
 		return err
 	}
 	s.daemon.SetSettings(settings)
 	s.cache.SetLimits(filecache.Limits{MaxBytes: c.CacheMaxSize, MaxAge: c.CacheMaxAge, MinFree: c.CacheMinFree})
-	s.access.allow(c.Allow)
+	s.access.Allow(c.Allow)
 	return nil
 }
 
@@ -81,31 +77,4 @@ func logWarnings(log *slog.Logger, origins []config.Origin) {
 			log.Warn("Configuration", "key", o.Key, "from", o.From, "warning", o.Warning)
 		}
 	}
-}
-
-// access lets only some networks in; everyone, when there are none.
-type access struct {
-	next     http.Handler
-	networks atomic.Pointer[[]netip.Prefix]
-}
-
-func restrict(networks []netip.Prefix, next http.Handler) *access {
-	a := &access{next: next}
-	a.allow(networks)
-	return a
-}
-
-// allow changes who may come in, for requests from now on.
-func (a *access) allow(networks []netip.Prefix) { a.networks.Store(&networks) }
-
-// ServeHTTP turns strangers away.
-func (a *access) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	networks := *a.networks.Load()
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	contains := func(network netip.Prefix) bool { return err == nil && network.Contains(peer.Addr().Unmap()) }
-	if len(networks) > 0 && !slices.ContainsFunc(networks, contains) {
-		http.Error(w, "This address may not use this builder ([access] allow).", http.StatusForbidden)
-		return
-	}
-	a.next.ServeHTTP(w, r)
 }

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,7 +12,9 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/config"
+	"lpbuildd/daemonlog"
 	"lpbuildd/filecache"
+	"lpbuildd/rpc"
 )
 
 // reloader is a service on a configuration file, without a port.
@@ -43,9 +44,9 @@ func newReloader(t *testing.T, text string) *reloader {
 	r.write(text)
 	r.config, r.origins, err = r.load()
 	must(err)
-	r.log, err = newDaemonLog(r.config)
+	r.log, err = daemonlog.Open(logSettings(r.config))
 	must(err)
-	r.access = restrict(r.config.Allow, http.NotFoundHandler())
+	r.access = rpc.Restrict(r.config.Allow, http.NotFoundHandler())
 	r.daemon, err = buildd.New(t.Context(), buildd.Config{
 		Cache: cache, Log: slog.New(slog.DiscardHandler),
 		Launcher: buildd.Launcher{Supervise: []string{"false"}, Cleanup: []string{"true"}, Trash: []string{"true"}},
@@ -78,19 +79,21 @@ func (r *reloader) logged() string {
 	return string(data)
 }
 
+// stranger is what a caller from a network that nobody named gets.
+func (r *reloader) stranger() int {
+	w := httptest.NewRecorder()
+	r.access.ServeHTTP(w, httptest.NewRequestWithContext(r.t.Context(), http.MethodGet, "/", nil))
+	return w.Code
+}
+
 func TestReloadChangesWhatCanChange(t *testing.T) {
 	r := newReloader(t, "")
-	stranger := func() int {
-		w := httptest.NewRecorder()
-		r.access.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
-		return w.Code
-	}
-	if got := stranger(); got != http.StatusNotFound {
+	if got := r.stranger(); got != http.StatusNotFound {
 		t.Errorf("before the reload: %d", got)
 	}
 	r.write("level = debug\nformat = json\n[access]\nallow = 198.51.100.1\n[limits]\nwall = 1h\n")
 	r.reload()
-	if got := stranger(); got != http.StatusForbidden {
+	if got := r.stranger(); got != http.StatusForbidden {
 		t.Errorf("after the reload: %d", got)
 	}
 	got := r.logged()
@@ -135,8 +138,8 @@ func TestReloadOfABrokenConfigurationChangesNothing(t *testing.T) {
 			t.Errorf("the log has no %s: %s", want, got)
 		}
 	}
-	if networks := *r.access.networks.Load(); len(networks) > 0 {
-		t.Errorf("allowed are %v", networks)
+	if got := r.stranger(); got != http.StatusNotFound {
+		t.Errorf("a stranger gets %d", got)
 	}
 	r.write("level = info\n")
 	r.reload()
@@ -168,33 +171,5 @@ func TestReloadOpensTheLogAnew(t *testing.T) {
 	r.log.Info("Still")
 	if err := errors.Join(os.RemoveAll(r.logs)); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestRestrict(t *testing.T) {
-	tests := []struct {
-		name, allow, peer string
-		want              int
-	}{
-		{"everyone, when nothing is configured", "", "192.0.2.1:1", http.StatusNotFound},
-		{"an address of a network", "192.0.2.0/24", "192.0.2.1:1", http.StatusNotFound},
-		{"the same address in IPv6 form", "192.0.2.0/24", "[::ffff:192.0.2.1]:1", http.StatusNotFound},
-		{"a stranger", "192.0.2.0/24", "198.51.100.1:1", http.StatusForbidden},
-		{"no address at all", "192.0.2.0/24", "@", http.StatusForbidden},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			var networks []netip.Prefix
-			if tt.allow != "" {
-				networks = append(networks, netip.MustParsePrefix(tt.allow))
-			}
-			w := httptest.NewRecorder()
-			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
-			r.RemoteAddr = tt.peer
-			restrict(networks, http.NotFoundHandler()).ServeHTTP(w, r)
-			if w.Code != tt.want {
-				t.Errorf("got %d, want %d", w.Code, tt.want)
-			}
-		})
 	}
 }

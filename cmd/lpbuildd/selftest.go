@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lpbuildd/buildd/config"
+	"lpbuildd/buildd/helper"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/operator"
 	"lpbuildd/buildd/selftest"
@@ -112,7 +113,7 @@ func (o selftestOptions) builder(cmd *cobra.Command, b *operator.Builder) (selft
 		return selftest.Builder{}, err
 	}
 	return selftest.Builder{
-		Program: program, Config: serveFlags(cmd), Verbs: supervise.SudoRoles(), Helper: helperSocket(), HelperVariable: helperVariable,
+		Program: program, Config: serveFlags(cmd), Verbs: supervise.SudoRoles(), Helper: helper.Socket(), HelperVariable: helper.Variable,
 		Settings: job.Settings{
 			Home: o.homeOf(b.Owner), FileCache: b.Cache.Dir(), SharePath: share, User: b.BuildUser(), Site: c.Site,
 			Container: c.Container, Overlay: c.ChrootOverlay,

@@ -22,9 +22,13 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/config"
+	"lpbuildd/buildd/helper"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/notify"
 	"lpbuildd/buildd/supervise"
 	"lpbuildd/builders"
+	"lpbuildd/builders/types"
+	"lpbuildd/daemonlog"
 	"lpbuildd/filecache"
 	"lpbuildd/rpc"
 )
@@ -45,8 +49,8 @@ func newServeCommand() *cobra.Command {
 
 // serve runs the daemon until ctx ends. A build that runs goes on without it.
 func serve(ctx context.Context, flags *pflag.FlagSet) error {
-	if err := allowed(os.LookupEnv); err != nil {
-		return err
+	if err := config.Allowed(os.LookupEnv); err != nil {
+		return &misconfiguredError{err}
 	}
 	from := sources(flags, os.LookupEnv)
 	load := func() (config.Config, []config.Origin, error) { return config.LoadUsable(from) }
@@ -54,7 +58,7 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	if err != nil {
 		return &misconfiguredError{fmt.Errorf("the configuration cannot be used; see 'lpbuildd config check':\n%w", err)}
 	}
-	own, err := newDaemonLog(c)
+	own, err := daemonlog.Open(logSettings(c))
 	if err != nil {
 		return err
 	}
@@ -76,8 +80,8 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	systemd := newNotifier(log)
-	dc.Changed = systemd.changed
+	systemd := notify.New(log)
+	dc.Changed = systemd.Changed
 	if daemon, err = buildd.New(ctx, dc); err != nil {
 		return err
 	}
@@ -88,11 +92,13 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 		return fmt.Errorf("cannot listen on %s (builder.bindhost, builder.bindport): %w", address, err)
 	}
 	handler := rpc.NewServer(daemon, daemon, cache.Handler(), log)
-	if systemd.status, err = ask(handler); err != nil {
+	status, err := notify.Asker(handler)
+	if err != nil {
 		return err
 	}
+	systemd.Ask(status)
 	log.Info("Listening", "address", ln.Addr().String(), "version", version, "state", string(daemon.Status().State))
-	access := restrict(c.Allow, handler)
+	access := rpc.Restrict(c.Allow, handler)
 	limitMemory()
 	server := rpc.NewHTTPServer(access, log)
 	ln = rpc.LimitConnections(server, ln)
@@ -102,6 +108,11 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 		load: load, config: c, origins: origins,
 	}
 	return s.run(ctx, ln)
+}
+
+// logSettings are what the configuration says about the daemon's own log.
+func logSettings(c config.Config) daemonlog.Settings {
+	return daemonlog.Settings{Level: c.LogLevel, JSON: c.LogFormat == "json", File: c.LogFile}
 }
 
 // limitMemory makes the garbage collector work harder from a size on that only
@@ -119,9 +130,9 @@ type service struct {
 	server  *http.Server
 	daemon  *buildd.Daemon
 	cache   *filecache.Cache
-	systemd *notifier
-	access  *access
-	log     *daemonLog
+	systemd *notify.Notifier
+	access  *rpc.Access
+	log     *daemonlog.Log
 
 	load func() (config.Config, []config.Origin, error)
 	// config and origins are what is in effect.
@@ -133,7 +144,7 @@ type service struct {
 func (s *service) run(ctx context.Context, ln net.Listener) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		s.systemd.run(ctx)
+		s.systemd.Run(ctx)
 		return nil
 	})
 	g.Go(func() error {
@@ -226,7 +237,7 @@ func daemonConfig(ctx context.Context, c config.Config, cache *filecache.Cache, 
 		return buildd.Config{}, err
 	}
 	return buildd.Config{
-		Arch: c.ArchitectureTag, Version: installedVersion(ctx), Types: types(c.ArchitectureTag),
+		Arch: c.ArchitectureTag, Version: installedVersion(ctx), Types: buildTypes(c.ArchitectureTag),
 		Settings: settings, Cache: cache, Launcher: launcher, AbortGrace: abortGrace, Log: log,
 	}, nil
 }
@@ -251,10 +262,10 @@ func jobSettings(c config.Config, cacheDir string) (job.Settings, error) {
 	}, nil
 }
 
-// types tells the daemon about the build types.
-func types(arch string) []buildd.Type {
+// buildTypes tells the daemon about the build types.
+func buildTypes(arch string) []buildd.Type {
 	var out []buildd.Type
-	for _, t := range builders.Types() {
+	for _, t := range types.All() {
 		out = append(out, buildd.Type{
 			Tag: t.Tag, Sanitize: t.Sanitize, NoProxyInfo: t.NoProxyInfo, Extra: t.Extra,
 			Check: func(args map[string]any, files []string) error {
@@ -273,7 +284,7 @@ func newLauncher() (buildd.Launcher, error) {
 	if err != nil {
 		return buildd.Launcher{}, err
 	}
-	command := func(role string) []string { return append(asRoot(self, os.Geteuid()), role) }
+	command := func(role string) []string { return append(helper.AsRoot(self, os.Geteuid()), role) }
 	return buildd.Launcher{
 		Supervise: command(supervise.RoleSupervise),
 		Cleanup:   command(supervise.RoleCleanup),

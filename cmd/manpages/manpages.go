@@ -1,5 +1,6 @@
-// Package manpages writes the manual pages of a command and its subcommands from
-// what they tell about themselves, so that the two cannot differ.
+// Package manpages is run when the package is built: it writes the manual pages of
+// a command and its subcommands from what they tell about themselves, so that the
+// two cannot differ.
 package manpages
 
 import (

@@ -1,5 +1,6 @@
-// Package xmlrpc turns Go values into XML-RPC documents and back. It knows
-// nothing of HTTP, of method names or of builders.
+// Package xmlrpc is run by the daemon and its clients, and touches nothing: it
+// turns Go values into XML-RPC documents and back. It knows nothing of HTTP, of
+// method names or of builders.
 //
 // The two directions use the same Go types: nil, bool, int64, [BigInt],
 // float64, string, []byte, [DateTime], []any and [ordered.Struct], whose members

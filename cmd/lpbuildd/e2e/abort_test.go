@@ -68,7 +68,10 @@ func (b *builder) gathers() bool {
 	return false
 }
 
-// abort aborts the build, which must end soon and leave no process.
+// managerWaits is when a manager gives up on an abort, and on the builder.
+const managerWaits = 3 * time.Minute
+
+// abort aborts the build, which must end in time and leave no process.
 func (b *builder) abort() {
 	b.t.Helper()
 	began := time.Now()
@@ -78,7 +81,9 @@ func (b *builder) abort() {
 	if left := b.workers(); len(left) > 0 {
 		b.t.Errorf("there are processes left when the builder waits: %v", left)
 	}
-	b.t.Logf("waiting %s after the abort", took)
+	if took >= managerWaits {
+		b.t.Errorf("the builder is waiting only %s after the abort", took)
+	}
 }
 
 func TestAbortOfAForkBomb(t *testing.T) {

@@ -80,7 +80,7 @@ func TestFaultsOfEveryType(t *testing.T) {
 // samples are arguments as a manager has sent them.
 func samples(t *testing.T, tag string) map[string]any {
 	t.Helper()
-	data, err := os.ReadFile(inTree("builders/testdata", tag, "sample-args.json"))
+	data, err := os.ReadFile(inTree("builders/types/testdata", tag, "sample-args.json"))
 	must(t, err)
 	args := map[string]any{}
 	must(t, json.Unmarshal(data, &args))

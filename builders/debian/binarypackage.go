@@ -1,0 +1,140 @@
+// Package debian builds Debian packages with sbuild, the type binarypackage. The worker
+// of a build runs it, root inside the build's namespaces; through builders.Env it
+// touches the target, and on the host schroot's folder and, as the build user, sbuild.
+package debian
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"lpbuildd/buildd/verdict"
+	"lpbuildd/builders"
+)
+
+// binaryPackage builds a Debian source package with sbuild (spec: builders.md
+// section 2).
+type binaryPackage struct {
+	suite        string
+	component    string
+	purpose      string // "" if none was given
+	archIndep    bool
+	debugSymbols bool
+	dsc          string // the name of an input file
+}
+
+// New reads the arguments of a package, whose .dsc is among the input files.
+func New(args builders.Args, files []string) (builders.Builder, error) {
+	r := builders.NewReader(args)
+	b := &binaryPackage{
+		suite:        r.Required("suite"),
+		component:    r.Required("ogrecomponent"),
+		purpose:      r.Optional("archive_purpose", ""),
+		archIndep:    r.Bool("arch_indep"),
+		debugSymbols: r.Bool("build_debug_symbols"),
+	}
+	dsc, err := findDsc(files)
+	r.Note(err)
+	b.dsc = dsc
+	return b, r.Err()
+}
+
+// findDsc returns the .dsc among the input files; of several, the last (spec:
+// builders.md section 2.1).
+func findDsc(files []string) (string, error) {
+	dsc := ""
+	for _, name := range files {
+		if strings.HasSuffix(name, ".dsc") {
+			dsc = name
+		}
+	}
+	if dsc == "" {
+		return "", errors.New("filemap: a file whose name ends in .dsc is required")
+	}
+	return dsc, nil
+}
+
+// Build prepares host and target, runs sbuild, and judges how it ended.
+func (b *binaryPackage) Build(ctx context.Context, env builders.Env) error {
+	if err := checkVariant(ctx, env); err != nil {
+		return err
+	}
+	if err := registerChroot(ctx, env); err != nil {
+		return builders.Blame(ctx, verdict.BuilderFail, err, "Repair the builder: schroot must be installed and its configuration writable.")
+	}
+	if err := builders.WriteText(ctx, env, "/CurrentlyBuilding", b.currentlyBuilding()); err != nil {
+		return builders.Blame(ctx, verdict.ChrootFail, err, "Check the base image.")
+	}
+	args := b.sbuildArgs(env)
+	b.announce(env, args)
+	settings, err := checkSbuildrc(ctx, env)
+	if err != nil {
+		return builders.Blame(ctx, verdict.BuilderFail, err, "Repair sbuild's configuration on the builder.")
+	}
+	env.Say("Initiating build %s with %d jobs across %d processor cores.", env.Job.BuildID, jobs(env), jobs(env))
+	if err := shareSbuildUser(ctx, env); err != nil {
+		return err
+	}
+	return b.runSbuild(ctx, env, args, append(b.buildOptions(env), settings...))
+}
+
+// announce writes the line by which people know this stage.
+func (b *binaryPackage) announce(env builders.Env, args []string) {
+	stage := []string{filepath.Join(env.SharePath, "bin", "sbuild-package"), env.Job.BuildID, env.Common.ABI, b.suite}
+	env.AnnounceRun(append(stage, args...)...)
+}
+
+func (b *binaryPackage) sbuildArgs(env builders.Env) []string {
+	args := []string{
+		"-c", "chroot:" + chrootName(env.Job.BuildID),
+		"--arch=" + env.Common.ABI, "--dist=" + b.suite, "--nolog",
+	}
+	args = append(args, variantArgs(env.Common)...)
+	if b.archIndep {
+		args = append(args, "-A")
+	}
+	if strings.HasPrefix(b.dsc, "-") {
+		return append(args, "./"+b.dsc) // or sbuild takes it for an option
+	}
+	return append(args, b.dsc)
+}
+
+// currentlyBuilding is what pkgbinarymangler and others in the target read. No
+// purpose means no such line (weakness K7).
+func (b *binaryPackage) currentlyBuilding() string {
+	source, _, _ := strings.Cut(b.dsc, "_")
+	text := fmt.Sprintf("Package: %s\nComponent: %s\nSuite: %s\n", source, b.component, b.suite)
+	if b.purpose != "" {
+		text += "Purpose: " + b.purpose + "\n"
+	}
+	if b.debugSymbols {
+		text += "Build-Debug-Symbols: yes\n"
+	}
+	return text
+}
+
+// buildOptions is the environment variable DEB_BUILD_OPTIONS, if it is needed.
+func (b *binaryPackage) buildOptions(env builders.Env) []string {
+	var options []string
+	if !b.debugSymbols {
+		options = append(options, "noautodbgsym")
+	}
+	if n := jobs(env); n > 1 {
+		options = append(options, fmt.Sprintf("parallel=%d", n))
+	}
+	if len(options) == 0 {
+		return nil
+	}
+	return []string{"DEB_BUILD_OPTIONS=" + strings.Join(options, " ")}
+}
+
+func jobs(env builders.Env) int { return max(1, env.CPUs) }
+
+// hasSeries reports whether a suite belongs to one of the series, in whichever
+// pocket.
+func hasSeries(suite string, series []string) bool {
+	return slices.ContainsFunc(series, func(s string) bool { return strings.HasPrefix(suite, s) })
+}
