@@ -138,6 +138,9 @@ func TestATooLongCallKeepsNobodyOut(t *testing.T) {
 			if !strings.Contains(w.Body.String(), "it is larger than 33554432 bytes") {
 				t.Errorf("got %.300s", w.Body)
 			}
+			if w.Header().Get("Connection") != "close" {
+				t.Error("the rest could be taken for another request")
+			}
 			wantEcho("afterwards")
 		}
 	})

@@ -27,7 +27,12 @@ func connectionLimits() (peaceful, most int) {
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
 		return MaxConnections, 2 * MaxConnections
 	}
-	free := max(int(min(limit.Cur, 1<<20))-reservedDescriptors, 8)
+	return limitsOf(limit.Cur)
+}
+
+// limitsOf are those of a process with so many descriptors.
+func limitsOf(descriptors uint64) (peaceful, most int) {
+	free := max(int(min(descriptors, 1<<20))-reservedDescriptors, 8)
 	return min(free/2, MaxConnections), min(3*free/4, 2*MaxConnections)
 }
 

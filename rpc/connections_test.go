@@ -316,8 +316,12 @@ func TestWithoutDescriptorsOneIsClosedForAnother(t *testing.T) {
 }
 
 func TestLimitsLeaveDescriptors(t *testing.T) {
-	peaceful, most := connectionLimits()
-	if peaceful < 4 || peaceful > MaxConnections || most < peaceful || most > 2*MaxConnections {
+	for descriptors, want := range map[uint64][2]int{0: {4, 6}, 64: {16, 24}, 1024: {496, 744}, 4096: {512, 1024}, 1 << 63: {512, 1024}} {
+		if peaceful, most := limitsOf(descriptors); peaceful != want[0] || most != want[1] {
+			t.Errorf("of %d: %d and %d connections, want %d", descriptors, peaceful, most, want)
+		}
+	}
+	if peaceful, most := connectionLimits(); peaceful < 4 || most < peaceful {
 		t.Errorf("%d and %d connections", peaceful, most)
 	}
 }

@@ -324,6 +324,58 @@ func TestLargeCallsInParallel(t *testing.T) {
 	}
 }
 
+// contexts notes in which contexts it was called, and what a manager was told.
+type contexts struct {
+	*fake.Builder
+	seen []error
+	told int
+}
+
+func (c *contexts) Build(ctx context.Context, _ buildd.Request) error {
+	c.seen = append(c.seen, ctx.Err())
+	return nil
+}
+
+func (c *contexts) Abort(ctx context.Context) error { return c.Build(ctx, buildd.Request{}) }
+func (c *contexts) Clean(ctx context.Context) error { return c.Build(ctx, buildd.Request{}) }
+func (c *contexts) Told(buildd.Status)              { c.told++ }
+
+func (c *contexts) EnsurePresent(ctx context.Context, _ string, _ buildd.Source) (buildd.Presence, error) {
+	return buildd.Presence{}, c.Build(ctx, buildd.Request{})
+}
+
+// TestWhatHasBegunIsDone, even for a client that is gone; nobody fetches files for it.
+func TestWhatHasBegunIsDone(t *testing.T) {
+	c := &contexts{Builder: fake.Idle()}
+	h := rpc.NewServer(c, c, noFiles(), slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(nil)
+	none := map[string]any{}
+	for _, doc := range [][]byte{
+		encode(t, "build", "X", "snap", "s", none, none), encode(t, "abort"), encode(t, "clean"), encode(t, "ensurepresent", "s", nil, nil, nil),
+	} {
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodPost, "/rpc", bytes.NewReader(doc)))
+	}
+	if want := []error{nil, nil, nil, context.Canceled}; !reflect.DeepEqual(c.seen, want) {
+		t.Errorf("got %v, want %v", c.seen, want)
+	}
+}
+
+// TestOnlyWhatAManagerWasAnsweredIsTold, not what the daemon asks itself.
+func TestOnlyWhatAManagerWasAnsweredIsTold(t *testing.T) {
+	c := &contexts{Builder: fake.Idle()}
+	h := rpc.NewServer(c, c, noFiles(), slog.New(slog.DiscardHandler))
+	for _, test := range []struct {
+		ctx  context.Context
+		told int
+	}{{rpc.Unheard(t.Context()), 0}, {t.Context(), 1}} {
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(test.ctx, http.MethodPost, "/rpc", bytes.NewReader(encode(t, "status"))))
+		if c.told != test.told {
+			t.Errorf("told %d times, want %d", c.told, test.told)
+		}
+	}
+}
+
 type panicking struct{ *fake.Builder }
 
 func (panicking) Clean(context.Context) error { panic("oops") }

@@ -72,6 +72,21 @@ func TestPlainRequestArrivesAsItWasSent(t *testing.T) {
 	}
 }
 
+// TestCredentialsOfAClientAreForThisProxy, and not for the next one.
+func TestCredentialsOfAClientAreForThisProxy(t *testing.T) {
+	up := serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "%q", r.Header["Proxy-Authorization"]) })
+	u, err := url.Parse(up)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, proxy.Config{Upstream: u, Listen: anyPort, Allow: []netip.Prefix{loopback}})
+	c := dial(t, p.Addr())
+	c.send(t, "GET http://x/ HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic Zm9v\r\n\r\n")
+	if got := body(t, c.response(t, "GET")); got != "[]" {
+		t.Errorf("the upstream proxy got %s", got)
+	}
+}
+
 func TestUpstreamErrorsArePassedOn(t *testing.T) {
 	for _, code := range []int{204, 301, 304, 403, 404, 500, 503} {
 		up := parent(t, "", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(code) })
