@@ -22,8 +22,8 @@ const SearchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const defaultGrace = 2 * time.Second
 
 // Host runs commands on this machine: everything that builds need is started here.
-// Elsewhere, processes only start this program again, in another role, or ask a
-// program of theirs one question.
+// Elsewhere the daemon and its supervisors start nothing but this program again, in
+// another role, and commands what they ask themselves (dpkg-query, git).
 //
 // A command gets its own session and process group, an explicit environment
 // (PATH, HOME, USER and LOGNAME when there is a User, and what the command
@@ -51,6 +51,8 @@ type Host struct {
 	// 0 means 10 seconds.
 	Stray      func(Stray)
 	StrayGrace time.Duration
+	// looks are when to look for them, in a test; nil is five times in StrayGrace.
+	looks <-chan time.Time
 }
 
 var _ Runner = Host{}

@@ -112,31 +112,36 @@ func TestHostStartErrors(t *testing.T) {
 	}
 }
 
-// slowWriter takes its time with the first write.
+// slowWriter writes nothing before a pipe has been opened and closed.
 type slowWriter struct {
 	bytes.Buffer
-	wait <-chan time.Time
+	pipe string
 }
 
 func (w *slowWriter) Write(p []byte) (int, error) {
-	if w.wait != nil {
-		<-w.wait
-		w.wait = nil
+	if w.Len() == 0 {
+		if _, err := os.ReadFile(w.pipe); err != nil {
+			return 0, err
+		}
 	}
 	return w.Buffer.Write(p)
 }
 
+// What the command itself wrote arrives, however long it takes after its end.
 func TestHostOutputSurvivesASlowWriter(t *testing.T) {
-	out := &slowWriter{wait: time.After(100 * time.Millisecond)}
-	cmd := sh("echo first; seq 1 20000; sleep 5 &")
-	cmd.Stdout = out
+	dir := fifos(t, "ends")
+	out := &slowWriter{pipe: filepath.Join(dir, "ends")}
+	cmd := sh("echo first; seq 1 10000; sleep 1000006 & echo $!; exec 9>ends") // which is open until the shell has ended
+	cmd.Dir, cmd.Stdout = dir, out
 	h := Host{Grace: time.Millisecond}
 	if err := h.Run(t.Context(), cmd); err != nil {
 		t.Fatal(err)
 	}
-	if got := out.String(); !strings.HasPrefix(got, "first\n1\n") || !strings.HasSuffix(got, "\n19999\n20000\n") {
+	got := out.String()
+	if !strings.HasPrefix(got, "first\n1\n") || !strings.Contains(got, "\n9999\n10000\n") {
 		t.Errorf("got %d bytes, ending in %q", len(got), got[max(0, len(got)-20):])
 	}
+	_ = h.Run(t.Context(), Command{Argv: []string{"kill", got[strings.LastIndexByte(strings.TrimSpace(got), '\n')+1 : len(got)-1]}})
 }
 
 func TestHostOutputToFile(t *testing.T) {

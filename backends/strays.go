@@ -1,17 +1,17 @@
 package backends
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 	"unicode"
+
+	"lpbuildd/buildd/state"
 )
 
 const (
@@ -45,23 +45,27 @@ type Stray struct {
 // in the target itself, where what it waits for may be its own work.
 func (h Host) watchStrays(ctx context.Context, command int, argv []string) {
 	grace := h.strayGrace()
-	tick := time.NewTicker(grace / 5)
-	defer tick.Stop()
-	var since time.Time
+	looks := h.looks
+	if looks == nil {
+		tick := time.NewTicker(grace / 5)
+		defer tick.Stop()
+		looks = tick.C
+	}
+	var since, now time.Time
 	var told []int
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case now = <-looks:
 		}
 		strays := blockers(command)
 		switch {
 		case len(strays) == 0:
 			since = time.Time{}
 		case since.IsZero():
-			since = time.Now()
-		case time.Since(since) >= grace:
+			since = now
+		case now.Sub(since) >= grace:
 			held := describe(strays)
 			killStrays(command, strays)
 			// One that does not die is told of once: the log of a build that hangs
@@ -135,26 +139,17 @@ type processTable map[int]struct {
 
 func processes() processTable {
 	all := processTable{}
-	names, _ := filepath.Glob("/proc/[0-9]*")
-	for _, name := range names {
-		pid, err := strconv.Atoi(filepath.Base(name))
+	pids, _ := state.Processes() // what cannot be listed is not killed
+	for _, pid := range pids {
+		s, err := state.ReadStat(pid)
 		if err != nil {
-			continue
-		}
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			continue
-		}
-		// The name before these may hold anything.
-		fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-		if len(fields) < 2 {
 			continue
 		}
 		p := all[pid]
-		p.parent, _ = strconv.Atoi(fields[1])
+		p.parent = s.Parent
 		// The threads of a process may outlive its first.
-		tasks, _ := os.ReadDir(name + "/task")
-		p.alive = fields[0] != "Z" && fields[0] != "X" || len(tasks) > 1
+		tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		p.alive = !s.Dead() || len(tasks) > 1
 		all[pid] = p
 	}
 	return all

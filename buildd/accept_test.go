@@ -127,6 +127,11 @@ func TestTheTailOfAPrivateLogIsCut(t *testing.T) {
 				}
 				r.restart()
 			}
+			r.Status()
+			r.abort()
+			if n := opened(r, "buildlog"); n > 0 {
+				t.Errorf("%+v: the log is open %d times", c, n)
+			}
 		})
 	}
 }

@@ -104,6 +104,7 @@ func TestADrainedBuilderTellsAManagerOfItsLossBeforeItFallsSilent(t *testing.T) 
 		for range 10 {
 			idle("before a manager was told")
 			r.Told(buildd.Status{State: buildd.Building}) // of something else
+			r.Told(buildd.Status{State: buildd.Idle, Drained: buildd.BrokenText})
 			r.pass(time.Minute)
 		}
 		r.refuses(drainedText)

@@ -98,7 +98,7 @@ func (f *files) prepare(ctx context.Context, accepted journal) error {
 
 // begin makes the files that a supervisor finds when it starts.
 func (f *files) begin(limits job.Limits) error {
-	if err := os.WriteFile(f.state.Log(), nil, 0o640); err != nil { //nolint:gosec // readable by the group of the builder
+	if err := os.WriteFile(f.state.Log(), nil, 0o640); err != nil { // readable by the group of the builder
 		return fmt.Errorf("cannot make the build log: %w", err)
 	}
 	return job.WriteLimits(f.build, limits)

@@ -32,6 +32,7 @@ type helpers struct {
 	clean    func(dir string) error
 	limits   []time.Duration // how long each may take
 	trash    func()
+	trashed  error   // what EmptyTrash returns
 	needs    []int64 // what EmptyTrash was asked for
 }
 
@@ -56,7 +57,7 @@ func (h *helpers) StartSupervisor(_ context.Context, dir string, ended func(erro
 func (h *helpers) add(dir string) *supervisor {
 	s := &supervisor{
 		dir: dir, mute: h.mute, event: `{"ready":false}`,
-		requests: make(chan job.Request, 1), aborted: make(chan struct{}), told: make(chan struct{}), killed: make(chan struct{}),
+		requests: make(chan job.Request, 1), aborted: make(chan struct{}), told: make(chan struct{}), killed: make(chan struct{}), done: make(chan struct{}),
 	}
 	h.all = append(h.all, s)
 	return s
@@ -149,7 +150,7 @@ func (h *helpers) EmptyTrash(_ context.Context, _ string, need int64) error {
 	if h.trash != nil {
 		h.trash()
 	}
-	return nil
+	return h.trashed
 }
 
 // asked is what EmptyTrash was asked for since the last call.
@@ -178,6 +179,7 @@ type supervisor struct {
 	aborted  chan struct{} // closed by the first abort
 	told     chan struct{} // closed by goOn
 	killed   chan struct{} // closed by kill
+	done     chan struct{} // closed by exit
 
 	mu     sync.Mutex // guards what follows
 	mute   bool       // reads nothing
@@ -266,8 +268,12 @@ func (s *supervisor) follow(request job.Request) error {
 		return errDied
 	case "succeed when told and stay":
 		s.tell(`{"ready":true,"done":true}`)
-		<-s.killed
-		return errDied
+		select {
+		case <-s.done:
+			return nil
+		case <-s.killed:
+			return errDied
+		}
 	}
 	for _, name := range []string{"left-behind", "ledger", "supervisor.json"} {
 		_ = os.Remove(filepath.Join(s.dir, name))
@@ -356,6 +362,16 @@ func (s *supervisor) read(c net.Conn) {
 		}
 	}
 }
+
+// isDead says that the process has ended.
+func (s *supervisor) isDead() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dead
+}
+
+// exit ends the process of one that stays, as it should.
+func (s *supervisor) exit() { close(s.done) }
 
 // cut breaks all connections.
 func (s *supervisor) cut() {

@@ -62,13 +62,13 @@ func (t *trash) empty(ctx context.Context) {
 // expire looks for something that is kept and has to go. It is false when something
 // had to, and did not.
 func (t *trash) expire(ctx context.Context, need int64) bool {
-	store := kept.In(t.files.state)
-	all, err := store.List()
+	builds := kept.In(t.files.state)
+	all, err := builds.List()
 	if err != nil {
 		t.log.ErrorContext(ctx, "Cannot look at what is kept of failed builds", "error", err)
 		return false
 	}
-	victim, why := store.Victim(all, time.Now(), need)
+	victim, why := builds.Victim(all, time.Now(), need)
 	if why == "" {
 		return true
 	}

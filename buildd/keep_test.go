@@ -2,6 +2,7 @@ package buildd_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"testing"
@@ -68,6 +69,27 @@ func TestAWatchBeginsAtOnce(t *testing.T) {
 		keepUntil(r, time.Now().Add(time.Second))
 		r.pass(9 * time.Second)
 		if asked := r.root.asked(); len(asked) != 0 {
+			t.Errorf("the helper was told %v", asked)
+		}
+		r.pass(time.Second)
+		if asked := r.root.asked(); len(asked) != 1 {
+			t.Errorf("the helper was told %v", asked)
+		}
+		stop(nil)
+		synctest.Wait()
+	})
+}
+
+// TestWhatCannotBeRemovedIsLeftAloneForAMinute.
+func TestWhatCannotBeRemovedIsLeftAloneForAMinute(t *testing.T) {
+	inBubble(t, func(t *testing.T, r *rig) {
+		r.root.asked()
+		r.root.trashed = errors.New("no sudo")
+		keepUntil(r, time.Now().Add(-time.Hour))
+		ctx, stop := context.WithCancelCause(t.Context())
+		go r.WatchKept(ctx)
+		r.pass(59 * time.Second)
+		if asked := r.root.asked(); len(asked) != 1 {
 			t.Errorf("the helper was told %v", asked)
 		}
 		r.pass(time.Second)

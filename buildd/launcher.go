@@ -57,7 +57,7 @@ func (l Launcher) StartSupervisor(ctx context.Context, dir string, ended func(er
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), l.Supervise[0], l.Supervise[1:]...) //nolint:gosec // from the configuration of this daemon
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), l.Supervise[0], l.Supervise[1:]...)
 	cmd.Dir = dir
 	cmd.Env = environment()
 	cmd.Stdin = socket

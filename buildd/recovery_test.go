@@ -63,6 +63,9 @@ func TestACrashBeforeTheRequestWasHandedOverForgetsTheBuild(t *testing.T) {
 		r.is(buildd.Building)
 		r.pass(time.Millisecond)
 		r.is(buildd.Idle)
+		if n := r.root.last().abortsHeard(); n != 1 {
+			t.Errorf("the supervisor was told to go %d times", n)
+		}
 	})
 }
 

@@ -204,6 +204,21 @@ func (r *rig) buildLog() string {
 	return string(log)
 }
 
+// opened is how often a file of the cache is open.
+func opened(r *rig, name string) (n int) {
+	r.t.Helper()
+	open, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, fd := range open {
+		if to, err := os.Readlink(fd); err == nil && to == filepath.Join(r.config.Cache.Dir(), name) {
+			n++
+		}
+	}
+	return n
+}
+
 // found has a daemon find a state folder in which a build was running.
 func (r *rig) found(prepare func()) {
 	r.t.Helper()

@@ -113,6 +113,27 @@ func TestLinks(t *testing.T) {
 	})
 }
 
+// named is a path of the tree, or a file of Go, that a document names.
+var named = regexp.MustCompile("`((?:\\.ci|backends|buildd|builders|cmd|debian|etc|filecache|rpc)/[\\w./-]+|\\w+\\.go)`")
+
+// TestPaths checks that what documents name is there, so that who moves a file finds
+// where it is spoken of.
+func TestPaths(t *testing.T) {
+	t.Parallel()
+	sources := map[string]bool{}
+	walk(t, func(name, _ string) { sources[path.Base(name)] = true })
+	walk(t, func(name, content string) {
+		if path.Ext(name) != ".md" {
+			return
+		}
+		for _, m := range named.FindAllStringSubmatch(content, -1) {
+			if _, err := os.Stat(filepath.Join(root, m[1])); err != nil && !sources[m[1]] {
+				t.Errorf("%s: there is no %s", name, m[1])
+			}
+		}
+	})
+}
+
 // TestIndex checks that the index has all chapters.
 func TestIndex(t *testing.T) {
 	t.Parallel()

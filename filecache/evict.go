@@ -191,8 +191,8 @@ func (c *Cache) makeRoom(ctx context.Context, need disk.Room) error {
 		if err != nil {
 			return err
 		}
-		keep := space.Reserve(c.limits.Load().MinFree)
-		missing := need.Plus(keep).Minus(space.Free)
+		reserve := space.Reserve(c.limits.Load().MinFree)
+		missing := need.Plus(reserve).Minus(space.Free)
 		if !missing.Positive() {
 			return nil
 		}
@@ -202,10 +202,10 @@ func (c *Cache) makeRoom(ctx context.Context, need disk.Room) error {
 			continue
 		}
 		if evicted && missing.Bytes > 0 {
-			return fmt.Errorf("%d bytes needed, %d to be kept, %d free: %w", need.Bytes, keep.Bytes, space.Free.Bytes, unix.ENOSPC)
+			return fmt.Errorf("%d bytes needed, %d to be kept, %d free: %w", need.Bytes, reserve.Bytes, space.Free.Bytes, unix.ENOSPC)
 		}
 		if evicted {
-			return fmt.Errorf("%d inodes needed, %d to be kept, %d free: %w", need.Inodes, keep.Inodes, space.Free.Inodes, unix.ENOSPC)
+			return fmt.Errorf("%d inodes needed, %d to be kept, %d free: %w", need.Inodes, reserve.Inodes, space.Free.Inodes, unix.ENOSPC)
 		}
 		if _, err := c.evict(ctx, need); err != nil {
 			c.log.WarnContext(ctx, "cannot evict files from the cache", "error", err)

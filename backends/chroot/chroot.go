@@ -47,9 +47,9 @@ type Config struct {
 	// TmpfsBytes keeps changes in memory, up to that size, when as much is
 	// available; 0 keeps them on disk.
 	TmpfsBytes int64
-	// KeepRoots is how many unpacked images are kept; that of a running build
+	// MaxRoots is how many unpacked images may stay; that of a running build
 	// is kept always.
-	KeepRoots int
+	MaxRoots int
 	// Log is the daemon's log; nil discards.
 	Log *slog.Logger
 	// Notice tells the reader of the build log, by one line without newline,
@@ -134,7 +134,7 @@ func (c *Chroot) createPlain(ctx context.Context, image backends.Image) error {
 
 // createOverlay mounts an overlay on the unpacked image.
 func (c *Chroot) createOverlay(ctx context.Context, image backends.Image) error {
-	cache := rootCache{dir: c.cfg.RootsDir, trash: c.cfg.TrashDir, keep: c.cfg.KeepRoots, log: c.cfg.Log}
+	cache := rootCache{dir: c.cfg.RootsDir, trash: c.cfg.TrashDir, most: c.cfg.MaxRoots, log: c.cfg.Log}
 	base, err := cache.acquire(ctx, image)
 	if err != nil {
 		return err

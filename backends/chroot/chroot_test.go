@@ -60,7 +60,7 @@ func (p *place) chroot(tb testing.TB, change func(*chroot.Config)) *chroot.Chroo
 	p.n++
 	cfg := chroot.Config{
 		BuildDir: filepath.Join(p.dir, fmt.Sprintf("build-%d", p.n)), Series: "noble", Arch: "amd64",
-		RootsDir: p.roots(), TrashDir: p.trash(), Overlay: true, KeepRoots: 2,
+		RootsDir: p.roots(), TrashDir: p.trash(), Overlay: true, MaxRoots: 2,
 		Notice: func(line string) {
 			p.mu.Lock()
 			defer p.mu.Unlock()

@@ -75,7 +75,7 @@ func TestKeepAndResume(t *testing.T) {
 func TestAKeptChrootHoldsItsImage(t *testing.T) {
 	path := backendtest.MiniImage(t, backendtest.Entry{Name: "etc/gone", Data: "x"})
 	p := newPlace(t)
-	none := func(cfg *chroot.Config) { cfg.KeepRoots = 0 }
+	none := func(cfg *chroot.Config) { cfg.MaxRoots = 0 }
 	dir := t.TempDir()
 	base, err := p.used(t, none, path, "held").Keep(t.Context(), dir, nil, disk.Room{})
 	check(t, err)

@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"lpbuildd/buildd/state"
 )
 
 const (
@@ -67,28 +68,11 @@ func freeze(root string) {
 // processesIn lists the processes that run in root. Those that cannot be
 // looked at are skipped; that includes zombies.
 func processesIn(root string) ([]int, error) {
-	proc, err := os.Open("/proc")
-	if err != nil {
-		return nil, fmt.Errorf("cannot list processes: %w", err)
-	}
-	defer func() { _ = proc.Close() }()
-	names, err := proc.Readdirnames(-1)
-	if err != nil {
-		return nil, fmt.Errorf("cannot list processes: %w", err)
-	}
-	var pids []int
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
-		}
-		link, err := os.Readlink("/proc/" + name + "/root")
-		if err == nil && (link == root || strings.HasPrefix(link, root+"/")) {
-			pids = append(pids, pid)
-		}
-	}
-	slices.Sort(pids)
-	return pids, nil
+	pids, err := state.Processes()
+	return slices.DeleteFunc(pids, func(pid int) bool {
+		link, err := os.Readlink(fmt.Sprintf("/proc/%d/root", pid))
+		return err != nil || link != root && !strings.HasPrefix(link, root+"/")
+	}), err
 }
 
 // stillAlive describes the processes that could not be killed.
@@ -109,14 +93,9 @@ func stillAlive(root string, cause error) error {
 
 // describe is a process's number, name and state, e.g. "12 cat (D)".
 func describe(pid int) string {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	s, err := state.ReadStat(pid)
 	if err != nil {
 		return fmt.Sprintf("%d (gone)", pid)
 	}
-	// The name is in parentheses and may hold some itself.
-	open, end := strings.IndexByte(string(stat), '('), strings.LastIndexByte(string(stat), ')')
-	if open < 0 || end < open || len(stat) < end+3 {
-		return strconv.Itoa(pid)
-	}
-	return fmt.Sprintf("%d %s (%c)", pid, stat[open+1:end], stat[end+2])
+	return fmt.Sprintf("%d %s (%s)", pid, s.Name, s.State)
 }

@@ -43,7 +43,7 @@ const lockPoll = 50 * time.Millisecond
 // rootCache keeps unpacked images.
 type rootCache struct {
 	dir, trash string
-	keep       int
+	most       int
 	log        *slog.Logger
 }
 
@@ -169,7 +169,7 @@ func (r *heldRoot) sync() error {
 }
 
 // evict deletes the images that were not used for the longest time, so that
-// at most keep remain together with the one that is needed now. Images that
+// at most that many remain together with the one that is needed now. Images that
 // are in use stay.
 func (c rootCache) evict(ctx context.Context, needed string) {
 	type candidate struct {
@@ -184,7 +184,7 @@ func (c rootCache) evict(ctx context.Context, needed string) {
 		}
 	}
 	slices.SortFunc(found, func(a, b candidate) int { return a.used.Compare(b.used) })
-	for _, old := range found[:max(0, len(found)-max(0, c.keep-1))] {
+	for _, old := range found[:max(0, len(found)-max(0, c.most-1))] {
 		if err := c.remove(ctx, old.name, false); err != nil && !errors.Is(err, disk.ErrLocked) {
 			c.log.Warn("Unpacked image cannot be deleted", "image", old.name, "error", err)
 		}

@@ -16,11 +16,11 @@ import (
 	"lpbuildd/disk"
 )
 
-// Store is where unpacked images and the trash are, see roots.go and trash.go.
-type Store struct {
+// Stock is where unpacked images and the trash are, see roots.go and trash.go.
+type Stock struct {
 	RootsDir, TrashDir string
-	// KeepRoots is how many unpacked images may stay.
-	KeepRoots int
+	// MaxRoots is how many unpacked images may stay.
+	MaxRoots int
 }
 
 // StockRoot is an unpacked image.
@@ -42,7 +42,7 @@ var ErrInUse = errors.New("a build uses it")
 
 // Roots lists the unpacked images, the most recently used first. It changes
 // nothing. A missing folder has none.
-func (s Store) Roots() ([]StockRoot, error) {
+func (s Stock) Roots() ([]StockRoot, error) {
 	if _, err := os.ReadDir(s.RootsDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("cannot list the unpacked images: %w", err)
 	}
@@ -53,24 +53,24 @@ func (s Store) Roots() ([]StockRoot, error) {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b StockRoot) int { return b.Used.Compare(a.Used) })
-	kept := 0
+	whole := 0
 	for i, r := range all {
 		if r.Torn {
 			all[i].Excess = !r.InUse
 			continue
 		}
-		kept++
-		all[i].Excess = kept > s.KeepRoots && !r.InUse
+		whole++
+		all[i].Excess = whole > s.MaxRoots && !r.InUse
 	}
 	return all, nil
 }
 
-func (s Store) cache() rootCache {
-	return rootCache{dir: s.RootsDir, trash: s.TrashDir, keep: s.KeepRoots, log: slog.New(slog.DiscardHandler)}
+func (s Stock) cache() rootCache {
+	return rootCache{dir: s.RootsDir, trash: s.TrashDir, most: s.MaxRoots, log: slog.New(slog.DiscardHandler)}
 }
 
 // root looks at one image; false if there is nothing of it any more.
-func (s Store) root(name string) (StockRoot, bool) {
+func (s Stock) root(name string) (StockRoot, bool) {
 	lock := filepath.Join(s.RootsDir, name+lockSuffix)
 	r := heldRoot{dir: filepath.Join(s.RootsDir, name+rootSuffix)}
 	root, rootErr := os.Lstat(r.dir)
@@ -78,20 +78,20 @@ func (s Store) root(name string) (StockRoot, bool) {
 	if err != nil && rootErr != nil {
 		return StockRoot{}, false
 	}
-	kept := StockRoot{SHA1: name, Bytes: diskUsage(r.dir).Bytes, InUse: disk.Shared(lock), Torn: !r.complete()}
+	found := StockRoot{SHA1: name, Bytes: diskUsage(r.dir).Bytes, InUse: disk.Shared(lock), Torn: !r.complete()}
 	switch {
 	case err == nil:
-		kept.Used = st.ModTime()
+		found.Used = st.ModTime()
 	case rootErr == nil:
-		kept.Used = root.ModTime()
+		found.Used = root.ModTime()
 	}
-	return kept, true
+	return found, true
 }
 
 // Collect deletes what the limits do not allow, what crashes have left, and the
 // trash, and returns the images that are gone and what the trash held. What a
 // build uses stays.
-func (s Store) Collect(ctx context.Context) (gone []StockRoot, trash int64, err error) {
+func (s Stock) Collect(ctx context.Context) (gone []StockRoot, trash int64, err error) {
 	all, err := s.Roots()
 	trash = s.Trash()
 	for _, r := range all {
@@ -113,7 +113,7 @@ func (s Store) Collect(ctx context.Context) (gone []StockRoot, trash int64, err 
 
 // RemoveRoot deletes an unpacked image, unless a build uses it, which is
 // ErrInUse. It returns how many bytes that frees. A missing one is fine.
-func (s Store) RemoveRoot(ctx context.Context, sha1 string) (int64, error) {
+func (s Stock) RemoveRoot(ctx context.Context, sha1 string) (int64, error) {
 	if sha1 == "" || strings.ContainsAny(sha1, "/\x00") {
 		return 0, fmt.Errorf("cannot use the image name %q: it must be a file name", sha1)
 	}
@@ -129,7 +129,7 @@ func (s Store) RemoveRoot(ctx context.Context, sha1 string) (int64, error) {
 }
 
 // Trash is how many bytes the trash takes on the disk.
-func (s Store) Trash() int64 {
+func (s Stock) Trash() int64 {
 	var total int64
 	entries, _ := os.ReadDir(s.TrashDir) // a missing one is empty
 	for _, e := range entries {

@@ -12,12 +12,12 @@ import (
 	"lpbuildd/backends/chroot"
 )
 
-// stockStore is a store with the unpacked images a (the newest), b, c and d, of
+// someStock is a stock with the unpacked images a (the newest), b, c and d, of
 // which c is not complete.
-func stockStore(t *testing.T) chroot.Store {
+func someStock(t *testing.T) chroot.Stock {
 	t.Helper()
 	dir := t.TempDir()
-	s := chroot.Store{RootsDir: filepath.Join(dir, "roots"), TrashDir: filepath.Join(dir, "trash"), KeepRoots: 1}
+	s := chroot.Stock{RootsDir: filepath.Join(dir, "roots"), TrashDir: filepath.Join(dir, "trash"), MaxRoots: 1}
 	for i, name := range []string{"a", "b", "c", "d"} {
 		root := filepath.Join(s.RootsDir, name+".root")
 		stockFile(t, filepath.Join(root, "chroot-autobuild/file"), 10_000)
@@ -44,7 +44,7 @@ func stockFile(t *testing.T, path string, size int) {
 }
 
 // lockStock locks an image as a build does.
-func lockStock(t *testing.T, s chroot.Store, name string) *os.File {
+func lockStock(t *testing.T, s chroot.Stock, name string) *os.File {
 	t.Helper()
 	f, err := os.OpenFile(filepath.Join(s.RootsDir, name+".lock"), os.O_RDWR, 0)
 	if err != nil {
@@ -57,7 +57,7 @@ func lockStock(t *testing.T, s chroot.Store, name string) *os.File {
 }
 
 func TestRootsAreListedWithWhatTheyTake(t *testing.T) {
-	s := stockStore(t)
+	s := someStock(t)
 	lock := lockStock(t, s, "d")
 	roots, err := s.Roots()
 	if err != nil {
@@ -76,13 +76,13 @@ func TestRootsAreListedWithWhatTheyTake(t *testing.T) {
 	if err := lock.Close(); err != nil {
 		t.Error(err)
 	}
-	if none, err := (chroot.Store{RootsDir: "/nonexistent", TrashDir: "/nonexistent"}).Roots(); err != nil || len(none) > 0 {
+	if none, err := (chroot.Stock{RootsDir: "/nonexistent", TrashDir: "/nonexistent"}).Roots(); err != nil || len(none) > 0 {
 		t.Errorf("without a folder: %+v, %v", none, err)
 	}
 }
 
 func TestCollectLeavesWhatIsUsedAndWhatTheLimitsAllow(t *testing.T) {
-	s := stockStore(t)
+	s := someStock(t)
 	stockFile(t, filepath.Join(s.TrashDir, "old/file"), 5000)
 	lock := lockStock(t, s, "d")
 	defer func() { _ = lock.Close() }()
@@ -97,7 +97,7 @@ func TestCollectLeavesWhatIsUsedAndWhatTheLimitsAllow(t *testing.T) {
 }
 
 func TestRemoveRoot(t *testing.T) {
-	s := stockStore(t)
+	s := someStock(t)
 	lock := lockStock(t, s, "a")
 	if _, err := s.RemoveRoot(t.Context(), "a"); !errors.Is(err, chroot.ErrInUse) {
 		t.Errorf("in use: %v", err)

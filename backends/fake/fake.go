@@ -115,17 +115,18 @@ func (t *Target) Run(ctx context.Context, cmd backends.Command) error {
 	if a.Err != nil {
 		return a.Err
 	}
-	if err := errors.Join(say(cmd.Stdout, a.Stdout), say(cmd.Stderr, a.Stderr)); err != nil {
-		return err
-	}
 	return t.act(ctx, cmd, a)
 }
 
-// act does what takes time, until KillProcesses.
+// act does what takes time, until KillProcesses, for which a command that has
+// printed something is there.
 func (t *Target) act(ctx context.Context, cmd backends.Command, a Answer) error {
 	run, done := t.killable(ctx)
 	defer done()
-	var err error
+	err := errors.Join(say(cmd.Stdout, a.Stdout), say(cmd.Stderr, a.Stderr))
+	if err != nil {
+		return err
+	}
 	if a.Do != nil {
 		err = a.Do(run, t, cmd)
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	client "github.com/lxc/incus/v6/client"
@@ -28,14 +29,7 @@ func listen(t *testing.T, kind string, handler http.HandlerFunc) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/1.0" {
-			handler(w, r)
-			return
-		}
-		_, _ = fmt.Fprintf(w, `{"type": "sync", "metadata": {"auth": "trusted", "api_extensions": ["instances", "storage"],
-			"environment": {"server": %q, "driver": "lxc | qemu", "driver_version": "5.0.2 | 8.0"}}}`, kind)
-	}))
+	srv := httptest.NewUnstartedServer(introduced(kind, handler))
 	_ = srv.Listener.Close()
 	srv.Listener = l
 	srv.Start()
@@ -44,6 +38,73 @@ func listen(t *testing.T, kind string, handler http.HandlerFunc) Config {
 		srv.Close()
 	})
 	return Config{Socket: socket}.withDefaults()
+}
+
+// introduced says who it is, and leaves the rest to the handler.
+func introduced(kind string, handler http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/1.0" {
+			handler(w, r)
+			return
+		}
+		_, _ = fmt.Fprintf(w, `{"type": "sync", "metadata": {"auth": "trusted", "api_extensions": ["instances", "storage"],
+			"environment": {"server": %q, "driver": "lxc | qemu", "driver_version": "5.0.2 | 8.0"}}}`, kind)
+	})
+}
+
+// pipes is a listener in memory, for tests that have their own time.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (p pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p pipes) Close() error {
+	close(p.closed)
+	return nil
+}
+
+func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
+// inMemory is connected to an engine without a network. It must be called in a
+// synctest bubble.
+func inMemory(t *testing.T, kind string, handler http.HandlerFunc) *server {
+	t.Helper()
+	p := pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	srv := &http.Server{Handler: introduced(kind, handler)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = srv.Serve(p) // ends with Close
+	}()
+	dial := func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		p.conns <- far
+		return near, nil
+	}
+	base := newTransport(&http.Transport{DialContext: dial, DialTLSContext: dial})
+	t.Cleanup(func() {
+		base.base.CloseIdleConnections()
+		_ = srv.Close()
+		<-done
+	})
+	conn, err := client.ConnectIncusHTTPWithContext(t.Context(), &client.ConnectionArgs{SkipGetEvents: true, SkipGetServer: true}, &http.Client{Transport: base})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := introduce(t.Context(), Config{}.withDefaults(), "memory", conn, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // hang answers nothing until the test ends or the client goes.
@@ -78,51 +139,52 @@ func wantFault(t *testing.T, err error, text string) {
 }
 
 func TestAnEngineThatHangsIsTheHostsFault(t *testing.T) {
-	s := mustConnect(t, listen(t, LXD, hang(t)))
-	s.call, s.poll = 20*time.Millisecond, time.Millisecond
-	t.Run("in a call", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := inMemory(t, LXD, hang(t))
+		start := time.Now()
+		took := func(what string, want time.Duration) {
+			t.Helper()
+			if got := time.Since(start); got != want {
+				t.Errorf("%s: it was given up after %v, not %v", what, got, want)
+			}
+			start = time.Now()
+		}
 		wantFault(t, halt(t.Context(), s, "c"), "no use of LXD: no answer in time")
-	})
-	t.Run("in an operation", func(t *testing.T) {
+		took("a call", callTime)
 		_, err := s.wait(t.Context(), "do it", "1234", noDeadline)
 		wantFault(t, err, "cannot do it: no use of LXD")
-	})
-	t.Run("when files are copied", func(t *testing.T) {
+		took("an operation, which then gets less time", pollTime+callTime/hungShare)
 		c := &Container{server: s, name: "c", made: []string{KindContainer}}
 		wantFault(t, c.CopyIn(t.Context(), strings.NewReader(""), "/f", 0o644), "no use of LXD")
-	})
-	t.Run("which then gets less time", func(t *testing.T) {
-		if got := s.patience(); got >= s.call {
-			t.Errorf("got %v", got)
-		}
-	})
-	t.Run("and an end of the build comes first", func(t *testing.T) {
+		took("a copy", callTime/hungShare)
+
 		want := errors.New("enough")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(want)
 		if err := halt(ctx, s, "c"); !errors.Is(err, want) {
-			t.Errorf("got %v", err)
+			t.Errorf("the end of the build does not come first: %v", err)
 		}
+		took("at the end of the build", 0)
 	})
 }
 
 func TestAnEngineThatAnswersAgainGetsItsTimeBack(t *testing.T) {
-	wait := hang(t)
-	var answers atomic.Bool
-	s := mustConnect(t, listen(t, Incus, func(w http.ResponseWriter, r *http.Request) {
-		if !answers.Load() {
-			wait(w, r)
-			return
+	synctest.Test(t, func(t *testing.T) {
+		wait := hang(t)
+		var answers atomic.Bool
+		s := inMemory(t, Incus, func(w http.ResponseWriter, r *http.Request) {
+			if !answers.Load() {
+				wait(w, r)
+				return
+			}
+			_, _ = io.WriteString(w, `{"type": "sync", "metadata": {"status_code": 102}}`)
+		})
+		wantFault(t, halt(t.Context(), s, "c"), "no answer in time")
+		answers.Store(true)
+		if err := halt(t.Context(), s, "c"); err != nil || s.patience() != s.call {
+			t.Errorf("got %v, and then %v for an answer", err, s.patience())
 		}
-		_, _ = io.WriteString(w, `{"type": "sync", "metadata": {"status_code": 102}}`)
-	}))
-	s.call = 50 * time.Millisecond
-	wantFault(t, halt(t.Context(), s, "c"), "no answer in time")
-	answers.Store(true)
-	s.call = time.Minute
-	if err := halt(t.Context(), s, "c"); err != nil || s.patience() != s.call {
-		t.Errorf("got %v, and then %v for an answer", err, s.patience())
-	}
+	})
 }
 
 func TestAnEngineThatIsNotThereIsTheHostsFault(t *testing.T) {
@@ -212,29 +274,30 @@ func TestHeadersAreThoseOfTheEngine(t *testing.T) {
 }
 
 func TestUploadsThatNobodyTakesAreGivenUp(t *testing.T) {
-	over := make(chan struct{})
-	defer close(over)
-	s := mustConnect(t, listen(t, Incus, func(http.ResponseWriter, *http.Request) {
-		// Takes nothing: the body is larger than what sockets buffer.
-		<-over
-	}))
-	send := func(ctx context.Context, idle time.Duration) error {
-		body, bound := newUpload(ctx, io.NopCloser(zeros{}), idle)
-		_, err := s.with(bound).CreateImage(api.ImagesPost{}, &client.ImageCreateArgs{MetaFile: body})
-		if err == nil {
-			return nil
+	synctest.Test(t, func(t *testing.T) {
+		over := make(chan struct{})
+		defer close(over)
+		s := inMemory(t, Incus, func(http.ResponseWriter, *http.Request) { <-over }) // takes nothing
+		send := func(ctx context.Context) error {
+			body, bound := newUpload(ctx, io.NopCloser(zeros{}), uploadIdle)
+			_, err := s.with(bound).CreateImage(api.ImagesPost{}, &client.ImageCreateArgs{MetaFile: body})
+			if err == nil {
+				return nil
+			}
+			return context.Cause(bound)
 		}
-		return context.Cause(bound)
-	}
-	if err := send(t.Context(), 50*time.Millisecond); !errors.Is(err, errDeadline) {
-		t.Errorf("got %v", err)
-	}
-	want := errors.New("enough")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	time.AfterFunc(50*time.Millisecond, func() { cancel(want) })
-	if err := send(ctx, time.Minute); !errors.Is(err, want) {
-		t.Errorf("got %v", err)
-	}
+		start := time.Now()
+		if err := send(t.Context()); !errors.Is(err, errDeadline) || time.Since(start) != uploadIdle {
+			t.Errorf("got %v after %v", err, time.Since(start))
+		}
+		want := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { cancel(want) })
+		start = time.Now()
+		if err := send(ctx); !errors.Is(err, want) || time.Since(start) != time.Second {
+			t.Errorf("got %v after %v", err, time.Since(start))
+		}
+	})
 }
 
 // zeros never ends.

@@ -178,7 +178,7 @@ func (c *Container) evict(ctx context.Context, list []api.Image, keep string) {
 		return
 	}
 	used[keep] = true
-	for _, fingerprint := range evictable(list, used, c.cfg.KeepImages, c.cfg.KeepImagesAge, time.Now()) {
+	for _, fingerprint := range evictable(list, used, c.cfg.MaxImages, c.cfg.MaxImageAge, time.Now()) {
 		if err := deleteImage(ctx, c.server, fingerprint); err != nil {
 			c.cfg.Log.Warn("Cannot delete a base image", "fingerprint", fingerprint, "error", err)
 			continue

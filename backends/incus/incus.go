@@ -74,11 +74,11 @@ type Config struct {
 	// profile "default" says.
 	Bridge               string
 	HostAddress, Address netip.Prefix
-	// KeepImages is how many imported images are kept, and KeepImagesAge how
+	// MaxImages is how many imported images are kept, and MaxImageAge how
 	// long since their last use; an age of 0 is for ever. Those in use are always
 	// kept.
-	KeepImages    int
-	KeepImagesAge time.Duration
+	MaxImages   int
+	MaxImageAge time.Duration
 	// AnswerTime is how long the engine may take to answer one request; 0 is a
 	// minute.
 	AnswerTime time.Duration

@@ -109,7 +109,7 @@ func (p *place) config(tb testing.TB) incus.Config {
 	check(tb, os.Mkdir(dir, 0o750))
 	cfg := incus.Config{
 		Engine: p.engine, Socket: p.socket, Pool: p.pool, Instance: "incustest",
-		BuildID: fmt.Sprintf("%s-%d", tb.Name(), p.n), BuildDir: dir, Series: "noble", Arch: "amd64", KeepImages: 50,
+		BuildID: fmt.Sprintf("%s-%d", tb.Name(), p.n), BuildDir: dir, Series: "noble", Arch: "amd64", MaxImages: 50,
 		Record: func(kind, name string) error {
 			p.mu.Lock()
 			defer p.mu.Unlock()

@@ -198,7 +198,7 @@ func TestAnEngineHangs(t *testing.T) {
 // TestImagesAreEvicted keeps one image, and what is in use.
 func TestImagesAreEvicted(t *testing.T) {
 	p := newPrivate(t, incus.Incus)
-	p.change = func(cfg *incus.Config) { cfg.KeepImages = 1 }
+	p.change = func(cfg *incus.Config) { cfg.MaxImages = 1 }
 	var images []backends.Image
 	for _, name := range []string{"one", "two", "three"} {
 		images = append(images, bootable(t, p.place, backendtest.Entry{Name: "etc/which", Data: name}))

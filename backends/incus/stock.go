@@ -38,15 +38,15 @@ func Installed(cfg Config) bool {
 	})
 }
 
-// Store is the images of an engine that are ours, whichever builder imported
+// Stock is the images of an engine that are ours, whichever builder imported
 // them.
-type Store struct {
+type Stock struct {
 	cfg    Config
 	server *server
 }
 
-// OpenStore connects to the engine.
-func OpenStore(ctx context.Context, cfg Config) (*Store, error) {
+// OpenStock connects to the engine.
+func OpenStock(ctx context.Context, cfg Config) (*Stock, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -55,16 +55,16 @@ func OpenStore(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, endedOr(ctx, err)
 	}
-	return &Store{cfg: cfg, server: server}, nil
+	return &Stock{cfg: cfg, server: server}, nil
 }
 
 // Images lists the images.
-func (s *Store) Images(ctx context.Context) ([]StockImage, error) {
+func (s *Stock) Images(ctx context.Context) ([]StockImage, error) {
 	list, used, err := survey(ctx, s.server)
 	if err != nil {
 		return nil, err
 	}
-	excess := evictable(list, used, s.cfg.KeepImages, s.cfg.KeepImagesAge, time.Now())
+	excess := evictable(list, used, s.cfg.MaxImages, s.cfg.MaxImageAge, time.Now())
 	var all []StockImage
 	for _, image := range list {
 		sha1, named := baseOf(image)
@@ -80,7 +80,7 @@ func (s *Store) Images(ctx context.Context) ([]StockImage, error) {
 }
 
 // Remove deletes an image. One that is missing is fine.
-func (s *Store) Remove(ctx context.Context, image StockImage) error {
+func (s *Stock) Remove(ctx context.Context, image StockImage) error {
 	err := deleteImage(ctx, s.server, image.Fingerprint)
 	if missing(err) {
 		return nil
@@ -149,7 +149,7 @@ func (h Host) String() string {
 }
 
 // Describe asks the engine what builds would get.
-func (s *Store) Describe(ctx context.Context) (Host, error) {
+func (s *Stock) Describe(ctx context.Context) (Host, error) {
 	info, err := ask(ctx, s.server, "ask for the version", func(e engine) (*api.Server, error) {
 		info, _, err := e.GetServer()
 		return info, err

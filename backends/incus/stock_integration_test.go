@@ -18,7 +18,7 @@ func TestStockImagesOfEngines(t *testing.T) {
 		c := p.container(t)
 		start(t, c, image)
 		cfg := p.config(t)
-		s, err := incus.OpenStore(t.Context(), cfg)
+		s, err := incus.OpenStock(t.Context(), cfg)
 		check(t, err)
 		if got, there := find(t, s, image); !there || !got.InUse || got.Excess || got.Bytes == 0 || got.Used.IsZero() {
 			t.Errorf("while it is used: %+v", got)
@@ -28,8 +28,8 @@ func TestStockImagesOfEngines(t *testing.T) {
 		if !there || got.InUse {
 			t.Errorf("when it is unused: %+v", got)
 		}
-		cfg.KeepImagesAge = 1
-		limited, err := incus.OpenStore(t.Context(), cfg)
+		cfg.MaxImageAge = 1
+		limited, err := incus.OpenStock(t.Context(), cfg)
 		check(t, err)
 		if got, _ := find(t, limited, image); !got.Excess {
 			t.Errorf("beyond the limits: %+v", got)
@@ -47,7 +47,7 @@ func TestStockImagesOfEngines(t *testing.T) {
 	})
 }
 
-func find(t *testing.T, s *incus.Store, image backends.Image) (incus.StockImage, bool) {
+func find(t *testing.T, s *incus.Stock, image backends.Image) (incus.StockImage, bool) {
 	t.Helper()
 	images, err := s.Images(t.Context())
 	check(t, err)

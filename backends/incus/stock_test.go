@@ -49,8 +49,8 @@ func (k *stockEngine) serve(w http.ResponseWriter, r *http.Request) {
 func TestStockImages(t *testing.T) {
 	engine := &stockEngine{}
 	cfg := listen(t, LXD, engine.serve)
-	cfg.KeepImages, cfg.Pool = 2, "fast"
-	s, err := OpenStore(t.Context(), cfg)
+	cfg.MaxImages, cfg.Pool = 2, "fast"
+	s, err := OpenStock(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestInstalled(t *testing.T) {
 	if !Installed(there) || !Installed(Config{Remote: "https://host"}) || Installed(Config{Socket: there.Socket + ".none"}) {
 		t.Error("it is not the socket that tells")
 	}
-	if _, err := OpenStore(t.Context(), Config{Engine: "none"}); err == nil {
+	if _, err := OpenStock(t.Context(), Config{Engine: "none"}); err == nil {
 		t.Error("an unknown engine is opened")
 	}
 }

@@ -74,7 +74,10 @@ func TestRawIsUndone(t *testing.T) {
 // the person's.
 func TestAShellInATerminal(t *testing.T) {
 	outside, person := open(t)
-	inside, _ := open(t)
+	inside, other := open(t)
+	if err := other.Close(); err != nil { // or the output might go on
+		t.Fatal(err)
+	}
 	if err := unix.IoctlSetWinsize(int(person.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 33, Col: 99}); err != nil {
 		t.Fatal(err)
 	}

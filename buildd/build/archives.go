@@ -11,6 +11,7 @@ import (
 	"lpbuildd/backends"
 	"lpbuildd/buildd/proxy"
 	"lpbuildd/buildd/verdict"
+	"lpbuildd/builders"
 	"lpbuildd/builders/apt"
 )
 
@@ -24,8 +25,8 @@ const (
 
 // hideArchives takes the credentials out of the archives, so that the target
 // only ever sees URLs without them.
-func (b *build) hideArchives() {
-	b.common.Archives, b.credentials = proxy.Split(b.common.Archives)
+func (n *network) hideArchives(c *builders.Common) {
+	c.Archives, n.credentials = proxy.Split(c.Archives)
 }
 
 // sources replaces the target's package sources.
@@ -33,84 +34,84 @@ func sources(ctx context.Context, b *build) error {
 	if err := apt.OverrideSources(ctx, b.env, b.request.Settings.Site.AptProxy); err != nil {
 		return err
 	}
-	if len(b.credentials) == 0 {
+	if len(b.network.credentials) == 0 {
 		return nil
 	}
-	return b.openArchives(ctx)
+	b.keeping.hasSecrets(archivesConf, archivesAuth, oldArchivesAuth)
+	return b.network.openArchives(ctx, b.common.Archives)
 }
 
 // openArchives lets apt in the target reach private archives: over http by a
 // local proxy that adds the credentials, which so never enter the target; over
 // https, where no proxy can do that, by a file that only root there can read, or
 // apt's own user.
-func (b *build) openArchives(ctx context.Context) error {
-	upstream, err := aptProxy(b.request.Settings.Site.AptProxy)
+func (n *network) openArchives(ctx context.Context, sources []string) error {
+	upstream, err := aptProxy(n.settings.Site.AptProxy)
 	if err != nil {
 		return err
 	}
-	listen, allow, err := b.archivesAddress(ctx)
+	listen, allow, err := n.archivesAddress(ctx)
 	if err != nil {
 		return err
 	}
-	b.archives, err = proxy.StartArchives(context.WithoutCancel(ctx), proxy.ArchivesConfig{
-		Credentials: b.credentials, Sources: b.common.Archives, Upstream: upstream, Listen: listen, Allow: allow, Log: b.log,
+	archives, err := proxy.StartArchives(context.WithoutCancel(ctx), proxy.ArchivesConfig{
+		Credentials: n.credentials, Sources: sources, Upstream: upstream, Listen: listen, Allow: allow, Log: n.voice.log,
 	})
 	if err != nil {
 		return &verdict.HostFault{Err: err, Advice: "Free the port after builder.proxyport on the builder, or change it."}
 	}
-	b.hasSecrets(archivesConf, archivesAuth, oldArchivesAuth)
-	conf := b.archives.AptConf()
-	if rest := slices.DeleteFunc(slices.Clone(b.credentials), proxy.Credential.Injectable); len(rest) > 0 {
-		setting, err := b.authorizeApt(ctx, rest)
+	n.archives = archives
+	conf := archives.AptConf()
+	if rest := slices.DeleteFunc(slices.Clone(n.credentials), proxy.Credential.Injectable); len(rest) > 0 {
+		setting, err := n.authorizeApt(ctx, rest)
 		if err != nil {
 			return err
 		}
 		conf += setting
 	}
-	return backends.WriteFile(ctx, b.target, archivesConf, []byte(conf), 0o644)
+	return backends.WriteFile(ctx, n.target, archivesConf, []byte(conf), 0o644)
 }
 
 // authorizeApt gives credentials to apt, and returns the setting with which it
 // finds them. An apt without a folder for such files knows only a single one, and
 // reads it as its own user where it has one.
-func (b *build) authorizeApt(ctx context.Context, creds []proxy.Credential) (setting string, err error) {
+func (n *network) authorizeApt(ctx context.Context, creds []proxy.Credential) (setting string, err error) {
 	auth, err := proxy.AuthConf(creds)
 	if err != nil {
 		return "", fmt.Errorf("archives: %w", err)
 	}
-	modern, err := backends.IsDir(ctx, b.target, path.Dir(archivesAuth))
+	modern, err := backends.IsDir(ctx, n.target, path.Dir(archivesAuth))
 	if err != nil {
 		return "", err
 	}
 	if modern {
-		return "", backends.WriteFile(ctx, b.target, archivesAuth, []byte(auth), 0o600)
+		return "", backends.WriteFile(ctx, n.target, archivesAuth, []byte(auth), 0o600)
 	}
-	if err := backends.WriteFile(ctx, b.target, oldArchivesAuth, []byte(auth), 0o600); err != nil {
+	if err := backends.WriteFile(ctx, n.target, oldArchivesAuth, []byte(auth), 0o600); err != nil {
 		return "", err
 	}
 	own := backends.Command{Argv: []string{"sh", "-c", "! id -u _apt >/dev/null 2>&1 || chown _apt " + oldArchivesAuth}}
-	return fmt.Sprintf("Dir::Etc::netrc \"%s\";\n", oldArchivesAuth), b.target.Run(ctx, own)
+	return fmt.Sprintf("Dir::Etc::netrc \"%s\";\n", oldArchivesAuth), n.target.Run(ctx, own)
 }
 
 // archivesAddress is where the proxy for archives listens, and who may use it.
-func (b *build) archivesAddress(ctx context.Context) (listen netip.AddrPort, allow []netip.Prefix, err error) {
-	if c, ok := b.target.(*container); ok {
+func (n *network) archivesAddress(ctx context.Context) (listen netip.AddrPort, allow []netip.Prefix, err error) {
+	if c, ok := n.target.(*container); ok {
 		address, allow, err := c.addresses(ctx)
-		return netip.AddrPortFrom(address, archivesPort(b.request.Settings)), allow, err
+		return netip.AddrPortFrom(address, archivesPort(n.settings)), allow, err
 	}
 	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	return netip.AddrPortFrom(loopback, 0), []netip.Prefix{netip.PrefixFrom(loopback, loopback.BitLen())}, nil
 }
 
-// closeArchives ends the proxy for archives, if there is one.
-func (b *build) closeArchives(ctx context.Context) {
-	if b.archives == nil {
+// closeArchives ends the proxy for archives.
+func (n *network) closeArchives(ctx context.Context) {
+	if n.archives == nil {
 		return
 	}
-	limited, cancel := context.WithTimeout(ctx, closeLimit)
-	defer cancel()
-	if err := b.archives.Close(limited); err != nil {
-		b.daemon.Warn("Cannot close the proxy for archives", "error", err)
+	if err := n.progress.during(ctx, PartArchives, closeLimit, n.archives.Close); err != nil {
+		n.voice.say("Cannot close the proxy for archives: %v", err)
+		n.voice.daemon.Warn("Cannot close the proxy for archives", "error", err)
 	}
 }
 

@@ -29,7 +29,7 @@ func TestWhatFailsBeforeTheFirstStageHasALogToo(t *testing.T) {
 		{"a path as file name", "single path component", func(r *rig) { r.request.Files = ordered.Map[string]{{Name: "../evil", Value: r.request.Image}} }},
 		{"an unknown user", `cannot use the build user "no such user"`, func(r *rig) { r.request.Settings.User = "no such user" }},
 		{"no backend", "there is no backend", func(r *rig) {
-			r.parts.newTarget = func(*build) (target, error) { return nil, errors.New("there is no backend") }
+			r.machine.newTarget = func(place) (target, error) { return nil, errors.New("there is no backend") }
 		}},
 		{"a ledger that cannot be undone", "cannot clean up after the last build", func(r *rig) { r.leavesContainer() }},
 	} {
@@ -137,8 +137,8 @@ func TestPrivateLogsLoseUnknownCredentials(t *testing.T) {
 
 func TestLogsOfTypesThatNeedItLoseUnknownCredentials(t *testing.T) {
 	r := newRig(t)
-	find := r.parts.find
-	r.parts.find = func(tag string) (builders.Type, error) {
+	find := r.machine.find
+	r.machine.find = func(tag string) (builders.Type, error) {
 		typ, err := find(tag)
 		typ.Sanitize = true
 		return typ, err
@@ -163,7 +163,9 @@ func TestPrepRunsTheOperatorsOwnProgram(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(bin, "builder-prep"), []byte("#!/bin/sh\necho ready\nexit "+fmt.Sprint(code)+"\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		r.parts.runners = func(b *build) (user, root backends.Runner) { return backends.Host{Dir: b.home}, nil }
+		r.machine.runners = func(_ account, dir string, _ func(backends.Stray)) (user, root backends.Runner) {
+			return backends.Host{Dir: dir}, nil
+		}
 		delete(r.request.Args, "trusted_keys")
 		if o := r.run(); o.Status != want {
 			t.Errorf("exit code %d: %+v", code, o)
@@ -211,8 +213,8 @@ func TestBlame(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)
 			r.replace("build", func(_ context.Context, b *build) error {
-				b.least.note(c.free)
-				b.say("%s", c.log)
+				b.watch.least.note(c.free)
+				b.voice.say("%s", c.log)
 				return c.err
 			})
 			o := r.run()
@@ -272,9 +274,9 @@ func TestTargetsAreThoseOfTheABI(t *testing.T) {
 	r := newRig(t)
 	r.request.Args["abi_tag"], r.request.Args["isa_tag"] = "riscv64", "riscv64rva23"
 	var made target
-	r.parts.newTarget = func(b *build) (target, error) {
+	r.machine.newTarget = func(p place) (target, error) {
 		var err error
-		made, err = newTarget(b)
+		made, err = newTarget(p)
 		return hooked{r.target, r}, err
 	}
 	r.run()

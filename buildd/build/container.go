@@ -10,7 +10,6 @@ import (
 	"lpbuildd/backends/bridge"
 	"lpbuildd/backends/incus"
 	"lpbuildd/buildd/job"
-	"lpbuildd/buildd/ledger"
 	"lpbuildd/buildd/leftovers"
 	"lpbuildd/disk"
 )
@@ -23,32 +22,33 @@ type container struct {
 	link    *bridge.Bridge // from Start to Stop
 	// remote says that the engine is on another machine, and makes the network.
 	remote bool
+	engine job.Container
 }
 
 // newContainer makes a container target, without touching anything yet.
-func newContainer(b *build) (target, error) {
-	// What Cleanup has to know if this process dies.
-	if err := disk.WriteJSON(b.dir.Container(), b.request.Settings.Container); err != nil {
+func newContainer(p place) (target, error) {
+	s := p.settings
+	// What a clean-up has to know if this process dies.
+	if err := disk.WriteJSON(p.books.dir.Container(), s.Container); err != nil {
 		return nil, err
 	}
-	c := &container{network: network(b), remote: b.request.Settings.Container.Remote != ""}
-	cfg := leftovers.Engine(b.request.Settings.Container)
-	cfg.BuildID, cfg.BuildDir = b.request.BuildID, b.home
-	cfg.Series, cfg.Arch, cfg.Constraints = b.common.Series, b.common.ABI, b.common.Constraints
-	cfg.CPUs, cfg.Memory = b.request.Settings.Limits.CPUs, b.request.Settings.Limits.Memory
-	cfg.Processes = b.request.Settings.Limits.Processes
+	c := &container{network: bridgeConfig(s, p.books), remote: s.Container.Remote != "", engine: s.Container}
+	cfg := leftovers.Engine(s.Container)
+	cfg.BuildID, cfg.BuildDir = p.voice.buildID, p.home.path
+	cfg.Series, cfg.Arch, cfg.Constraints = p.common.Series, p.common.ABI, p.common.Constraints
+	cfg.CPUs, cfg.Memory = s.Limits.CPUs, s.Limits.Memory
+	cfg.Processes = s.Limits.Processes
 	cfg.Bridge, cfg.HostAddress, cfg.Address = c.network.Name, c.network.HostAddress(), c.network.ContainerAddress()
-	cfg.Record, cfg.Done = b.record, b.done
-	cfg.Notice = func(line string) { b.say("%s", line) }
-	cfg.Log = b.daemon
+	cfg.Record, cfg.Done = p.books.record, p.books.done
+	cfg.Notice = func(line string) { p.voice.say("%s", line) }
+	cfg.Log = p.voice.daemon
 	var err error
 	c.Container, err = incus.New(cfg)
 	return c, err
 }
 
-// network is the network of this builder's containers.
-func network(b *build) bridge.Config {
-	s := b.request.Settings
+// bridgeConfig is the network of this builder's containers.
+func bridgeConfig(s job.Settings, k *books) bridge.Config {
 	subnet := s.Container.Subnet
 	if !subnet.IsValid() {
 		subnet = bridge.SubnetFor(s.Container.Instance)
@@ -56,7 +56,7 @@ func network(b *build) bridge.Config {
 	return bridge.Config{
 		Name: bridge.NameFor(s.Container.Instance), Subnet: subnet, Firewall: s.Container.Firewall,
 		Ports: []uint16{proxyPort(s), archivesPort(s)},
-		Host:  backends.Host{}, Record: b.record, Done: b.done,
+		Host:  backends.Host{}, Record: k.record, Done: k.done,
 	}
 }
 
@@ -113,13 +113,4 @@ func (c *container) addresses(ctx context.Context) (listen netip.Addr, allow []n
 	}
 	build := c.network.ContainerAddress().Addr()
 	return c.network.HostAddress().Addr(), []netip.Prefix{netip.PrefixFrom(build, build.BitLen())}, nil
-}
-
-// record and done keep the ledger for the backends.
-func (b *build) record(kind, name string) error {
-	return b.ledger.Add(ledger.Entry{Kind: ledger.Kind(kind), Name: name})
-}
-
-func (b *build) done(kind, name string) error {
-	return b.ledger.Done(ledger.Entry{Kind: ledger.Kind(kind), Name: name})
 }

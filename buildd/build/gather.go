@@ -26,43 +26,22 @@ const (
 // gather stores every result in the file cache. What the build has left running
 // could change them meanwhile, so it goes first.
 func gather(ctx context.Context, b *build) error {
-	b.endStrays(ctx)
+	b.reaper.endStrays(ctx)
 	err := b.builder.Gather(ctx, b.env, func(name string, content io.ReadCloser) error {
-		_, err := b.store(ctx, name, content)
+		_, err := b.books.store(ctx, name, content)
 		return err
 	})
-	err = b.settled(err)
+	err = b.books.sync(err)
 	if err != nil && ctx.Err() == nil {
-		b.say("Failed to gather results: %v", err)
+		b.voice.say("Failed to gather results: %v", err)
 	}
 	return err
-}
-
-// endStrays ends what the build has left running, but for what gathering itself
-// needs in the target. What does not end can do no more than spoil a result, and
-// is named.
-func (b *build) endStrays(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, b.request.Settings.AbortLimit)
-	defer cancel()
-	strays := running()
-	var err error
-	if c, ok := b.target.(*container); ok {
-		strays, err = c.endStrays(ctx)
-	} else {
-		err = errors.Join(b.killAll(ctx), b.target.KillProcesses(ctx))
-	}
-	if err != nil {
-		b.say("%v", err)
-	}
-	if strays != "" {
-		b.say("Ended what the build had left running before its results are gathered: %s", strays)
-	}
 }
 
 // result is one result while it is stored. It ends where it did when it was
 // opened; one that changes meanwhile is an error.
 type result struct {
-	b       *build
+	books   *books
 	content io.Reader
 	stat    func() (fs.FileInfo, error) // nil if its size is not known
 	opened  fs.FileInfo
@@ -71,9 +50,9 @@ type result struct {
 }
 
 // newResult checks what can be checked before the first byte is read.
-func (b *build) newResult(content io.Reader) (*result, error) {
-	r := &result{b: b, content: content}
-	if b.stored.count++; b.stored.count > maxResults {
+func newResult(k *books, content io.Reader) (*result, error) {
+	r := &result{books: k, content: content}
+	if k.stored.count++; k.stored.count > maxResults {
 		return nil, &limitError{what: fmt.Sprintf("it has more than %d results", maxResults), key: "of the builder"}
 	}
 	f, ok := content.(interface{ Stat() (fs.FileInfo, error) })
@@ -93,7 +72,7 @@ func (b *build) newResult(content io.Reader) (*result, error) {
 
 // allowed says whether the result may have so many bytes.
 func (r *result) allowed(size int64) error {
-	if limit := r.b.request.Settings.ResultLimit; limit > 0 && r.b.stored.bytes+size > limit {
+	if limit := r.books.settings.ResultLimit; limit > 0 && r.books.stored.bytes+size > limit {
 		return &limitError{what: fmt.Sprintf("its results have more than %d bytes", limit), key: "[limits] results"}
 	}
 	return nil
@@ -101,7 +80,7 @@ func (r *result) allowed(size int64) error {
 
 // fits says whether the disk has room for so many bytes of the result.
 func (r *result) fits(size int64) error {
-	space, err := disk.Of(r.b.request.Settings.FileCache)
+	space, err := disk.Of(r.books.settings.FileCache)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,11 @@ import (
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/chroot"
+	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/verdict"
+	"lpbuildd/builders"
+	"lpbuildd/disk"
 )
 
 // account is the unprivileged user that sbuild runs as.
@@ -72,39 +76,54 @@ func owner(path string) (uid, gid int, err error) {
 
 // runners run commands on the host: as the build user in the build directory,
 // and as root.
-func runners(b *build) (user, root backends.Runner) {
-	host := b.account.runner(b.home)
-	host.Stray = b.stray
-	return host, backends.Host{Dir: b.home, Stray: b.stray}
+func runners(a account, dir string, stray func(backends.Stray)) (user, root backends.Runner) {
+	host := a.runner(dir)
+	host.Stray = stray
+	return host, backends.Host{Dir: dir, Stray: stray}
+}
+
+// place is what a target is made of and for.
+type place struct {
+	backend  string
+	settings job.Settings
+	common   builders.Common
+	home     *home
+	books    *books
+	voice    *voice
 }
 
 // newTarget makes the target of the build's backend, without touching anything
 // yet.
-func newTarget(b *build) (target, error) {
-	s := b.request.Settings
-	switch b.typ.Backend {
+func newTarget(p place) (target, error) {
+	switch p.backend {
 	case "chroot":
+		return newChroot(p)
 	case "lxd":
-		return newContainer(b)
-	default:
-		return nil, fmt.Errorf("there is no backend %q", b.typ.Backend)
+		return newContainer(p)
 	}
+	return nil, fmt.Errorf("there is no backend %q", p.backend)
+}
+
+func newChroot(p place) (target, error) {
+	s, folder := p.settings, p.books.dir.State()
 	c, err := chroot.New(chroot.Config{
-		BuildDir: b.home, Series: b.common.Series, Arch: b.common.ABI,
-		RootsDir: b.dir.State().Roots(), TrashDir: b.dir.State().Trash(),
-		Overlay: s.Overlay != "never", TmpfsBytes: s.TmpfsBytes, KeepRoots: s.KeepRoots,
-		Log:    b.daemon,
-		Notice: func(line string) { b.say("%s", line) },
-		Stray:  b.stray,
+		BuildDir: p.home.path, Series: p.common.Series, Arch: p.common.ABI,
+		RootsDir: folder.Roots(), TrashDir: folder.Trash(),
+		Overlay: s.Overlay != "never", TmpfsBytes: s.TmpfsBytes, MaxRoots: s.MaxRoots,
+		Log:    p.voice.daemon,
+		Notice: func(line string) { p.voice.say("%s", line) },
+		Stray:  p.voice.stray,
 	})
-	return chrootTarget{c}, err
+	free := func() (disk.Room, error) {
+		space, err := kept.In(folder).Space()
+		return space.Free.Minus(space.Reserve(s.Keep.MinFree)), err
+	}
+	return chrootTarget{Chroot: c, links: p.home.inputs(), free: free}, err
 }
 
 // prepProgram is what stage INIT runs in the reference. An operator or a test
 // may put a program of their own there (spec: lifecycle.md section 2).
-func (b *build) prepProgram() string {
-	return filepath.Join(b.request.Settings.SharePath, "bin", "builder-prep")
-}
+func prepProgram(s job.Settings) string { return filepath.Join(s.SharePath, "bin", "builder-prep") }
 
 // toolchain are the packages whose versions a log begins with.
 func toolchain() []string {
@@ -112,48 +131,47 @@ func toolchain() []string {
 }
 
 // reportHost says what the build runs on, and sets the clock.
-func (b *build) reportHost(ctx context.Context) error {
-	host := b.env.Host
-	own := b.prepProgram()
+func reportHost(ctx context.Context, env builders.Env, v *voice, s job.Settings) error {
+	log := env.Log
+	own := prepProgram(s)
 	if info, err := os.Stat(own); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-		return host.Run(ctx, backends.Command{Argv: []string{own}, Dir: b.request.Settings.Home, Stdout: b.log, Stderr: b.log})
+		return env.Host.Run(ctx, backends.Command{Argv: []string{own}, Dir: s.Home, Stdout: log, Stderr: log})
 	}
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err != nil {
 		return err
 	}
 	text := func(field [65]byte) string { return string(bytes.TrimRight(field[:], "\x00")) }
-	fmt.Fprintf(b.log, "Kernel version: %s %s %s %s %s\n",
+	fmt.Fprintf(log, "Kernel version: %s %s %s %s %s\n",
 		text(uts.Sysname), text(uts.Nodename), text(uts.Release), text(uts.Version), text(uts.Machine))
 	var out bytes.Buffer
 	query := append([]string{"dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Package}_${Version}\n"}, toolchain()...)
 	var exit *backends.ExitError
 	// It fails when one of the packages is not installed, which is fine.
-	if err := host.Run(ctx, backends.Command{Argv: query, Stdout: &out}); err != nil && !errors.As(err, &exit) {
+	if err := env.Host.Run(ctx, backends.Command{Argv: query, Stdout: &out}); err != nil && !errors.As(err, &exit) {
 		return err
 	}
-	fmt.Fprint(b.log, "Buildd toolchain package versions:")
+	fmt.Fprint(log, "Buildd toolchain package versions:")
 	for line := range strings.Lines(out.String()) {
 		if installed, ok := strings.CutPrefix(line, "ii  "); ok {
-			fmt.Fprint(b.log, " ", strings.TrimSpace(installed))
+			fmt.Fprint(log, " ", strings.TrimSpace(installed))
 		}
 	}
-	fmt.Fprintln(b.log, ".")
-	return b.syncClock(ctx)
+	fmt.Fprintln(log, ".")
+	return syncClock(ctx, env, v, s.Site.NTPHost)
 }
 
 // syncClock asks the configured time server. A clock that cannot be set is
 // worth a line, not a build (weaknesses.md G2).
-func (b *build) syncClock(ctx context.Context) error {
-	server := b.request.Settings.Site.NTPHost
+func syncClock(ctx context.Context, env builders.Env, v *voice, server string) error {
 	if server == "" {
 		return nil
 	}
-	b.say("Syncing the system clock with the buildd NTP service...")
+	v.say("Syncing the system clock with the buildd NTP service...")
 	limited, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	if err := b.env.Root.Run(limited, backends.Command{Argv: []string{"ntpdate", "-u", server}, Stdout: b.log, Stderr: b.log}); err != nil {
-		b.say("Cannot set the clock, going on: %v", err)
+	if err := env.Root.Run(limited, backends.Command{Argv: []string{"ntpdate", "-u", server}, Stdout: env.Log, Stderr: env.Log}); err != nil {
+		v.say("Cannot set the clock, going on: %v", err)
 	}
 	return context.Cause(ctx)
 }

@@ -4,51 +4,55 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"sync"
 	"time"
 
 	"lpbuildd/backends/chroot"
 	"lpbuildd/backends/incus"
+	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/buildd/leftovers"
 	"lpbuildd/buildd/verdict"
+	"lpbuildd/disk"
 )
 
 // keeper is a target that can outlive its build. Nothing runs in it any more.
 type keeper interface {
 	// keep takes the target out of the hands of its build, into a folder or under
-	// a name of its own, and notes in r how it is found again.
-	keep(ctx context.Context, b *build, path string, r *kept.Record) error
+	// a name of its own, without files that hold secrets, and notes in r how it is
+	// found again.
+	keep(ctx context.Context, path string, secrets []string, r *kept.Record) error
 	// release says, once r is written down, that the target is not the build's any
 	// more: Stop and Remove leave it alone.
 	release() error
 }
 
+// keeping is what becomes of the target of a failed build.
+type keeping struct {
+	builds   kept.Builds
+	settings job.Keep
+	voice    *voice
+	books    *books
+	// record is what is kept, nil if nothing is.
+	record *kept.Record
+
+	mu sync.Mutex // guards secrets
+	// secrets are the files in the target that hold some.
+	secrets []string
+}
+
 // hasSecrets notes files in the target that must not be kept.
-func (b *build) hasSecrets(paths ...string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.secretPaths = append(b.secretPaths, paths...)
+func (k *keeping) hasSecrets(paths ...string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.secrets = append(k.secrets, paths...)
 }
 
-// keep keeps the target of a failed build for a look, if the operator wants
-// that. If it cannot, the target goes like any other.
-func (b *build) keep(ctx context.Context, failure error) {
-	k, can := b.target.(keeper)
-	if !can || !b.worthALook(failure) {
-		return
-	}
-	if err := protect(func() error { return b.keepTarget(ctx, k, failure) }); err != nil {
-		b.say("Cannot keep the target for a look: %v", err)
-		b.daemon.Warn("Cannot keep the target of a failed build", "error", err)
-	}
-}
-
-// worthALook says whether somebody may want to look into the target. Builds
-// that wait for a dependency are no riddle.
-func (b *build) worthALook(failure error) bool {
-	if b.request.Settings.Keep.For <= 0 || failure == nil || errors.Is(failure, errUnkillable) || !b.passed("start") {
+// worthALook says whether somebody may want to look into the target of a build that
+// failed so. Builds that wait for a dependency are no riddle.
+func (k *keeping) worthALook(failure error) bool {
+	if k.settings.For <= 0 || failure == nil || errors.Is(failure, errUnkillable) {
 		return false
 	}
 	switch judge(failure).Outcome {
@@ -59,61 +63,54 @@ func (b *build) worthALook(failure error) bool {
 	return false
 }
 
-// keepTarget keeps the target. Until it has its final name, its folder is in
-// the ledger.
-func (b *build) keepTarget(ctx context.Context, k keeper, failure error) error {
-	store := kept.In(b.dir.State())
-	if err := b.makeRoomForOneMore(ctx, store); err != nil {
+// keep keeps a target as r tells, and adds to r how it is found again. Until it has
+// its final name, its folder is in the ledger.
+func (k *keeping) keep(ctx context.Context, target keeper, r kept.Record) error {
+	if err := k.makeRoomForOneMore(ctx, r.BuildID); err != nil {
 		return err
 	}
-	id, path := store.NewPath()
-	o := b.outcomeOf(failure)
-	r := kept.Record{
-		ID: id, BuildID: b.request.BuildID, Tag: b.request.Tag, Backend: b.typ.Backend, Series: b.common.Series, Arch: b.common.ABI,
-		Status: o.Status, Stage: o.Stage, Cause: o.Cause, Failed: time.Now(), Expires: time.Now().Add(b.request.Settings.Keep.For),
-		MinFree: b.request.Settings.Keep.MinFree,
-	}
+	id, path := k.builds.NewPath()
+	r.ID, r.Failed, r.Expires, r.MinFree = id, time.Now(), time.Now().Add(k.settings.For), k.settings.MinFree
 	entry := ledger.Entry{Kind: ledger.Directory, Name: path}
-	if err := b.ledger.Add(entry); err != nil {
+	if err := k.books.ledger.Add(entry); err != nil {
 		return err
 	}
-	err := store.Begin(path)
+	err := k.builds.Begin(path)
 	if err == nil {
-		err = k.keep(ctx, b, path, &r)
+		err = target.keep(ctx, path, k.secrets, &r)
 	}
 	if err == nil {
-		err = store.Commit(path, r)
+		err = k.builds.Commit(path, r)
 	}
 	if err != nil {
-		return errors.Join(err, leftovers.Discard(ctx, b.dir.State(), path), b.ledger.Done(entry))
+		return errors.Join(err, leftovers.Discard(ctx, k.builds.State(), path), k.books.ledger.Done(entry))
 	}
-	b.kept = &r
-	store.Log(ctx, b.daemon, "Failed build kept", r, "status", r.Status, "expires", r.Expires)
-	b.say("Keeping the target of build %s until %s", r.BuildID, r.Expires.Format(time.RFC3339))
-	return errors.Join(k.release(), b.ledger.Done(entry))
+	k.record = &r
+	k.builds.Log(ctx, k.voice.daemon, "Failed build kept", r, "status", r.Status, "expires", r.Expires)
+	k.voice.say("Keeping the target of build %s until %s", r.BuildID, r.Expires.Format(time.RFC3339))
+	return errors.Join(target.release(), k.books.ledger.Done(entry))
 }
 
 // makeRoomForOneMore removes the oldest targets that are kept, if there are too
 // many. Those that somebody is in stay.
-func (b *build) makeRoomForOneMore(ctx context.Context, store kept.Store) error {
-	space, err := store.Space()
+func (k *keeping) makeRoomForOneMore(ctx context.Context, buildID string) error {
+	space, err := k.builds.Space()
 	if err != nil {
 		return err
 	}
-	s := b.request.Settings.Keep
-	if left := space.Free.Lacks(space.Reserve(s.MinFree)); left != "" {
+	if left := space.Free.Lacks(space.Reserve(k.settings.MinFree)); left != "" {
 		return fmt.Errorf("the disk is short: %s are free", left)
 	}
-	all, err := store.List()
+	all, err := k.builds.List()
 	if err != nil {
 		return err
 	}
-	surplus := len(all) - max(s.Builds, 1) + 1
+	surplus := len(all) - max(k.settings.Builds, 1) + 1
 	for _, r := range all {
-		if _, inside := store.Visitor(r.ID); inside || surplus <= 0 {
+		if _, inside := k.builds.Visitor(r.ID); inside || surplus <= 0 {
 			continue
 		}
-		if err := leftovers.DropKept(ctx, store, r, fmt.Sprintf("the build %s takes its place", b.request.BuildID), b.daemon); err != nil {
+		if err := leftovers.DropKept(ctx, k.builds, r, fmt.Sprintf("the build %s takes its place", buildID), k.voice.daemon); err != nil {
 			return err
 		}
 		surplus--
@@ -124,34 +121,39 @@ func (b *build) makeRoomForOneMore(ctx context.Context, store kept.Store) error 
 	return nil
 }
 
-// unkeep removes what was kept of a build that was aborted after all.
-func (b *build) unkeep(ctx context.Context) {
-	if b.kept == nil {
+// undo removes what was kept of a build that was aborted after all.
+func (k *keeping) undo(ctx context.Context) {
+	if k.record == nil {
 		return
 	}
-	if err := leftovers.DropKept(ctx, kept.In(b.dir.State()), *b.kept, "the build was aborted", b.daemon); err != nil {
-		b.daemon.Error("Cannot remove the kept target of an aborted build", "error", err)
+	if err := leftovers.DropKept(ctx, k.builds, *k.record, "the build was aborted", k.voice.daemon); err != nil {
+		k.voice.daemon.Error("Cannot remove the kept target of an aborted build", "error", err)
 		return
 	}
-	b.kept = nil
+	k.record = nil
 }
 
 // chrootTarget is a chroot that can be kept.
-type chrootTarget struct{ *chroot.Chroot }
+type chrootTarget struct {
+	*chroot.Chroot
+	// links are in the build directory, and lead to the cache, which does not keep
+	// what they lead to.
+	links map[string]string
+	// free is how much room there is on the disk for what is kept.
+	free func() (disk.Room, error)
+}
 
-func (c chrootTarget) keep(ctx context.Context, b *build, path string, r *kept.Record) (err error) {
-	space, err := kept.In(b.dir.State()).Space()
+func (c chrootTarget) keep(ctx context.Context, path string, secrets []string, r *kept.Record) (err error) {
+	free, err := c.free()
 	if err != nil {
 		return err
 	}
-	target := kept.Target(path)
-	// Input files are links to the cache, which does not keep them.
-	for _, link := range b.inputPaths() {
-		if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
+	for _, link := range c.links {
+		if err := disk.Remove(link); err != nil {
 			return err
 		}
 	}
-	r.Base, err = c.Keep(ctx, target, b.secretPaths, space.Free.Minus(space.Reserve(b.request.Settings.Keep.MinFree)))
+	r.Base, err = c.Keep(ctx, kept.Target(path), secrets, free)
 	return err
 }
 
@@ -159,10 +161,9 @@ func (c chrootTarget) keep(ctx context.Context, b *build, path string, r *kept.R
 func (c chrootTarget) release() error { return nil }
 
 // keep leaves the network to the next build.
-func (c *container) keep(ctx context.Context, b *build, _ string, r *kept.Record) error {
-	engine := b.request.Settings.Container
-	r.Container, r.Engine = incus.KeptName(engine.Instance, r.ID), &engine
-	return c.Keep(ctx, r.Container, b.secretPaths)
+func (c *container) keep(ctx context.Context, _ string, secrets []string, r *kept.Record) error {
+	r.Container, r.Engine = incus.KeptName(c.engine.Instance, r.ID), &c.engine
+	return c.Keep(ctx, r.Container, secrets)
 }
 
 func (c *container) release() error { return c.Release() }

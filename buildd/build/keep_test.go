@@ -28,13 +28,13 @@ type keepable struct {
 	during func(path string)
 }
 
-func (k *keepable) keep(_ context.Context, b *build, path string, r *kept.Record) error {
-	k.unwanted = b.secretPaths
+func (k *keepable) keep(_ context.Context, path string, secrets []string, r *kept.Record) error {
+	k.unwanted = secrets
 	if k.during != nil {
 		k.during(path)
 	}
 	r.Base = "base"
-	return errors.Join(k.left, os.Rename(b.home, filepath.Join(kept.Target(path), "build")))
+	return errors.Join(k.left, os.Rename(k.r.home, filepath.Join(kept.Target(path), "build")))
 }
 
 func (k *keepable) release() error { return nil }
@@ -43,13 +43,13 @@ func (k *keepable) release() error { return nil }
 func (r *rig) keeps() *keepable {
 	k := &keepable{hooked: hooked{r.target, r}}
 	r.request.Settings.Keep.For = time.Hour
-	r.parts.newTarget = func(*build) (target, error) { return k, nil }
+	r.machine.newTarget = func(place) (target, error) { return k, nil }
 	r.stub.build = func(context.Context, builders.Env) error { return &verdict.BuildError{Outcome: verdict.PackageFail} }
 	return k
 }
 
-func (r *rig) state() state.Folder { return r.dir.State() }
-func (r *rig) records() kept.Store { return kept.In(r.state()) }
+func (r *rig) state() state.Folder  { return r.dir.State() }
+func (r *rig) records() kept.Builds { return kept.In(r.state()) }
 
 // kept is what is kept.
 func (r *rig) kept() []kept.Record {

@@ -93,7 +93,7 @@ func TestWhatABuildOutOfMemoryEndsAs(t *testing.T) {
 
 func TestABuildWithoutTheLimitsThatItShouldHaveDoesNotBegin(t *testing.T) {
 	r := newRig(t)
-	r.parts.noGroup = "cannot ask systemd for a scope: no such file"
+	r.machine.noGroup = "cannot ask systemd for a scope: no such file"
 	o := r.run()
 	if o.Status != "BUILDERFAIL" || !strings.Contains(o.Cause, "[limits] cpus, memory): cannot ask systemd") || r.calls() != "" {
 		t.Errorf("got %+v, the target was asked to %s", o, r.calls())

@@ -5,78 +5,112 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 
+	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/buildd/proxy"
 	"lpbuildd/builders"
 )
 
-// closeLimit is how long the local proxy may take to end.
-const closeLimit = 5 * time.Second
+// network is what a build reaches its archives and sources through: its proxy, the
+// token for that, and the proxy for private archives.
+type network struct {
+	settings job.Settings
+	voice    *voice
+	books    *books
+	progress *progress
+	target   target // nil until there is one
+
+	args   builders.ProxyArgs
+	token  proxy.Token
+	parked string // where the token is kept for a clean-up, "" if it is not
+	// credentials are what hideArchives took out of the archives, archives the
+	// proxy that adds them again.
+	credentials []proxy.Credential
+	archives    archivesProxy
+	// send tells the service that the token is revoked.
+	send func(context.Context) error
+
+	mu   sync.Mutex // guards owed
+	owed bool       // the token is still to be revoked
+}
+
+// archivesProxy is a *proxy.Archives.
+type archivesProxy interface {
+	AptConf() string
+	Close(ctx context.Context) error
+}
+
+// Limits of parts of the end.
+const (
+	closeLimit  = 5 * time.Second
+	revokeLimit = 30 * time.Second
+)
 
 // owe notes that the token of the build's proxy has to be revoked, before
 // anything that can fail. What is wrong with the arguments is told later.
-func (b *build) owe() {
-	typ, err := b.find(b.request.Tag)
-	if err != nil || !typ.Proxy {
+func (n *network) owe(typ builders.Type, args builders.Args) {
+	if !typ.Proxy {
 		return
 	}
-	args, _ := builders.ParseProxy(builders.Args(b.request.Args))
-	b.token = proxy.Token{UpstreamURL: args.UpstreamURL, Endpoint: args.RevocationEndpoint, FetchService: args.UseFetchService}
-	b.owed = args.RevocationEndpoint != ""
+	a, _ := builders.ParseProxy(args)
+	n.token = proxy.Token{UpstreamURL: a.UpstreamURL, Endpoint: a.RevocationEndpoint, FetchService: a.UseFetchService}
+	n.send = func(ctx context.Context) error { return n.token.Revoke(ctx, nil) }
+	n.owed = a.RevocationEndpoint != ""
 }
 
 // recordToken writes down that the token has to be revoked, so that it is even
 // if this process dies (spec: proxy.md section 8).
-func (b *build) recordToken() error {
-	if !b.owed {
+func (n *network) recordToken() error {
+	if !n.owed {
 		return nil
 	}
-	b.parked = proxy.ParkingID(b.request.BuildID)
-	if err := b.ledger.Add(ledger.Entry{Kind: ledger.Token, Name: b.parked}); err != nil {
+	n.parked = proxy.ParkingID(n.voice.buildID)
+	if err := n.books.record(string(ledger.Token), n.parked); err != nil {
 		return err
 	}
-	if err := b.token.Park(b.parked); err != nil {
-		b.daemon.Warn("Revocation will not survive a crash", "error", err)
+	if err := n.token.Park(n.parked); err != nil {
+		n.voice.daemon.Warn("Revocation will not survive a crash", "error", err)
 	}
 	return nil
 }
 
 // revoke revokes the token, once, and also when the build was aborted. What goes
 // wrong is worth a line in the log, not a build.
-func (b *build) revoke(ctx context.Context) {
-	ctx = context.WithoutCancel(ctx)
-	b.mu.Lock()
-	owed := b.owed
-	b.owed = false
-	b.mu.Unlock()
+func (n *network) revoke(ctx context.Context) {
+	n.mu.Lock()
+	owed := n.owed
+	n.owed = false
+	n.mu.Unlock()
 	if !owed {
 		return
 	}
-	b.say("Revoking proxy token...")
-	if err := b.token.Revoke(ctx, nil); err != nil {
-		b.say("Unable to revoke token for %s: %v", b.token.User(), err)
+	n.voice.say("Revoking proxy token...")
+	ctx = context.WithoutCancel(ctx)
+	err := n.progress.during(ctx, PartRevoke, revokeLimit, n.send)
+	if err != nil {
+		n.voice.say("Unable to revoke token for %s: %v", n.token.User(), err)
 	}
-	if b.parked == "" {
-		return // the build ended before
+	if n.parked == "" || hangs(err) {
+		return // the build ended before, or a clean-up tries again
 	}
-	if err := proxy.Forget(b.parked); err != nil {
-		b.daemon.Warn("Cannot forget a revoked token", "error", err)
+	if err := proxy.Forget(n.parked); err != nil {
+		n.voice.daemon.Warn("Cannot forget a revoked token", "error", err)
 	}
-	if err := b.ledger.Done(ledger.Entry{Kind: ledger.Token, Name: b.parked}); err != nil {
-		b.daemon.Error("Cannot write to the ledger", "error", err)
+	if err := n.books.done(string(ledger.Token), n.parked); err != nil {
+		n.voice.daemon.Error("Cannot write to the ledger", "error", err)
 	}
 }
 
 // withProxy runs f while the local proxy of the build runs, if it has one.
-func (b *build) withProxy(ctx context.Context, f func(builders.Env) error) error {
-	env := b.env
-	c, inContainer := b.target.(*container)
-	if b.network.UpstreamURL == "" || !inContainer {
+func (n *network) withProxy(ctx context.Context, env builders.Env, f func(builders.Env) error) error {
+	c, inContainer := n.target.(*container)
+	if n.args.UpstreamURL == "" || !inContainer {
 		return f(env)
 	}
-	upstream, err := proxy.ParseURL(b.network.UpstreamURL)
+	upstream, err := proxy.ParseURL(n.args.UpstreamURL)
 	if err != nil {
 		return fmt.Errorf("proxy_url: %w", err)
 	}
@@ -84,9 +118,9 @@ func (b *build) withProxy(ctx context.Context, f func(builders.Env) error) error
 	if err != nil {
 		return err
 	}
-	port := proxyPort(b.request.Settings)
+	port := proxyPort(n.settings)
 	p, err := proxy.Start(ctx, proxy.Config{
-		Upstream: upstream, Listen: netip.AddrPortFrom(address, port), Allow: allow, Log: b.log,
+		Upstream: upstream, Listen: netip.AddrPortFrom(address, port), Allow: allow, Log: n.voice.log,
 	})
 	if err != nil {
 		return err
@@ -95,7 +129,7 @@ func (b *build) withProxy(ctx context.Context, f func(builders.Env) error) error
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeLimit)
 		defer cancel()
 		if err := p.Close(last); err != nil {
-			b.daemon.Warn("Cannot close the proxy of the build", "error", err)
+			n.voice.daemon.Warn("Cannot close the proxy of the build", "error", err)
 		}
 	}()
 	env.Proxy = &builders.Proxy{URL: "http://" + p.Addr().String() + "/", Host: address.String(), Port: strconv.Itoa(int(port))}

@@ -28,8 +28,8 @@ func (r *rig) withToken() *atomic.Int32 {
 		}
 	}))
 	r.Cleanup(service.Close)
-	find := r.parts.find
-	r.parts.find = func(tag string) (builders.Type, error) {
+	find := r.machine.find
+	r.machine.find = func(tag string) (builders.Type, error) {
 		typ, err := find(tag)
 		typ.Proxy = true
 		return typ, err
@@ -171,11 +171,11 @@ func TestTheTokenIsRevokedOnceInEveryEnding(t *testing.T) {
 				r.Fatal(err)
 			}
 		}},
-		{"no limits", "BUILDERFAIL", func(r *rig) { r.parts.noGroup = "no control groups" }},
+		{"no limits", "BUILDERFAIL", func(r *rig) { r.machine.noGroup = "no control groups" }},
 		{"a missing argument", "BUILDERFAIL", func(r *rig) { delete(r.request.Args, "series") }},
 		{"a ledger that cannot be undone", "BUILDERFAIL", func(r *rig) { r.leavesContainer() }},
 		{"no target", "BUILDERFAIL", func(r *rig) {
-			r.parts.newTarget = func(*build) (target, error) { return nil, &verdict.HostFault{Err: broken} }
+			r.machine.newTarget = func(place) (target, error) { return nil, &verdict.HostFault{Err: broken} }
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -3,8 +3,6 @@ package build
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,20 +15,14 @@ import (
 // where that is decided.
 func (b *build) outcomeOf(err error) job.Outcome {
 	v := judge(err)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	// An abandoned stage may still write to the originals.
-	o := job.Outcome{
-		BuildID: b.request.BuildID, Status: v.Outcome, Dependencies: v.Dependencies,
-		FileMap: maps.Clone(b.results), Added: slices.Clone(b.added), Extra: b.extra,
-		LeftForReset: b.leftForReset,
-	}
+	o := job.Outcome{BuildID: b.request.BuildID, Status: v.Outcome, Dependencies: v.Dependencies, LeftForReset: b.leftForReset}
+	b.books.fill(&o)
 	var failed *stageError
 	if errors.As(err, &failed) {
-		o.Stage = failed.stage.name
+		o.Stage = string(failed.stage)
 	}
 	if err != nil {
-		o.Cause = firstLine(b.redact(v.Error()))
+		o.Cause = firstLine(b.voice.redact(v.Error()))
 	}
 	return o
 }
@@ -57,7 +49,7 @@ func judge(err error) *verdict.BuildError {
 	case errors.As(err, &build):
 		return build
 	case errors.As(err, &failed):
-		return &verdict.BuildError{Outcome: failed.stage.failure, Err: err, Advice: advice(failed.stage.failure)}
+		return &verdict.BuildError{Outcome: failed.failure, Err: err, Advice: advice(failed.failure)}
 	}
 	return &verdict.BuildError{Outcome: verdict.BuilderFail, Err: err, Advice: advice(verdict.BuilderFail)}
 }
@@ -66,10 +58,10 @@ func judge(err error) *verdict.BuildError {
 // it is the package that runs.
 func limited(err error) verdict.Outcome {
 	var failed *stageError
-	if !errors.As(err, &failed) || failed.stage.name == "build" {
+	if !errors.As(err, &failed) || failed.stage == StageBuild {
 		return verdict.PackageFail
 	}
-	return failed.stage.failure
+	return failed.failure
 }
 
 // advice is what to do about an outcome when nobody knows better.
@@ -108,18 +100,12 @@ func (b *build) summary(o job.Outcome, err error) string {
 		line("Wait for", o.Dependencies)
 		line("What to do", v.Advice)
 	}
-	b.mu.Lock()
-	line("Left over", strings.Join(b.strays, "\n"))
-	b.mu.Unlock()
-	if b.kept != nil {
+	line("Left over", b.voice.leftBehind())
+	if r := b.keeping.record; r != nil {
 		line("Kept", fmt.Sprintf("until %s; to look into it, on the builder: lpbuildd enter %s",
-			b.kept.Expires.Format(time.RFC3339), backends.Quote(b.kept.BuildID)))
+			r.Expires.Format(time.RFC3339), backends.Quote(r.BuildID)))
 	}
-	var took []string
-	for _, t := range b.timings {
-		took = append(took, fmt.Sprintf("%s %.3f s", t.stage, t.took.Seconds()))
-	}
-	line("Time", fmt.Sprintf("%.3f s (%s)", time.Since(b.started).Seconds(), strings.Join(took, ", ")))
+	line("Time", b.progress.times())
 	return text.String()
 }
 

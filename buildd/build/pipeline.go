@@ -3,9 +3,6 @@ package build
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
-	"time"
 
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/verdict"
@@ -13,7 +10,7 @@ import (
 
 // guarded runs the stages and, whatever became of them, the teardown.
 func (b *build) guarded(ctx context.Context) error {
-	limited, stop := b.limit(ctx)
+	limited, stop := b.watch.limit(ctx)
 	err := b.pipeline(limited)
 	stop()
 	// Teardown goes on after an abort, and its failures do not hide the first.
@@ -21,26 +18,26 @@ func (b *build) guarded(ctx context.Context) error {
 	switch {
 	case cleanup == nil:
 	case err == nil:
-		err = &stageError{stage: cleanupStage(), err: cleanup}
+		err = &stageError{stage: StageCleanup, failure: verdict.BuilderFail, err: cleanup}
 	default:
-		b.say("Clean-up failed: %v", cleanup)
-		b.daemon.Error("Clean-up of a failed build failed", "error", cleanup)
+		b.voice.say("Clean-up failed: %v", cleanup)
+		b.voice.daemon.Error("Clean-up of a failed build failed", "error", cleanup)
 	}
 	// An abort replaces every other end but the builder's failure, even one that
 	// came before it (spec: protocol.md section 8).
 	if errors.Is(context.Cause(ctx), errAborted) && !errors.Is(err, errAborted) && judge(err).Outcome != verdict.BuilderFail {
-		err = &stageError{stage: cleanupStage(), err: errAborted}
-		b.unkeep(context.WithoutCancel(ctx))
+		err = &stageError{stage: StageCleanup, failure: verdict.BuilderFail, err: errAborted}
+		b.keeping.undo(context.WithoutCancel(ctx))
 	}
 	return err
 }
 
 // pipeline runs the stages, and kills what they run when ctx is cancelled.
 func (b *build) pipeline(ctx context.Context) error {
-	k := b.startKiller(ctx)
+	k := startKiller(ctx, b.reaper)
 	err := b.runStages(ctx, k.gaveUp)
 	if dead := k.stop(); !dead && !errors.Is(err, errUnkillable) {
-		err = &stageError{stage: b.stage(), err: errUnkillable}
+		err = &stageError{stage: b.progress.stage(), err: errUnkillable}
 	}
 	return err
 }
@@ -53,9 +50,9 @@ func (b *build) runStages(ctx context.Context, gaveUp <-chan struct{}) error {
 		}
 		if err := b.runStage(ctx, s, gaveUp); err != nil {
 			if ctx.Err() == nil {
-				err = b.blame(ctx, err)
+				err = b.inquest.blame(ctx, err)
 			}
-			return &stageError{stage: s, err: err}
+			return &stageError{stage: s.name, failure: s.failure, err: err}
 		}
 	}
 	return nil
@@ -68,17 +65,17 @@ func (b *build) runStage(ctx context.Context, s stage, gaveUp <-chan struct{}) e
 		return context.Cause(ctx)
 	}
 	b.enter(s)
-	start := time.Now()
 	done := make(chan error, 1)
 	go func() { done <- protect(func() error { return s.run(ctx, b) }) }()
 	var err error
 	select {
 	case err = <-done:
 	case <-gaveUp:
-		b.stuckIn, err = s.name, errUnkillable
+		b.progress.abandon()
+		err = errUnkillable
 	}
-	b.timings = append(b.timings, timing{stage: s.name, took: time.Since(start)})
-	flushErr := b.log.Flush()
+	b.progress.end()
+	flushErr := b.voice.log.Flush()
 	// What a command says after it was killed is not why the build ended.
 	if ctx.Err() != nil && !errors.Is(err, errUnkillable) {
 		return context.Cause(ctx)
@@ -86,37 +83,14 @@ func (b *build) runStage(ctx context.Context, s stage, gaveUp <-chan struct{}) e
 	return errors.Join(err, flushErr)
 }
 
-// protect turns a panic, which only an error of this program can cause, into
-// the builder's failure.
-func protect(f func() error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = &verdict.HostFault{
-				Err:    fmt.Errorf("internal error: %v\n%s", r, debug.Stack()),
-				Advice: "Report this error in the builder's software, with this log.",
-			}
-		}
-	}()
-	return f()
-}
-
-// enter notes the stage that begins.
+// enter tells of the stage that begins.
 func (b *build) enter(s stage) {
-	b.mu.Lock()
-	b.current, b.reaped = s, false
-	b.mu.Unlock()
+	b.progress.begin(s.name)
 	if s.announce != nil {
-		b.announce(s.announce(b)...)
+		b.voice.announce(s.announce(b)...)
 	}
 	if s.says != "" {
-		b.say(s.says, b.request.BuildID)
+		b.voice.say(s.says, b.request.BuildID)
 	}
-	b.tell(func(e *job.Event) { e.Stage = s.name })
-}
-
-// stage is the current one.
-func (b *build) stage() stage {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.current
+	b.tell(func(e *job.Event) { e.Stage = string(s.name) })
 }

@@ -121,7 +121,7 @@ func TestStagesThatAreNotWantedAreLeftOut(t *testing.T) {
 
 // ending is what a build with a failing stage looks like.
 type ending struct {
-	stage   string
+	stage   Stage
 	failure verdict.Outcome // of an error that nobody has explained
 	limited verdict.Outcome // when a limit ends it
 	// before are the steps up to the failing stage, reaped says that processes
@@ -154,27 +154,17 @@ func endings() []ending {
 }
 
 func TestEveryStageIsTested(t *testing.T) {
-	var names []string
+	var names []Stage
 	for _, s := range stages() {
 		names = append(names, s.name)
 	}
-	var tested []string
+	var tested []Stage
 	for _, e := range endings() {
 		tested = append(tested, e.stage)
 	}
 	if !slices.Equal(names, tested) {
 		t.Errorf("the stages are %v, the tests know %v", names, tested)
 	}
-}
-
-// wire is what the log calls a stage.
-func wire(name string) string {
-	for _, s := range stages() {
-		if s.name == name {
-			return s.wire
-		}
-	}
-	return ""
 }
 
 // TestHowEachStageFails runs a build for every stage and every way to fail.
@@ -214,14 +204,14 @@ func TestHowEachStageFails(t *testing.T) {
 		},
 	} {
 		for _, e := range endings() {
-			t.Run(way.name+"/"+e.stage, func(t *testing.T) {
+			t.Run(way.name+"/"+string(e.stage), func(t *testing.T) {
 				r := newRig(t)
 				r.replace(e.stage, way.run)
 				o := r.run()
-				if o.Status != way.want(e) || o.Stage != e.stage || o.Cause != way.cause {
+				if o.Status != way.want(e) || o.Stage != string(e.stage) || o.Cause != way.cause {
 					t.Errorf("the outcome is %+v", o)
 				}
-				r.expectLog("\nBuild summary\n", "  Result:     "+string(o.Status)+"\n", "  Stage:      "+e.stage+"\n",
+				r.expectLog("\nBuild summary\n", "  Result:     "+string(o.Status)+"\n", "  Stage:      "+string(e.stage)+"\n",
 					"  Cause:      "+way.cause, "  What to do: ", way.log)
 				steps := e.before
 				if e.reaped {
@@ -252,7 +242,7 @@ func untilCancelled(ctx context.Context, _ *build) error {
 
 func TestAbortInEachStage(t *testing.T) {
 	for _, e := range endings() {
-		t.Run(e.stage, func(t *testing.T) {
+		t.Run(string(e.stage), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t)
 				r.replace(e.stage, untilCancelled)
@@ -262,7 +252,7 @@ func TestAbortInEachStage(t *testing.T) {
 				if shown := time.Since(began) - time.Hour; shown < abortShown {
 					t.Errorf("nobody sees an abort of %s", shown)
 				}
-				if o.Status != "ABORTED" || o.Stage != e.stage || o.Cause != errAborted.Error() {
+				if o.Status != "ABORTED" || o.Stage != string(e.stage) || o.Cause != errAborted.Error() {
 					t.Errorf("the outcome is %+v", o)
 				}
 				steps := e.before + " scan-for-processes"
@@ -272,7 +262,7 @@ func TestAbortInEachStage(t *testing.T) {
 				if got := r.steps(); got != steps+" remove-build" {
 					t.Errorf("the steps are %s", got)
 				}
-				again := strings.Contains(r.log(), "Already reaped from state "+wire(e.stage)+"...\n")
+				again := strings.Contains(r.log(), "Already reaped from state "+e.stage.wire()+"...\n")
 				if again != e.reaped {
 					t.Errorf("the log says %v that it was reaped already:\n%s", again, r.log())
 				}
@@ -285,13 +275,13 @@ func TestAbortInEachStage(t *testing.T) {
 }
 
 func TestAnAbortReplacesASuccess(t *testing.T) {
-	for _, name := range []string{"build", "gather"} {
+	for _, name := range []Stage{StageBuild, StageGather} {
 		r := newRig(t)
 		r.replace(name, func(context.Context, *build) error {
 			r.abort(errAborted)
 			return nil
 		})
-		if o := r.run(); o.Status != "ABORTED" || o.Stage != name {
+		if o := r.run(); o.Status != "ABORTED" || o.Stage != string(name) {
 			t.Errorf("%s: the outcome is %+v", name, o)
 		}
 	}
@@ -355,7 +345,7 @@ func TestUnkillable(t *testing.T) {
 		{"a stage that does not end", nil, " does not end although its processes did\n"},
 	} {
 		for _, e := range endings() {
-			t.Run(way.name+"/"+e.stage, func(t *testing.T) {
+			t.Run(way.name+"/"+string(e.stage), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := newRig(t)
 					r.kill = way.kill
@@ -363,14 +353,14 @@ func TestUnkillable(t *testing.T) {
 					r.replace(e.stage, func(_ context.Context, b *build) error {
 						<-release
 						// What an abandoned stage still does must disturb nobody.
-						b.setExtra("late", true)
-						return b.ledger.Add(ledger.Entry{Kind: ledger.Directory, Name: "/nowhere"})
+						b.books.setExtra("late", true)
+						return b.books.ledger.Add(ledger.Entry{Kind: ledger.Directory, Name: "/nowhere"})
 					})
 					start := time.Now()
 					time.AfterFunc(time.Minute, func() { r.abort(errAborted) })
 					o := r.run()
 					close(release)
-					if o.Status != "BUILDERFAIL" || o.Stage != e.stage || o.Cause != errUnkillable.Error() {
+					if o.Status != "BUILDERFAIL" || o.Stage != string(e.stage) || o.Cause != errUnkillable.Error() {
 						t.Errorf("the outcome is %+v", o)
 					}
 					if took := time.Since(start); took != time.Minute+r.request.Settings.AbortLimit {
@@ -378,7 +368,7 @@ func TestUnkillable(t *testing.T) {
 					}
 					r.expectLog("ABORTING: Failed to kill all processes.\n", way.log)
 					calls := strings.Replace(r.calls(), "kill ", "", 1)
-					inHand := e.stage == "unpack" || e.stage == "start"
+					inHand := e.stage == StageUnpack || e.stage == StageStart
 					if inHand && strings.Contains(calls, "remove") || !inHand && calls != e.calls {
 						t.Errorf("the target was asked to %s", r.calls())
 					}
@@ -416,13 +406,13 @@ func TestLimitsEndEachStage(t *testing.T) {
 		{"silence", "the build was ended: it said nothing for 10m0s (limit [limits] silence)", func(s *job.Settings) { s.SilenceLimit = 10 * time.Minute }},
 	} {
 		for _, e := range endings() {
-			t.Run(limit.name+"/"+e.stage, func(t *testing.T) {
+			t.Run(limit.name+"/"+string(e.stage), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := newRig(t)
 					r.replace(e.stage, untilCancelled)
 					limit.set(&r.request.Settings)
 					o := r.run()
-					if o.Status != e.limited || o.Stage != e.stage || o.Cause != limit.cause {
+					if o.Status != e.limited || o.Stage != string(e.stage) || o.Cause != limit.cause {
 						t.Errorf("the outcome is %+v", o)
 					}
 					if !strings.HasSuffix(r.steps(), "remove-build") || r.ledger() != "none" {

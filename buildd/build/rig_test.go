@@ -35,7 +35,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type rig struct {
 	*testing.T
 	request job.Request
-	parts   parts
+	machine machine
 	dir     state.Build // the build's folder
 	home    string      // the build directory
 
@@ -100,13 +100,13 @@ func (h hooked) Remove(ctx context.Context) error {
 	return errors.Join(h.Target.Remove(ctx), h.hook(ctx, "remove"))
 }
 
-// place runs commands on the target under the name of the host's user.
-type place struct {
+// site runs commands on the target under the name of the host's user.
+type site struct {
 	name string
 	*fake.Target
 }
 
-func (p place) Run(ctx context.Context, cmd backends.Command) error {
+func (p site) Run(ctx context.Context, cmd backends.Command) error {
 	cmd.Argv = append([]string{p.name}, cmd.Argv...)
 	return p.Target.Run(ctx, cmd)
 }
@@ -144,23 +144,25 @@ func newRig(t *testing.T) *rig {
 			User: self.Username, AbortLimit: 2 * time.Minute,
 		},
 	}
-	r.parts = parts{
+	r.machine = machine{
 		find: func(tag string) (builders.Type, error) {
 			if tag != "stub" {
 				return builders.Type{}, errors.New("unknown build type")
 			}
 			return builders.Type{Tag: "stub", Backend: "chroot", New: func(builders.Args, []string) (builders.Builder, error) { return r.stub, nil }}, nil
 		},
-		newTarget: func(*build) (target, error) { return hooked{r.target, r}, nil },
-		runners:   func(*build) (user, root backends.Runner) { return place{"host:", r.target}, place{"root:", r.target} },
+		newTarget: func(place) (target, error) { return hooked{r.target, r}, nil },
+		runners: func(account, string, func(backends.Stray)) (user, root backends.Runner) {
+			return site{"host:", r.target}, site{"root:", r.target}
+		},
 		killAll: func(ctx context.Context) error {
 			if r.kill == nil {
 				return nil
 			}
 			return r.kill(ctx)
 		},
-		memory:   func(context.Context, *build) (cgroup.Memory, error) { return r.memory, nil },
-		refusals: func(context.Context, *build) (int, error) { return r.refused, nil },
+		memory:   func(context.Context, target) (cgroup.Memory, error) { return r.memory, nil },
+		refusals: func(context.Context, target) (int, error) { return r.refused, nil },
 		stages:   stages(),
 	}
 	ctx, abort := context.WithCancelCause(t.Context())
@@ -170,13 +172,13 @@ func newRig(t *testing.T) *rig {
 }
 
 // replace makes a stage do something else.
-func (r *rig) replace(name string, run func(context.Context, *build) error) {
+func (r *rig) replace(name Stage, run func(context.Context, *build) error) {
 	r.Helper()
-	i := slices.IndexFunc(r.parts.stages, func(s stage) bool { return s.name == name })
+	i := slices.IndexFunc(r.machine.stages, func(s stage) bool { return s.name == name })
 	if i < 0 {
 		r.Fatalf("there is no stage %s", name)
 	}
-	r.parts.stages[i].run = run
+	r.machine.stages[i].run = run
 }
 
 // run runs the build.
@@ -190,7 +192,7 @@ func (r *rig) run() job.Outcome {
 			r.stages = append(r.stages, r.event.Stage)
 		}
 	}
-	return newBuild(r.dir, r.request, r.parts, tell, slog.New(slog.NewTextHandler(&r.daemon, nil))).run(r.ctx())
+	return newBuild(r.dir, r.request, r.machine, tell, slog.New(slog.NewTextHandler(&r.daemon, nil))).run(r.ctx())
 }
 
 // log is the build log, without the folder of this test and the time stamps.

@@ -56,10 +56,10 @@ func Run(ctx context.Context, log *slog.Logger) error {
 	if err := caller.CheckSettings(request.Settings); err != nil {
 		return err
 	}
-	b := newBuild(dir, request, machine(), s.update, log)
+	b := newBuild(dir, request, thisMachine(), s.update, log)
 	b.run(ctx)
-	if b.unwritten != nil {
-		return fmt.Errorf("cannot write the outcome: %w", b.unwritten)
+	if b.books.unwritten != nil {
+		return fmt.Errorf("cannot write the outcome: %w", b.books.unwritten)
 	}
 	s.update(func(e *job.Event) { e.Done = true })
 	return chroot.EmptyTrash(context.WithoutCancel(ctx), dir.State().Trash())

@@ -4,25 +4,47 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 
 	"lpbuildd/backends"
-	"lpbuildd/buildd/ledger"
-	"lpbuildd/buildd/leftovers"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 	"lpbuildd/builders/apt"
 )
 
-// stage is one step of a build.
+// Stage is one step of a build, as the summary and the outcome call it.
+type Stage string
+
+// The stages, in their order. StageRequest is what comes before all of them,
+// StageCleanup what comes after, as far as it can fail.
+const (
+	StageRequest Stage = "request"
+	StagePrep    Stage = "prep"
+	StageUnpack  Stage = "unpack"
+	StageStart   Stage = "start"
+	StageSources Stage = "sources"
+	StageKeys    Stage = "keys"
+	StageUpdate  Stage = "update"
+	StageBuild   Stage = "build"
+	StageGather  Stage = "gather"
+	StageCleanup Stage = "cleanup"
+)
+
+// wire is what the log calls a stage where the reference does, "" if it never does
+// (spec: lifecycle.md section 1).
+func (s Stage) wire() string {
+	return map[Stage]string{
+		StagePrep: "INIT", StageUnpack: "UNPACK", StageStart: "MOUNT", StageSources: "SOURCES", StageKeys: "KEYS",
+		StageUpdate: "UPDATE", StageBuild: "BUILD", StageGather: "GATHER",
+	}[s]
+}
+
+// stage is how a step of a build is done.
 type stage struct {
-	// name is what the summary calls it, wire what the log calls it where the
-	// reference does (spec: lifecycle.md section 1).
-	name, wire string
+	name Stage
 	// failure is how the build ends when the stage fails and nobody knows
 	// better (spec: lifecycle.md section 13).
 	failure verdict.Outcome
@@ -39,98 +61,99 @@ type stage struct {
 func stages() []stage {
 	return []stage{
 		{
-			name: "prep", wire: "INIT", failure: verdict.BuilderFail, run: prep,
-			announce: func(b *build) []string { return []string{b.prepProgram()} },
+			name: StagePrep, failure: verdict.BuilderFail, run: prep,
+			announce: func(b *build) []string { return []string{prepProgram(b.request.Settings)} },
 		},
 		{
-			name: "unpack", wire: "UNPACK", failure: verdict.ChrootFail, run: unpack,
+			name: StageUnpack, failure: verdict.ChrootFail, run: unpack,
 			announce: func(b *build) []string {
-				return b.operation("unpack-chroot", "--image-type", b.common.ImageType, b.imagePath())
+				return b.voice.operation("unpack-chroot", "--image-type", b.common.ImageType, b.cached(b.request.Image))
 			},
 			says: "Creating target for build %s",
 		},
 		{
-			name: "start", wire: "MOUNT", failure: verdict.ChrootFail, run: start,
-			announce: func(b *build) []string { return b.operation("mount-chroot") },
+			name: StageStart, failure: verdict.ChrootFail, run: start,
+			announce: func(b *build) []string { return b.voice.operation("mount-chroot") },
 			says:     "Starting target for build %s",
 		},
 		{
-			name: "sources", wire: "SOURCES", failure: verdict.ChrootFail,
+			name: StageSources, failure: verdict.ChrootFail,
 			wanted: func(b *build) bool { return b.common.HasArchives },
 			announce: func(b *build) []string {
 				var args []string
 				if proxy := b.request.Settings.Site.AptProxy; proxy != "" {
 					args = append(args, "--apt-proxy-url", proxy)
 				}
-				return b.operation("override-sources-list", append(args, b.common.Archives...)...)
+				return b.voice.operation("override-sources-list", append(args, b.common.Archives...)...)
 			},
 			run: sources,
 		},
 		{
-			name: "keys", wire: "KEYS", failure: verdict.ChrootFail,
+			name: StageKeys, failure: verdict.ChrootFail,
 			wanted:   func(b *build) bool { return len(b.common.TrustedKeys) > 0 },
-			announce: func(b *build) []string { return b.operation("add-trusted-keys") },
+			announce: func(b *build) []string { return b.voice.operation("add-trusted-keys") },
 			run:      func(ctx context.Context, b *build) error { return apt.AddTrustedKeys(ctx, b.env) },
 		},
 		{
-			name: "update", wire: "UPDATE", failure: verdict.ChrootFail,
-			announce: func(b *build) []string { return b.operation("update-debian-chroot") },
+			name: StageUpdate, failure: verdict.ChrootFail,
+			announce: func(b *build) []string { return b.voice.operation("update-debian-chroot") },
 			run:      func(ctx context.Context, b *build) error { return apt.Update(ctx, b.env) },
 		},
 		{
-			name: "build", wire: "BUILD", failure: verdict.BuilderFail,
+			name: StageBuild, failure: verdict.BuilderFail,
 			run: compile,
 		},
-		{name: "gather", wire: "GATHER", failure: verdict.PackageFail, run: gather},
+		{name: StageGather, failure: verdict.PackageFail, run: gather},
 	}
 }
 
 // prep makes the build directory, with a link for each input file, and says
 // what builds on what.
 func prep(ctx context.Context, b *build) error {
-	if err := b.makeHome(ctx); err != nil {
+	if err := b.home.create(ctx, b.books, b.account); err != nil {
 		return err
 	}
-	user, root := b.runners(b)
+	s, v := b.request.Settings, b.voice
+	user, root := b.runners(b.account, b.home.path, v.stray)
 	b.env = builders.Env{
-		Job:         builders.Job{BuildID: b.request.BuildID, Files: b.inputPaths(), Dir: b.home, Home: b.request.Settings.Home},
+		Job:         builders.Job{BuildID: b.request.BuildID, Files: b.home.inputs(), Dir: b.home.path, Home: s.Home},
 		Common:      b.common,
 		Target:      b.target,
 		TargetRoot:  b.target.Root(),
 		Host:        user,
 		Root:        root,
-		Log:         b.log,
-		LogTail:     b.log.Tail,
-		OpenLog:     b.log.Open,
-		SharePath:   b.request.Settings.SharePath,
-		User:        b.request.Settings.User,
-		CPUs:        b.request.Settings.Limits.MaxJobs(runtime.NumCPU()),
-		AnnounceRun: b.announce,
-		SetExtra:    b.setExtra,
-		RevokeProxy: b.revoke,
-		HasSecrets:  b.hasSecrets,
+		Log:         v.log,
+		LogTail:     v.log.Tail,
+		OpenLog:     v.log.Open,
+		SharePath:   s.SharePath,
+		User:        s.User,
+		CPUs:        s.Limits.MaxJobs(runtime.NumCPU()),
+		AnnounceRun: v.announce,
+		SetExtra:    b.books.setExtra,
+		RevokeProxy: b.network.revoke,
+		HasSecrets:  b.keeping.hasSecrets,
 
-		Site:   b.request.Settings.Site,
-		Store:  b.store,
-		Redact: func(text io.ReadCloser) io.ReadCloser { return redacted(text, b.secrets) },
-		Undo:   func(path string) error { return b.ledger.Add(ledger.Entry{Kind: ledger.File, Name: path}) },
+		Site:   s.Site,
+		Store:  b.books.store,
+		Redact: v.redacted,
+		Undo:   b.books.undoLater,
 	}
-	return b.reportHost(ctx)
+	return reportHost(ctx, b.env, v, s)
 }
 
 // unpack makes the target.
 func unpack(ctx context.Context, b *build) error {
-	err := b.target.Create(ctx, backends.Image{Path: b.imagePath(), SHA1: b.request.Image, Type: b.common.ImageType})
-	return blameVanished(ctx, err, "base image", b.imagePath())
+	err := b.target.Create(ctx, backends.Image{Path: b.cached(b.request.Image), SHA1: b.request.Image, Type: b.common.ImageType})
+	return blameVanished(ctx, err, "base image", b.cached(b.request.Image))
 }
 
 func start(ctx context.Context, b *build) error { return b.target.Start(ctx) }
 
 // compile is the stage that differs between the types of build.
 func compile(ctx context.Context, b *build) error {
-	err := b.withProxy(ctx, func(env builders.Env) error { return b.builder.Build(ctx, env) })
-	b.revoke(ctx)
-	err = b.settled(err)
+	err := b.network.withProxy(ctx, b.env, func(env builders.Env) error { return b.builder.Build(ctx, env) })
+	b.network.revoke(ctx)
+	err = b.books.sync(err)
 	for _, file := range b.request.Files {
 		err = blameVanished(ctx, err, "input file "+file.Name, b.cached(file.Value))
 	}
@@ -153,67 +176,17 @@ func blameVanished(ctx context.Context, err error, what, path string) error {
 	}
 }
 
-// imagePath is where the base image is in the cache.
-func (b *build) imagePath() string { return b.cached(b.request.Image) }
-
 // cached is where an entry of the cache is, whose name the daemon has checked.
 func (b *build) cached(name string) string {
 	return filepath.Join(b.request.Settings.FileCache, name)
 }
 
-// inputPaths maps the names of the input files to the links to them.
-func (b *build) inputPaths() map[string]string {
-	paths := map[string]string{}
-	for _, name := range b.request.Files.Names() {
-		paths[name] = filepath.Join(b.home, name)
-	}
-	return paths
-}
-
-// makeHome makes the build directory. One that is there already is the rest of
-// a build whose clean-up was left to a reset of the machine.
-func (b *build) makeHome(ctx context.Context) error {
-	all, err := b.claimHome(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = all.Close() }()
-	if err := b.discardOldHome(ctx); err != nil {
-		return fmt.Errorf("cannot remove the rest of an earlier build: %w", err)
-	}
-	if err := b.ledger.Add(ledger.Entry{Kind: ledger.Directory, Name: b.home}); err != nil {
-		return err
-	}
-	if err := os.Mkdir(b.home, 0o755); err != nil { // sbuild's user must get through
-		return err
-	}
-	if b.claimed, err = leftovers.Claim(b.home); err != nil {
-		return err
-	}
-	if err := leftovers.Mark(b.home, b.dir); err != nil {
-		return err
-	}
-	// Links are checked names in a folder that nobody else can write to yet.
-	for _, file := range b.request.Files {
-		source, err := b.cache.Path(file.Value)
-		if err == nil {
-			err = os.Symlink(source, filepath.Join(b.home, file.Name))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	// HOME is the build user's, who must not be given what a link points at.
-	return os.Lchown(b.home, int(b.account.uid), int(b.account.gid))
-}
-
-// cleanupStage is the teardown, as far as it is a stage.
-func cleanupStage() stage { return stage{name: "cleanup", failure: verdict.BuilderFail} }
-
 // stageError is the failure of a stage.
 type stageError struct {
-	stage stage
-	err   error
+	stage Stage
+	// failure is how the build ends when nobody knows better.
+	failure verdict.Outcome
+	err     error
 }
 
 func (e *stageError) Error() string { return e.err.Error() }

@@ -6,94 +6,129 @@ import (
 	"fmt"
 	"time"
 
+	"lpbuildd/backends/chroot"
+	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/ledger"
-	"lpbuildd/disk"
+)
+
+// How long the parts of a teardown may take: much longer than they do where nothing
+// hangs. Killing has [limits] abort.
+const (
+	filesLimit   = 30 * time.Second
+	keepLimit    = 10 * time.Minute
+	unmountLimit = 5 * time.Minute
+	removeLimit  = 15 * time.Minute
+	trashLimit   = 10 * time.Minute
 )
 
 // teardown undoes what the stages did, in reverse order. It goes on after
 // failures; an empty ledger is the proof that nothing is left. What has failed
-// may be worth keeping.
+// may be worth keeping. Each part has a deadline; what hangs stays in the ledger.
 func (b *build) teardown(ctx context.Context, failure error) error {
-	var errs []error
-	began := time.Now()
-	if b.passed("start") {
-		limited, cancel := context.WithTimeout(ctx, b.request.Settings.AbortLimit)
-		defer cancel()
+	if b.progress.Passed(StageStart) {
 		// Its exit code counts as little as in the reference (spec: lifecycle.md
 		// section 9): what matters is whether the target can be stopped then.
-		if err := b.reap(limited); err != nil {
-			b.say("%v", err)
+		if err := b.reaper.reap(ctx); err != nil {
+			b.voice.say("%v", err)
 			failure = errUnkillable
 		}
 	}
-	b.closeArchives(ctx)
-	errs = append(errs, b.undoFiles())
+	b.network.closeArchives(ctx)
+	err := b.undoFiles(ctx)
 	switch {
-	case b.common.FastCleanup && b.resets():
+	case b.common.FastCleanup && resets(b.target):
 		b.leftForReset = true
-		return errors.Join(errs...)
-	case b.foreign:
-		return errors.Join(errs...)
-	case b.stuckIn == "unpack" || b.stuckIn == "start":
-		// The target is still in the hands of that stage. Its mounts end with the
-		// namespace, its folder is in the ledger.
-		return errors.Join(append(errs, fmt.Errorf("cannot clean up while the stage %s goes on", b.stuckIn))...)
+		return err
+	case b.home.foreign:
+		return err
+	case b.progress.stuckIn(StageUnpack):
+		return errors.Join(err, inUse(StageUnpack))
+	case b.progress.stuckIn(StageStart):
+		return errors.Join(err, inUse(StageStart))
 	}
-	b.keep(ctx, failure)
-	if b.reached("start") {
-		b.announce(b.operation("umount-chroot")...)
-		b.say("Stopping target for build %s", b.request.BuildID)
-		errs = append(errs, b.target.Stop(ctx))
+	if hang := b.keep(ctx, failure); hang != nil {
+		return errors.Join(err, inUse(PartKeep))
 	}
-	b.announce(b.operation("remove-build")...)
-	b.say("Removing build %s", b.request.BuildID)
-	err := b.target.Remove(ctx)
-	if err == nil {
-		err = b.ledger.Done(ledger.Entry{Kind: ledger.Directory, Name: b.home})
+	return errors.Join(err, b.removeTarget(ctx))
+}
+
+// inUse is why the target is left alone: it is still in the hands of something. Its
+// mounts end with the namespace, its folder is in the ledger.
+func inUse[Name Stage | Part](by Name) error {
+	if stage, ok := any(by).(Stage); ok {
+		return fmt.Errorf("cannot clean up while the stage %s goes on", stage)
 	}
-	b.timings = append(b.timings, timing{stage: "cleanup", took: time.Since(began)})
-	return errors.Join(append(errs, err)...)
+	return fmt.Errorf("cannot clean up while %s goes on", by)
+}
+
+// undoFiles removes the files that the build type made outside the build directory.
+func (b *build) undoFiles(ctx context.Context) error {
+	if len(b.books.files()) == 0 {
+		return nil
+	}
+	return b.progress.during(ctx, PartFiles, filesLimit, func(context.Context) error { return b.books.undoFiles() })
 }
 
 // resets says whether the target goes with the reset of this machine, on which
 // fast clean-up relies.
-func (b *build) resets() bool {
-	c, inContainer := b.target.(*container)
+func resets(t target) bool {
+	c, inContainer := t.(*container)
 	return !inContainer || !c.remote
 }
 
-// reached says whether a stage began.
-func (b *build) reached(name string) bool { return b.position(name) >= 0 }
-
-// passed says whether the stage after this one began.
-func (b *build) passed(name string) bool {
-	p := b.position(name)
-	return p >= 0 && p < len(b.timings)-1
+// keep keeps the target of a failed build for a look, if the operator wants that.
+// If it cannot, the target goes like any other, unless the attempt hangs.
+func (b *build) keep(ctx context.Context, failure error) (hang error) {
+	target, can := b.target.(keeper)
+	if !can || !b.progress.Passed(StageStart) || !b.keeping.worthALook(failure) {
+		return nil
+	}
+	o := b.outcomeOf(failure)
+	r := kept.Record{
+		BuildID: b.request.BuildID, Tag: b.request.Tag, Backend: b.typ.Backend, Series: b.common.Series, Arch: b.common.ABI,
+		Status: o.Status, Stage: o.Stage, Cause: o.Cause,
+	}
+	err := b.progress.during(ctx, PartKeep, keepLimit, func(ctx context.Context) error { return b.keeping.keep(ctx, target, r) })
+	if err != nil {
+		b.voice.say("Cannot keep the target for a look: %v", err)
+		b.voice.daemon.Warn("Cannot keep the target of a failed build", "error", err)
+	}
+	if hangs(err) {
+		return err
+	}
+	return nil
 }
 
-// position is where a stage stands among those that ran, or -1.
-func (b *build) position(name string) int {
-	for i, t := range b.timings {
-		if t.stage == name {
-			return i
+// removeTarget stops the target and removes it, with the build directory.
+func (b *build) removeTarget(ctx context.Context) error {
+	var stopped error
+	if b.progress.Began(StageStart) {
+		b.voice.announce(b.voice.operation("umount-chroot")...)
+		b.voice.say("Stopping target for build %s", b.request.BuildID)
+		stopped = b.progress.during(ctx, PartUnmount, unmountLimit, b.target.Stop)
+		if hangs(stopped) {
+			return errors.Join(stopped, inUse(PartUnmount))
 		}
 	}
-	return -1
+	b.voice.announce(b.voice.operation("remove-build")...)
+	b.voice.say("Removing build %s", b.request.BuildID)
+	err := b.progress.during(ctx, PartRemove, removeLimit, b.target.Remove)
+	if err == nil {
+		err = b.books.done(string(ledger.Directory), b.home.path)
+	}
+	return errors.Join(stopped, err)
 }
 
-// undoFiles removes the files that the build type made outside the build
-// directory.
-func (b *build) undoFiles() error {
-	var errs []error
-	for _, e := range b.ledger.Entries() {
-		if e.Kind != ledger.File {
-			continue
-		}
-		err := disk.Remove(e.Name)
-		if err == nil {
-			err = b.ledger.Done(e)
-		}
-		errs = append(errs, err)
+// makeRoom deletes what the build threw away before its end is written down,
+// if it has filled the disk; otherwise that can wait.
+func (b *build) makeRoom(ctx context.Context) {
+	if !b.watch.full() {
+		return
 	}
-	return errors.Join(errs...)
+	err := b.progress.during(ctx, PartTrash, trashLimit, func(ctx context.Context) error {
+		return chroot.EmptyTrash(ctx, b.books.dir.State().Trash())
+	})
+	if err != nil {
+		b.voice.daemon.Error("Cannot make room on a full disk", "error", err)
+	}
 }

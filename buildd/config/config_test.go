@@ -64,7 +64,7 @@ sharepath = /opt/share
 		ArchitectureTag: "i386", FileCache: c.FileCache, BindHost: "localhost", BindPort: 8321,
 		SharePath: "/opt/share", ProxyPort: 8222, User: "buildd", Site: site.Site{TemplatesArchive: "translation-templates.tar.gz"},
 		CacheMinFree: 1 << 30, CacheRoots: 2, ChrootOverlay: "auto",
-		Container: job.Container{Instance: "buildd-conf", Engine: "auto", Firewall: "auto", KeepImages: 4},
+		Container: job.Container{Instance: "buildd-conf", Engine: "auto", Firewall: "auto", MaxImages: 4},
 		LogLimit:  4 << 30, ResultLimit: 64 << 30, ProcessLimit: 16384, AbortLimit: 120 * time.Second, KeepBuilds: 1, CPUOvercommit: 1, MemoryOvercommit: 1, LogLevel: slog.LevelInfo, LogFormat: "text",
 	}
 	if !reflect.DeepEqual(c, want) {
@@ -197,7 +197,7 @@ allow = 10.1.2.3/8, 192.0.2.7
 		Container: job.Container{
 			Instance: "two", Engine: "incus", Socket: "/run/engine", Pool: "fast", Project: "builds",
 			Remote: "https://engine.example:8443", ClientCert: "/c", ClientKey: "/k", ServerCert: "/s",
-			Subnet: netip.MustParsePrefix("10.9.8.0/24"), Firewall: "nftables", KeepImages: 7, KeepImagesAge: 48 * time.Hour,
+			Subnet: netip.MustParsePrefix("10.9.8.0/24"), Firewall: "nftables", MaxImages: 7, MaxImageAge: 48 * time.Hour,
 		},
 		WallLimit: 72 * time.Hour, SilenceLimit: 90 * time.Minute, LogLimit: 1 << 40, ResultLimit: 64 << 30, AbortLimit: time.Minute,
 		KeepFailed: 36 * time.Hour, KeepBuilds: 3,

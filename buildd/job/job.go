@@ -68,8 +68,8 @@ type Settings struct {
 	// TmpfsBytes is the size limit of an upper layer in memory; 0 keeps it on
 	// disk.
 	TmpfsBytes int64 `json:"tmpfs_bytes,omitempty"`
-	// KeepRoots is how many unpacked roots are kept between builds.
-	KeepRoots int `json:"keep_roots"`
+	// MaxRoots is how many unpacked roots may stay between builds.
+	MaxRoots int `json:"keep_roots"`
 
 	// WallLimit and SilenceLimit end a build that runs, or says nothing, for so
 	// long; LogLimit ends one that logs more bytes. 0 is no limit.
@@ -126,10 +126,10 @@ type Container struct {
 	// "iptables" or "nftables".
 	Subnet   netip.Prefix `json:"subnet"`
 	Firewall string       `json:"firewall"`
-	// KeepImages is how many imported images are kept, KeepImagesAge how long
+	// MaxImages is how many imported images may stay, MaxImageAge how long
 	// unused; 0 is for ever.
-	KeepImages    int           `json:"keep_images"`
-	KeepImagesAge time.Duration `json:"keep_image_age,omitempty"`
+	MaxImages   int           `json:"keep_images"`
+	MaxImageAge time.Duration `json:"keep_image_age,omitempty"`
 }
 
 // Request is everything a supervisor needs to know about one build.

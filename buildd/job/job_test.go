@@ -39,7 +39,7 @@ func TestARequestComesBackAsItWas(t *testing.T) {
 		Args: map[string]any{"series": "noble", "archives": []any{"deb http://a/ noble main"}, "private": true, "none": nil},
 		Settings: job.Settings{
 			Home: "/home/b", FileCache: "/cache", SharePath: "/share", User: "b", Site: site.Site{AptProxy: "http://p/", NTPHost: "ntp"},
-			Overlay: "auto", TmpfsBytes: 1 << 40, KeepRoots: 2,
+			Overlay: "auto", TmpfsBytes: 1 << 40, MaxRoots: 2,
 			WallLimit: time.Hour, SilenceLimit: time.Minute, LogLimit: 1 << 32, ResultLimit: 1 << 36, AbortLimit: 2 * time.Minute,
 		},
 	}}

@@ -9,8 +9,8 @@ type StockRequest struct {
 	Do string `json:"do"`
 	// Image is the SHA-1 of the base image that StockRemove is about.
 	Image string `json:"image,omitempty"`
-	// KeepRoots and Container say what the configuration allows.
-	KeepRoots int       `json:"keep_roots"`
+	// MaxRoots and Container say what the configuration allows.
+	MaxRoots  int       `json:"keep_roots"`
 	Container Container `json:"container"`
 }
 

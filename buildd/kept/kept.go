@@ -76,20 +76,20 @@ type Record struct {
 // Due says whether it is time to remove it.
 func (r Record) Due(now time.Time) bool { return !r.Expires.After(now) }
 
-// Store is the folder of all that is kept.
-type Store struct{ dir string }
+// Builds are all that are kept, in one folder.
+type Builds struct{ dir string }
 
 // In is the folder in a state folder. It need not exist.
-func In(f state.Folder) Store { return Store{f.Kept()} }
+func In(f state.Folder) Builds { return Builds{f.Kept()} }
 
 // State is the state folder that it is in.
-func (s Store) State() state.Folder { return state.Folder(filepath.Dir(s.dir)) }
+func (b Builds) State() state.Folder { return state.Folder(filepath.Dir(b.dir)) }
 
 // Dir is the path of the folder.
-func (s Store) Dir() string { return s.dir }
+func (b Builds) Dir() string { return b.dir }
 
 // Path is the folder of one of them.
-func (s Store) Path(id string) string { return filepath.Join(s.dir, id) }
+func (b Builds) Path(id string) string { return filepath.Join(b.dir, id) }
 
 // Target is where a chroot is in the folder of one of them.
 func Target(path string) string { return filepath.Join(path, targetName) }
@@ -97,8 +97,8 @@ func Target(path string) string { return filepath.Join(path, targetName) }
 // List lists what is kept, the oldest first. A folder without a record that can
 // be read has one that is due: nothing is kept for ever. A missing folder is
 // empty.
-func (s Store) List() ([]Record, error) {
-	entries, err := os.ReadDir(s.dir)
+func (b Builds) List() ([]Record, error) {
+	entries, err := os.ReadDir(b.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -108,7 +108,7 @@ func (s Store) List() ([]Record, error) {
 	var all []Record
 	for _, e := range entries {
 		if e.IsDir() && !strings.HasSuffix(e.Name(), Unfinished) {
-			all = append(all, s.read(e.Name()))
+			all = append(all, b.read(e.Name()))
 		}
 	}
 	slices.SortFunc(all, func(a, b Record) int { return cmp.Or(a.Failed.Compare(b.Failed), strings.Compare(a.ID, b.ID)) })
@@ -116,9 +116,9 @@ func (s Store) List() ([]Record, error) {
 }
 
 // read reads a record; one that is damaged tells no more than its id.
-func (s Store) read(id string) Record {
+func (b Builds) read(id string) Record {
 	var r Record
-	if err := disk.ReadJSON(filepath.Join(s.Path(id), recordName), &r); err != nil {
+	if err := disk.ReadJSON(filepath.Join(b.Path(id), recordName), &r); err != nil {
 		return Record{ID: id, Cause: err.Error()}
 	}
 	r.ID = id
@@ -126,8 +126,8 @@ func (s Store) read(id string) Record {
 }
 
 // Find returns what is kept of a build, or under an id.
-func (s Store) Find(name string) (Record, error) {
-	all, err := s.List()
+func (b Builds) Find(name string) (Record, error) {
+	all, err := b.List()
 	if err != nil {
 		return Record{}, err
 	}
@@ -161,8 +161,8 @@ func names(records []Record, name func(Record) string) string {
 
 // Begin makes the folder of something new; whoever calls it has the path in
 // a ledger first, see NewPath. The caller must be root.
-func (s Store) Begin(path string) error {
-	if err := errors.Join(os.MkdirAll(s.dir, 0o755), os.Chmod(s.dir, 0o755)); err != nil { // the daemon reads the records
+func (b Builds) Begin(path string) error {
+	if err := errors.Join(os.MkdirAll(b.dir, 0o755), os.Chmod(b.dir, 0o755)); err != nil { // the daemon reads the records
 		return fmt.Errorf("cannot make the folder of what is kept: %w", err)
 	}
 	if err := errors.Join(os.Mkdir(path, 0o755), os.Mkdir(Target(path), 0o700)); err != nil {
@@ -172,21 +172,21 @@ func (s Store) Begin(path string) error {
 }
 
 // NewPath is an id and the path at which what gets it is made.
-func (s Store) NewPath() (id, path string) {
+func (b Builds) NewPath() (id, path string) {
 	id, _, _ = strings.Cut(uuid.NewString(), "-")
-	return id, s.Path(id) + Unfinished
+	return id, b.Path(id) + Unfinished
 }
 
 // Commit gives what was made at a path its record and its final name, at once.
-func (s Store) Commit(path string, r Record) error {
+func (b Builds) Commit(path string, r Record) error {
 	err := errors.Join(write(filepath.Join(path, recordName), r), write(filepath.Join(path, lockName), nil))
 	if err == nil {
-		err = os.Rename(path, s.Path(r.ID))
+		err = os.Rename(path, b.Path(r.ID))
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write down what is kept: %w", err)
 	}
-	return disk.SyncDir(s.dir)
+	return disk.SyncDir(b.dir)
 }
 
 // write writes a file that everyone may read.
@@ -198,11 +198,11 @@ func write(path string, v any) error {
 }
 
 // Space is that of the disk of the folder.
-func (s Store) Space() (disk.Space, error) { return disk.Of(filepath.Dir(s.dir)) }
+func (b Builds) Space() (disk.Space, error) { return disk.Of(filepath.Dir(b.dir)) }
 
 // Victim picks what has to go now, and says why: what is due, or the oldest
 // while there is too little space with need bytes more. There may be none.
-func (s Store) Victim(records []Record, now time.Time, need int64) (victim Record, why string) {
+func (b Builds) Victim(records []Record, now time.Time, need int64) (victim Record, why string) {
 	for _, r := range records {
 		if r.Due(now) {
 			return r, "it has expired"
@@ -211,7 +211,7 @@ func (s Store) Victim(records []Record, now time.Time, need int64) (victim Recor
 	if len(records) == 0 {
 		return Record{}, ""
 	}
-	space, err := s.Space()
+	space, err := b.Space()
 	if err != nil {
 		return Record{}, ""
 	}

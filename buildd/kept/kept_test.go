@@ -16,7 +16,7 @@ import (
 )
 
 // add keeps something.
-func add(t *testing.T, s kept.Store, r kept.Record) kept.Record {
+func add(t *testing.T, s kept.Builds, r kept.Record) kept.Record {
 	t.Helper()
 	id, path := s.NewPath()
 	r.ID = id

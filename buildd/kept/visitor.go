@@ -29,19 +29,19 @@ type Lock struct {
 // Lock takes the lock of one of them, or is disk.ErrLocked when somebody is inside,
 // or removes it. The lock ends with Unlock, or with all processes that inherited
 // it. What was removed meanwhile is fs.ErrNotExist.
-func (s Store) Lock(id string) (*Lock, error) {
-	lock, err := disk.LockFile(s.lockPath(id))
+func (b Builds) Lock(id string) (*Lock, error) {
+	lock, err := disk.LockFile(b.lockPath(id))
 	if err != nil {
 		return nil, err
 	}
 	// It may have been removed between open and lock.
-	if _, err := os.Lstat(s.lockPath(id)); err != nil {
+	if _, err := os.Lstat(b.lockPath(id)); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &Lock{s.Path(id), lock}, nil
+	return &Lock{b.Path(id), lock}, nil
 }
 
-func (s Store) lockPath(id string) string { return filepath.Join(s.Path(id), lockName) }
+func (b Builds) lockPath(id string) string { return filepath.Join(b.Path(id), lockName) }
 
 // Enter says who is inside from now on.
 func (l *Lock) Enter(v Visitor) error { return write(filepath.Join(l.path, visitorName), v) }
@@ -56,10 +56,10 @@ func (l *Lock) Unlock() error {
 }
 
 // Visitor says who is inside; false if nobody is, or nobody knows yet.
-func (s Store) Visitor(id string) (Visitor, bool) {
+func (b Builds) Visitor(id string) (Visitor, bool) {
 	var v Visitor
-	inside, err := disk.Locked(s.lockPath(id))
-	if err != nil || !inside || disk.ReadJSON(filepath.Join(s.Path(id), visitorName), &v) != nil {
+	inside, err := disk.Locked(b.lockPath(id))
+	if err != nil || !inside || disk.ReadJSON(filepath.Join(b.Path(id), visitorName), &v) != nil {
 		return Visitor{}, false
 	}
 	return v, true

@@ -151,9 +151,9 @@ func TestACrashAfterAContainerWasKeptLeavesItKept(t *testing.T) {
 	if err := os.Mkdir(dir.Path(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	store := kept.In(dir.State())
-	id, path := store.NewPath()
-	if err := errors.Join(store.Begin(path), store.Commit(path, kept.Record{ID: id, Container: "lp-kept-1"})); err != nil {
+	builds := kept.In(dir.State())
+	id, path := builds.NewPath()
+	if err := errors.Join(builds.Begin(path), builds.Commit(path, kept.Record{ID: id, Container: "lp-kept-1"})); err != nil {
 		t.Fatal(err)
 	}
 	undo := (&Cleaner{Dir: dir, Report: func(err error) { t.Error(err) }}).undo(t.Context())

@@ -16,7 +16,7 @@ func Engine(s job.Container) incus.Config {
 	return incus.Config{
 		Engine: s.Engine, Socket: s.Socket, Pool: s.Pool, Project: s.Project, Instance: s.Instance,
 		Remote: s.Remote, ClientCert: s.ClientCert, ClientKey: s.ClientKey, ServerCert: s.ServerCert,
-		KeepImages: s.KeepImages, KeepImagesAge: s.KeepImagesAge,
+		MaxImages: s.MaxImages, MaxImageAge: s.MaxImageAge,
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 )
 
 // DropKept removes what is kept of one build, and kills who is inside.
-func DropKept(ctx context.Context, store kept.Store, r kept.Record, why string, log *slog.Logger) error {
-	lock, err := evacuate(ctx, store, r, log)
+func DropKept(ctx context.Context, builds kept.Builds, r kept.Record, why string, log *slog.Logger) error {
+	lock, err := evacuate(ctx, builds, r, log)
 	if errors.Is(err, fs.ErrNotExist) {
 		lock, err = nil, nil // it is damaged, or was removed meanwhile
 	}
@@ -27,7 +27,7 @@ func DropKept(ctx context.Context, store kept.Store, r kept.Record, why string, 
 	}
 	if err == nil {
 		// What is deleted later may take long; from now on it does not count.
-		err = Discard(ctx, store.State(), store.Path(r.ID))
+		err = Discard(ctx, builds.State(), builds.Path(r.ID))
 	}
 	if lock != nil {
 		err = errors.Join(err, lock.Unlock())
@@ -35,7 +35,7 @@ func DropKept(ctx context.Context, store kept.Store, r kept.Record, why string, 
 	if err != nil {
 		return fmt.Errorf("cannot remove what is kept of the build %s: %w", r.BuildID, err)
 	}
-	store.Log(ctx, log, "Kept build removed", r, "reason", why)
+	builds.Log(ctx, log, "Kept build removed", r, "reason", why)
 	return nil
 }
 
@@ -44,19 +44,19 @@ func DropKept(ctx context.Context, store kept.Store, r kept.Record, why string, 
 const politeness = 10 * time.Second
 
 // evacuate takes the lock of something that is kept, and kills for it.
-func evacuate(ctx context.Context, store kept.Store, r kept.Record, log *slog.Logger) (*kept.Lock, error) {
+func evacuate(ctx context.Context, builds kept.Builds, r kept.Record, log *slog.Logger) (*kept.Lock, error) {
 	ctx, cancel := context.WithTimeout(ctx, politeness+state.DeathWait)
 	defer cancel()
 	var asked time.Time
 	for {
-		lock, err := store.Lock(r.ID)
+		lock, err := builds.Lock(r.ID)
 		if !errors.Is(err, disk.ErrLocked) {
 			return lock, err
 		}
-		v, inside := store.Visitor(r.ID)
+		v, inside := builds.Visitor(r.ID)
 		p := v.Process
 		if inside && asked.IsZero() {
-			store.Log(ctx, log, "Visit to a kept build ended by force", r, "by", v.By, "pid", v.PID)
+			builds.Log(ctx, log, "Visit to a kept build ended by force", r, "by", v.By, "pid", v.PID)
 			asked = time.Now()
 			_ = p.AskToEnd()
 		}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -57,7 +55,7 @@ func Inside() error {
 
 // Survivors describes the other processes of this namespace that are not dead.
 func Survivors() ([]string, error) {
-	pids, err := All()
+	pids, err := state.Processes()
 	if err != nil {
 		return nil, err
 	}
@@ -70,24 +68,7 @@ func Survivors() ([]string, error) {
 		if err != nil || s.Dead() {
 			continue
 		}
-		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-		alive = append(alive, fmt.Sprintf("%d (%s, state %s)", pid, strings.TrimSpace(string(name)), s.State))
+		alive = append(alive, fmt.Sprintf("%d (%s, state %s)", pid, s.Name, s.State))
 	}
 	return alive, nil
-}
-
-// All lists the numbers of all processes, in ascending order.
-func All() ([]int, error) {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil, err
-	}
-	var pids []int
-	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	slices.Sort(pids)
-	return pids, nil
 }

@@ -73,7 +73,7 @@ func (b *Builder) BuildUser() string {
 
 // stock is a request for the helper that looks after what is kept.
 func (b *Builder) stock(do string) job.StockRequest {
-	return job.StockRequest{Do: do, KeepRoots: b.Config.CacheRoots, Container: b.Config.Container}
+	return job.StockRequest{Do: do, MaxRoots: b.Config.CacheRoots, Container: b.Config.Container}
 }
 
 // StateOf is the state folder of the builder that a configuration is of. Mistakes

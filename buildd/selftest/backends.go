@@ -50,11 +50,11 @@ func (t *tester) engine(ctx context.Context) Finding {
 	}
 	ctx, cancel := context.WithTimeout(ctx, engineWait)
 	defer cancel()
-	store, err := incus.OpenStore(ctx, t.containers())
+	stock, err := incus.OpenStock(ctx, t.containers())
 	if err != nil {
 		return failure(err, advice)
 	}
-	host, err := store.Describe(ctx)
+	host, err := stock.Describe(ctx)
 	if err != nil {
 		return failure(err, "Make the storage pool, or name another in [backend] pool.")
 	}

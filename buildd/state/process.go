@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -135,6 +136,8 @@ func ended(ctx context.Context, fd int) error {
 
 // Stat is what the kernel tells of a process in /proc/<pid>/stat.
 type Stat struct {
+	// Name is the program's, at most 15 bytes of it.
+	Name string
 	// State is one letter, see proc(5).
 	State string
 	// Parent is the number of the parent, 0 if it is in another namespace.
@@ -160,16 +163,37 @@ func ReadStat(pid int) (Stat, error) {
 	return s, nil
 }
 
-// parseStat takes the fields after the name, which is in parentheses and may hold
-// anything.
+// parseStat takes the name, which is in parentheses and may hold anything, and
+// fields after it.
 func parseStat(data []byte) (Stat, error) {
 	const stateField, parentField, startField = 0, 1, 19
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	open, end := bytes.IndexByte(data, '('), bytes.LastIndexByte(data, ')')
+	if open < 0 || end < open {
+		return Stat{}, errors.New("it has no name")
+	}
+	fields := strings.Fields(string(data[end+1:]))
 	if len(fields) <= startField {
 		return Stat{}, errors.New("it has too few fields")
 	}
 	parent, err := strconv.Atoi(fields[parentField])
-	return Stat{State: fields[stateField], Parent: parent, Start: fields[startField]}, err
+	return Stat{Name: string(data[open+1 : end]), State: fields[stateField], Parent: parent, Start: fields[startField]}, err
+}
+
+// Processes lists the numbers of all processes of this PID namespace, in ascending
+// order.
+func Processes() ([]int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the processes: %w", err)
+	}
+	var pids []int
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	return pids, nil
 }
 
 // Dead says whether a process is only waiting for its parent to notice.

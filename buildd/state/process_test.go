@@ -171,8 +171,8 @@ func TestGoneIsCertain(t *testing.T) {
 func TestANameMayHoldAnything(t *testing.T) {
 	rest := " S 7 1 1 0 -1 4194560 1 0 0 0 1 2 3 4 20 0 1 0 12345 1 1\n"
 	for name, want := range map[string]Stat{
-		"(sh)" + rest:          {State: "S", Parent: 7, Start: "12345"},
-		"(a) Z 1 2 (b)" + rest: {State: "S", Parent: 7, Start: "12345"},
+		"(sh)" + rest:          {Name: "sh", State: "S", Parent: 7, Start: "12345"},
+		"(a) Z 1 2 (b)" + rest: {Name: "a) Z 1 2 (b", State: "S", Parent: 7, Start: "12345"},
 		"(a\nb) R" + rest[:9]:  {},
 		"":                     {},
 	} {

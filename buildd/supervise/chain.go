@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"lpbuildd/buildd/namespace"
 	"lpbuildd/buildd/state"
 	"lpbuildd/disk"
 )
@@ -60,7 +59,7 @@ func chain(folder state.Build) ([]state.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	pids, err := namespace.All()
+	pids, err := state.Processes()
 	if err != nil {
 		return nil, err
 	}

@@ -18,49 +18,49 @@ import (
 // file cache and is due, or in the way. It may be called at any time, by the
 // owner of these folders.
 func ExpireKept(ctx context.Context, folder state.Folder, log *slog.Logger) error {
-	store, err := ownStore(folder)
+	builds, err := ownBuilds(folder)
 	if err != nil {
 		return err
 	}
-	return expireKept(ctx, store, 0, log)
+	return expireKept(ctx, builds, 0, log)
 }
 
 // DropKept removes what is kept of a build, by its id or that of the build,
 // unless somebody is inside.
 func DropKept(ctx context.Context, folder state.Folder, name, by string, log *slog.Logger) error {
-	store, err := ownStore(folder)
+	builds, err := ownBuilds(folder)
 	if err != nil {
 		return err
 	}
-	r, err := store.Find(name)
+	r, err := builds.Find(name)
 	if err != nil {
 		return err
 	}
-	if v, inside := store.Visitor(r.ID); inside {
+	if v, inside := builds.Visitor(r.ID); inside {
 		return fmt.Errorf("cannot remove what is kept of %s: %s is inside; end that first", r.BuildID, v)
 	}
-	return leftovers.DropKept(ctx, store, r, by+" has asked for it", log)
+	return leftovers.DropKept(ctx, builds, r, by+" has asked for it", log)
 }
 
-// ownStore refuses folders into which somebody else could have put things.
-func ownStore(folder state.Folder) (kept.Store, error) {
+// ownBuilds refuses folders into which somebody else could have put things.
+func ownBuilds(folder state.Folder) (kept.Builds, error) {
 	return kept.In(folder), folder.CheckRootsThings(strconv.Itoa(os.Geteuid()))
 }
 
 // expireKept removes what has to go. What cannot be removed does not keep the
 // rest, and is tried again the next time.
-func expireKept(ctx context.Context, store kept.Store, need int64, log *slog.Logger) error {
-	left, err := store.List()
+func expireKept(ctx context.Context, builds kept.Builds, need int64, log *slog.Logger) error {
+	left, err := builds.List()
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for ctx.Err() == nil {
-		r, why := store.Victim(left, time.Now(), need)
+		r, why := builds.Victim(left, time.Now(), need)
 		if why == "" {
 			break
 		}
-		errs = append(errs, leftovers.DropKept(ctx, store, r, why, log))
+		errs = append(errs, leftovers.DropKept(ctx, builds, r, why, log))
 		left = without(left, r.ID)
 	}
 	return errors.Join(errs...)

@@ -19,17 +19,17 @@ import (
 type keptBuild struct {
 	*testing.T
 	state.Folder
-	store  kept.Store
+	builds  kept.Builds
 	record kept.Record
 }
 
 func keepOne(t *testing.T, expires time.Time) *keptBuild {
 	t.Helper()
 	folder := state.Folder(t.TempDir())
-	k := &keptBuild{T: t, Folder: folder, store: kept.In(folder)}
-	id, path := k.store.NewPath()
+	k := &keptBuild{T: t, Folder: folder, builds: kept.In(folder)}
+	id, path := k.builds.NewPath()
 	k.record = kept.Record{ID: id, BuildID: "B-1", Backend: "chroot", Failed: time.Now(), Expires: expires}
-	err := errors.Join(os.Mkdir(folder.Build().Path(), 0o700), k.store.Begin(path), k.store.Commit(path, k.record))
+	err := errors.Join(os.Mkdir(folder.Build().Path(), 0o700), k.builds.Begin(path), k.builds.Commit(path, k.record))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func keepOne(t *testing.T, expires time.Time) *keptBuild {
 // left is what is kept now.
 func (k *keptBuild) left() []kept.Record {
 	k.Helper()
-	all, err := k.store.List()
+	all, err := k.builds.List()
 	if err != nil {
 		k.Fatal(err)
 	}
@@ -47,14 +47,14 @@ func (k *keptBuild) left() []kept.Record {
 }
 
 func (k *keptBuild) log() string {
-	data, _ := os.ReadFile(filepath.Join(k.store.Dir(), "kept.log")) // missing if nothing ever was
+	data, _ := os.ReadFile(filepath.Join(k.builds.Dir(), "kept.log")) // missing if nothing ever was
 	return string(data)
 }
 
 // visit puts a process into what is kept.
 func (k *keptBuild) visit() state.Process {
 	k.Helper()
-	lock, err := os.Open(filepath.Join(k.store.Path(k.record.ID), "lock"))
+	lock, err := os.Open(filepath.Join(k.builds.Path(k.record.ID), "lock"))
 	if err == nil {
 		err = disk.LockOpen(lock)
 	}
@@ -73,7 +73,7 @@ func (k *keptBuild) visit() state.Process {
 	})
 	p, err := state.Identify(cmd.Process.Pid)
 	if err == nil {
-		err = disk.WriteJSON(filepath.Join(k.store.Path(k.record.ID), "visitor.json"), kept.Visitor{By: "visitor", Since: time.Now(), Process: p})
+		err = disk.WriteJSON(filepath.Join(k.builds.Path(k.record.ID), "visitor.json"), kept.Visitor{By: "visitor", Since: time.Now(), Process: p})
 	}
 	if err != nil {
 		k.Fatal(err)
@@ -139,7 +139,7 @@ func TestTooLittleSpaceEndsIt(t *testing.T) {
 
 func TestWhatIsDamagedIsRemoved(t *testing.T) {
 	k := keepOne(t, time.Now().Add(time.Hour))
-	if err := os.WriteFile(filepath.Join(k.store.Path(k.record.ID), "record.json"), []byte("{"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(k.builds.Path(k.record.ID), "record.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := ExpireKept(t.Context(), k.Folder, slog.New(slog.DiscardHandler)); err != nil {

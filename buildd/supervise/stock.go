@@ -36,7 +36,7 @@ func Stock(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	k := stocktaker{
 		request: request,
-		roots:   chroot.Store{RootsDir: dir.State().Roots(), TrashDir: dir.State().Trash(), KeepRoots: request.KeepRoots},
+		roots:   chroot.Stock{RootsDir: dir.State().Roots(), TrashDir: dir.State().Trash(), MaxRoots: request.MaxRoots},
 	}
 	switch request.Do {
 	case job.StockList, job.StockCollect:
@@ -57,7 +57,7 @@ func Stock(ctx context.Context, in io.Reader, out io.Writer) error {
 // stocktaker works on one request.
 type stocktaker struct {
 	request job.StockRequest
-	roots   chroot.Store
+	roots   chroot.Stock
 	report  job.StockReport
 }
 
@@ -113,15 +113,15 @@ func stockRoot(r chroot.StockRoot) job.Stock {
 func (k *stocktaker) doImages(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stockLimit)
 	defer cancel()
-	store, err := incus.OpenStore(ctx, leftovers.Engine(k.request.Container))
+	stock, err := incus.OpenStock(ctx, leftovers.Engine(k.request.Container))
 	if err != nil {
 		return err
 	}
-	all, err := store.Images(ctx)
+	all, err := stock.Images(ctx)
 	for _, image := range all {
 		gone, removal := k.doomed(image)
 		if gone && k.request.Do != job.StockList {
-			removal = store.Remove(ctx, image)
+			removal = stock.Remove(ctx, image)
 			gone = removal == nil
 		}
 		if gone || k.request.Do == job.StockList {

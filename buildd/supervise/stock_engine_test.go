@@ -57,8 +57,8 @@ func TestStockOfAnEngine(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			stockFolder(t)
 			e := &imageEngine{}
-			tt.request.KeepRoots = 5
-			tt.request.Container = job.Container{Socket: listenAs(t, e), KeepImages: 2}
+			tt.request.MaxRoots = 5
+			tt.request.Container = job.Container{Socket: listenAs(t, e), MaxImages: 2}
 			request, err := json.Marshal(tt.request)
 			if err != nil {
 				t.Fatal(err)

@@ -78,9 +78,9 @@ func TestStock(t *testing.T) {
 		want    []string
 		left    int // names in the folder of roots
 	}{
-		{"a list changes nothing", job.StockRequest{Do: job.StockList, KeepRoots: 1}, []string{"half-unpacked image bb gone", "trash gone", "unpacked image aa"}, 4},
+		{"a list changes nothing", job.StockRequest{Do: job.StockList, MaxRoots: 1}, []string{"half-unpacked image bb gone", "trash gone", "unpacked image aa"}, 4},
 		{"a list with lower limits", job.StockRequest{Do: job.StockList}, []string{"half-unpacked image bb gone", "trash gone", "unpacked image aa gone"}, 4},
-		{"a collection within the limits", job.StockRequest{Do: job.StockCollect, KeepRoots: 1}, []string{"half-unpacked image bb gone", "trash gone"}, 2},
+		{"a collection within the limits", job.StockRequest{Do: job.StockCollect, MaxRoots: 1}, []string{"half-unpacked image bb gone", "trash gone"}, 2},
 		{"a collection with lower limits", job.StockRequest{Do: job.StockCollect}, []string{"half-unpacked image bb gone", "trash gone", "unpacked image aa gone"}, 0},
 		{"one image", job.StockRequest{Do: job.StockRemove, Image: "aa"}, []string{"unpacked image aa gone"}, 2},
 		{"an image that is not there", job.StockRequest{Do: job.StockRemove, Image: "cc"}, nil, 4},

@@ -47,21 +47,21 @@ var errEnded = errors.New("the visit was ended by force: the kept build is remov
 // process's standard input and output. by is who wants that. A command that
 // fails is a *backends.ExitError. The visit ends when the target expires.
 func Visit(ctx context.Context, folder state.Folder, name, by string, argv []string, log *slog.Logger) error {
-	store, err := ownStore(folder)
+	builds, err := ownBuilds(folder)
 	if err != nil {
 		return err
 	}
-	r, err := store.Find(name)
+	r, err := builds.Find(name)
 	if err != nil {
 		return err
 	}
 	if r.Due(time.Now()) {
 		return fmt.Errorf("cannot enter %s: %w", r.BuildID, errExpired)
 	}
-	lock, err := store.Lock(r.ID)
+	lock, err := builds.Lock(r.ID)
 	switch {
 	case errors.Is(err, disk.ErrLocked):
-		if v, inside := store.Visitor(r.ID); inside {
+		if v, inside := builds.Visitor(r.ID); inside {
 			err = fmt.Errorf("%s is inside, and there is room for one", v)
 		}
 		return fmt.Errorf("cannot enter %s: %w", r.BuildID, err)
@@ -71,12 +71,12 @@ func Visit(ctx context.Context, folder state.Folder, name, by string, argv []str
 		return err
 	}
 	defer func() { _ = lock.Unlock() }() // the lock ends with this process anyway
-	store.Log(ctx, log, "Kept build entered", r, "by", by, "command", argv)
+	builds.Log(ctx, log, "Kept build entered", r, "by", by, "command", argv)
 	ctx, cancel := context.WithDeadlineCause(ctx, r.Expires, errExpired)
 	defer cancel()
 	v := visit{Record: r, State: folder, Argv: argv, Interactive: terminal.Is(os.Stdin) && terminal.Is(os.Stdout)}
 	err = v.begin(ctx, lock, by)
-	store.Log(ctx, log, "Kept build left", r, "by", by)
+	builds.Log(ctx, log, "Kept build left", r, "by", by)
 	return err
 }
 
@@ -213,9 +213,9 @@ func VisitRun(ctx context.Context, request string) error {
 }
 
 // resumeChroot is the chroot in the folder of something that is kept.
-func resumeChroot(ctx context.Context, store kept.Store, r kept.Record) (*chroot.Chroot, error) {
+func resumeChroot(ctx context.Context, builds kept.Builds, r kept.Record) (*chroot.Chroot, error) {
 	c, err := chroot.New(chroot.Config{
-		BuildDir: chroot.KeptBuildDir(kept.Target(store.Path(r.ID))), Series: r.Series, Arch: r.Arch, RootsDir: store.State().Roots(),
+		BuildDir: chroot.KeptBuildDir(kept.Target(builds.Path(r.ID))), Series: r.Series, Arch: r.Arch, RootsDir: builds.State().Roots(),
 	})
 	if err != nil {
 		return nil, err

@@ -188,10 +188,10 @@ func sha1Of(content []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// lpbuild runs a command line against the builder.
+// lpbuild runs a command line against the builder, which is asked again at once.
 func (f *fakeBuilder) lpbuild(ctx context.Context, args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
-	a := &app{poll: time.Millisecond, out: newPrinter(&out, &errs)}
+	a := &app{poll: time.Nanosecond, out: newPrinter(&out, &errs)}
 	code = a.run(ctx, append(args, "--url", f.url))
 	return code, out.String(), errs.String()
 }

@@ -112,8 +112,8 @@ func enter(cmd *cobra.Command, args []string) error {
 
 // onlyKept is the one build that is kept. If there are several, it shows them.
 func onlyKept(w io.Writer, folder state.Folder) (id string, err error) {
-	store := kept.In(folder)
-	all, err := store.List()
+	builds := kept.In(folder)
+	all, err := builds.List()
 	switch {
 	case err != nil:
 		return "", err
@@ -122,7 +122,7 @@ func onlyKept(w io.Writer, folder state.Folder) (id string, err error) {
 	case len(all) == 1:
 		return all[0].ID, nil
 	}
-	if err := printKept(w, store, all); err != nil {
+	if err := printKept(w, builds, all); err != nil {
 		return "", err
 	}
 	return "", errors.New("several builds are kept: say which one")
@@ -133,19 +133,19 @@ func listKept(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	store := kept.In(folder)
-	all, err := store.List()
+	builds := kept.In(folder)
+	all, err := builds.List()
 	if err != nil {
 		return err
 	}
 	if asJSON, err := cmd.Flags().GetBool("json"); asJSON || err != nil {
-		return errors.Join(err, printKeptJSON(cmd.OutOrStdout(), store, all))
+		return errors.Join(err, printKeptJSON(cmd.OutOrStdout(), builds, all))
 	}
-	return printKept(cmd.OutOrStdout(), store, all)
+	return printKept(cmd.OutOrStdout(), builds, all)
 }
 
 // printKept prints a table.
-func printKept(w io.Writer, store kept.Store, all []kept.Record) error {
+func printKept(w io.Writer, builds kept.Builds, all []kept.Record) error {
 	if len(all) == 0 {
 		_, err := fmt.Fprintln(w, "Nothing is kept.")
 		return err
@@ -154,7 +154,7 @@ func printKept(w io.Writer, store kept.Store, all []kept.Record) error {
 	fmt.Fprintln(table, "ID\tBUILD\tTYPE\tRESULT\tSTAGE\tFAILED\tKEPT UNTIL\tINSIDE")
 	for _, r := range all {
 		inside := "-"
-		if v, ok := store.Visitor(r.ID); ok {
+		if v, ok := builds.Visitor(r.ID); ok {
 			inside = v.String()
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.BuildID, r.Tag, r.Status, r.Stage, local(r.Failed), local(r.Expires), inside)
@@ -165,7 +165,7 @@ func printKept(w io.Writer, store kept.Store, all []kept.Record) error {
 func local(t time.Time) string { return t.Local().Format(time.DateTime) }
 
 // printKeptJSON prints a list of records, with who is inside.
-func printKeptJSON(w io.Writer, store kept.Store, all []kept.Record) error {
+func printKeptJSON(w io.Writer, builds kept.Builds, all []kept.Record) error {
 	type entry struct {
 		kept.Record
 
@@ -174,7 +174,7 @@ func printKeptJSON(w io.Writer, store kept.Store, all []kept.Record) error {
 	list := []entry{}
 	for _, r := range all {
 		e := entry{Record: r}
-		if v, ok := store.Visitor(r.ID); ok {
+		if v, ok := builds.Visitor(r.ID); ok {
 			e.Visitor = &v
 		}
 		list = append(list, e)

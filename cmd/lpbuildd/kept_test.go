@@ -14,12 +14,12 @@ import (
 // keepBuild keeps a build in a state folder, and returns its id.
 func keepBuild(t *testing.T, folder state.Folder, buildID string, failed time.Time) string {
 	t.Helper()
-	store := kept.In(folder)
-	id, path := store.NewPath()
-	if err := store.Begin(path); err != nil {
+	builds := kept.In(folder)
+	id, path := builds.NewPath()
+	if err := builds.Begin(path); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Commit(path, kept.Record{ID: id, BuildID: buildID, Tag: "snap", Status: "PACKAGEFAIL", Failed: failed}); err != nil {
+	if err := builds.Commit(path, kept.Record{ID: id, BuildID: buildID, Tag: "snap", Status: "PACKAGEFAIL", Failed: failed}); err != nil {
 		t.Fatal(err)
 	}
 	return id

@@ -245,7 +245,7 @@ func jobSettings(c config.Config, cacheDir string) (job.Settings, error) {
 	return job.Settings{
 		Home: home, FileCache: cacheDir, SharePath: share, User: buildUser(c),
 		Site: c.Site, ProxyPort: c.ProxyPort, Container: c.Container,
-		Overlay: c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, KeepRoots: c.CacheRoots,
+		Overlay: c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, MaxRoots: c.CacheRoots,
 		WallLimit: c.WallLimit, SilenceLimit: c.SilenceLimit, LogLimit: c.LogLimit, ResultLimit: c.ResultLimit, AbortLimit: c.AbortLimit,
 		Keep:   job.Keep{For: c.KeepFailed, Builds: c.KeepBuilds, MinFree: c.CacheMinFree},
 		Limits: c.Limits(config.ThisMachine()),

@@ -31,7 +31,7 @@ func (b *builder) riddle(image string) work {
 }
 
 // records is what is kept of this builder.
-func (b *builder) records() kept.Store {
+func (b *builder) records() kept.Builds {
 	return kept.In(state.Folder(filepath.Join(b.cache, ".lpbuildd")))
 }
 
