@@ -40,10 +40,18 @@ const (
 	sigKill  = 128 + 9
 )
 
-// Run implements backends.Runner. A program that is missing in the container is
-// exit code 127, as in a shell. The installation of a snap is tried again.
-// A container that somebody else stops or deletes is a *verdict.HostFault.
-func (c *Container) Run(ctx context.Context, cmd backends.Command) error {
+// commands run in the container, while it runs.
+type commands struct {
+	*instance
+	personality []string
+	// personalityErr is reported by check, since only commands need to know.
+	personalityErr error
+	// retryDelay is the pause before the second attempt of what is tried again.
+	retryDelay time.Duration
+}
+
+// check says why a command cannot be run.
+func (c commands) check(ctx context.Context, cmd backends.Command) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -56,9 +64,11 @@ func (c *Container) Run(ctx context.Context, cmd backends.Command) error {
 	if !c.has(KindContainer) {
 		return fmt.Errorf("cannot run %s: the container was not started", cmd.Argv[0])
 	}
-	if err := c.ensureRunning(ctx); err != nil {
-		return err
-	}
+	return nil
+}
+
+// run runs a command. The installation of a snap is tried again.
+func (c commands) run(ctx context.Context, cmd backends.Command) error {
 	words := slices.Concat(c.personality, cmd.Argv)
 	if cmd.Dir != "" || !slices.Contains(words, "snap") || !slices.Contains(words, "install") {
 		return c.attempt(ctx, cmd)
@@ -67,7 +77,7 @@ func (c *Container) Run(ctx context.Context, cmd backends.Command) error {
 }
 
 // installSnap tries until it succeeds. Input can be read only once.
-func (c *Container) installSnap(ctx context.Context, cmd backends.Command, words []string) error {
+func (c commands) installSnap(ctx context.Context, cmd backends.Command, words []string) error {
 	out := cmp.Or(cmd.Stderr, cmd.Stdout, io.Discard)
 	delay := c.retryDelay
 	for n := 1; ; n++ {
@@ -107,7 +117,7 @@ printf '%s %s\n' "$0" $s
 )
 
 // attempt runs a command once.
-func (c *Container) attempt(ctx context.Context, cmd backends.Command) error {
+func (c commands) attempt(ctx context.Context, cmd backends.Command) error {
 	// The end of ctx does not end it by itself: it has to be killed first.
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
@@ -139,7 +149,7 @@ func (c *Container) attempt(ctx context.Context, cmd backends.Command) error {
 
 // exitError is the result of a command whose streams, or which itself, have
 // ended.
-func (c *Container) exitError(ctx context.Context, argv []string, nonce string, run *execution, streams []*stream) error {
+func (c commands) exitError(ctx context.Context, argv []string, nonce string, run *execution, streams []*stream) error {
 	code, marked := 0, true
 	for _, s := range streams {
 		one, ok, err := s.result()
@@ -171,7 +181,7 @@ func (c *Container) exitError(ctx context.Context, argv []string, nonce string, 
 // endOf explains the end of a command that our shell did not report: err is
 // what the engine said, if it said something. Killed by us is an exit code,
 // stopped by others the host's fault.
-func (c *Container) endOf(ctx context.Context, argv []string, run *execution, err error) error {
+func (c commands) endOf(ctx context.Context, argv []string, run *execution, err error) error {
 	var fault *verdict.HostFault
 	switch {
 	case ctx.Err() != nil:
@@ -198,7 +208,7 @@ func (c *Container) endOf(ctx context.Context, argv []string, run *execution, er
 
 // wasStopped tells whether the container stops or has stopped. The engine sees
 // that a moment later than the end of a command.
-func (c *Container) wasStopped(ctx context.Context) (bool, error) {
+func (c commands) wasStopped(ctx context.Context) (bool, error) {
 	for range stateChecks {
 		state, err := containerState(ctx, c.server, c.name)
 		var fault *verdict.HostFault
@@ -249,7 +259,7 @@ type execution struct {
 
 // exec starts a process. Nobody waits for it any more when life ends. If it
 // does not start, its execution never ends.
-func (c *Container) exec(ctx, life context.Context, argv, env []string, args *client.InstanceExecArgs) (*execution, error) {
+func (c commands) exec(ctx, life context.Context, argv, env []string, args *client.InstanceExecArgs) (*execution, error) {
 	const what = "run a command in the container"
 	args.DataDone = make(chan bool)
 	post := api.InstanceExecPost{Command: argv, WaitForWS: true, Environment: environment(env), Cwd: "/"}
@@ -298,7 +308,7 @@ done
 
 // kill kills a command and what it started, if that is in its session, and
 // waits for its end. What it does not manage, KillProcesses does.
-func (c *Container) kill(ctx context.Context, nonce string, run *execution) {
+func (c commands) kill(ctx context.Context, nonce string, run *execution) {
 	ctx, cancel := context.WithTimeout(ctx, killTime)
 	defer cancel()
 	killer, err := c.exec(ctx, ctx, []string{"/bin/sh", "-c", killScript}, nil, &client.InstanceExecArgs{Stdin: strings.NewReader(nonce + "\n")})

@@ -17,13 +17,6 @@ import (
 	"lpbuildd/buildd/verdict"
 )
 
-// Names of Config.Engine.
-const (
-	Auto  = "auto"
-	LXD   = "lxd"
-	Incus = "incus"
-)
-
 const (
 	// connectTime is how long an engine may take to say who it is.
 	connectTime = 20 * time.Second

@@ -28,6 +28,10 @@ const (
 	// hungShare divides the time of an engine that did not answer the last time: at
 	// the end of a build there are many questions, and a manager waits.
 	hungShare = 6
+	// importTime is how long the engine may work on an image that it has got
+	// completely, or on unpacking one.
+	importTime = 15 * time.Minute
+	deleteTime = 5 * time.Minute
 )
 
 // noDeadline is for operations that take as long as they take: the commands of
@@ -229,3 +233,11 @@ func (s *server) fault(what string, err error) error {
 
 // missing tells whether the engine said that it knows no such thing.
 func missing(err error) bool { return api.StatusErrorCheck(err, http.StatusNotFound) }
+
+// endedOr prefers the reason why ctx ended to what came of it.
+func endedOr(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}

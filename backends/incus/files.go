@@ -31,15 +31,18 @@ const (
 	abortGrace = 5 * time.Second
 )
 
-// CopyIn implements backends.Target. The new file takes the place of the old
+// files are those of the container, running or not.
+type files struct{ *instance }
+
+// copyIn writes a file. The new one takes the place of the old
 // one at once, when it is complete.
-func (c *Container) CopyIn(ctx context.Context, content io.Reader, name string, mode fs.FileMode) error {
+func (c files) copyIn(ctx context.Context, content io.Reader, name string, mode fs.FileMode) error {
 	err := c.withFiles(ctx, func(s *session) error { return s.write(ctx, content, name, mode) })
 	return c.fileError(ctx, "push", name, err)
 }
 
-// CopyOut implements backends.Target.
-func (c *Container) CopyOut(ctx context.Context, name string) (io.ReadCloser, error) {
+// copyOut opens a file.
+func (c files) copyOut(ctx context.Context, name string) (io.ReadCloser, error) {
 	s, err := c.openFiles(ctx)
 	if err != nil {
 		return nil, c.fileError(ctx, "pull", name, err)
@@ -56,7 +59,7 @@ func (c *Container) CopyOut(ctx context.Context, name string) (io.ReadCloser, er
 
 // fileError says what could not be done (spec: backends.md section 9 has the
 // texts).
-func (c *Container) fileError(ctx context.Context, what, name string, err error) error {
+func (c files) fileError(ctx context.Context, what, name string, err error) error {
 	var fault *verdict.HostFault
 	switch {
 	case err == nil || errors.Is(err, io.EOF):
@@ -79,7 +82,7 @@ type session struct {
 }
 
 // withFiles opens a session for f.
-func (c *Container) withFiles(ctx context.Context, f func(*session) error) error {
+func (c files) withFiles(ctx context.Context, f func(*session) error) error {
 	s, err := c.openFiles(ctx)
 	if err != nil {
 		return err
@@ -89,7 +92,7 @@ func (c *Container) withFiles(ctx context.Context, f func(*session) error) error
 }
 
 // openFiles opens a session, which ends some time after ctx does.
-func (c *Container) openFiles(ctx context.Context) (*session, error) {
+func (c files) openFiles(ctx context.Context) (*session, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -279,9 +282,25 @@ func (s *session) makeDir(name string) error {
 	return s.timed(func() error { return s.client.MkdirAll(name) })
 }
 
+// erase deletes paths and what is below them. Missing ones are fine.
+func (s *session) erase(paths []string) error {
+	for _, path := range paths {
+		err := s.timed(func() error {
+			if _, err := s.client.Lstat(path); err != nil {
+				return err
+			}
+			return s.client.RemoveAll(path)
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return nil
+}
+
 // remoteFile is an open file of the container.
 type remoteFile struct {
-	c      *Container
+	c      files
 	s      *session
 	f      *sftp.File
 	name   string

@@ -28,10 +28,16 @@ const (
 	containerCLI = "/snap/lxd/current/bin/nvidia-container-cli.real"
 )
 
+// machine is the one of the builder.
+type machine struct {
+	cfg  Config
+	host backends.Runner
+}
+
 // prepareSnap waits until the snap of LXD is ready, and sets it up if nobody
 // has (spec: backends.md section 4). Without that snap it does nothing.
-func (c *Container) prepareSnap(ctx context.Context) error {
-	if c.cfg.Remote != "" || c.cfg.Engine == Incus || c.cfg.Socket != "" && c.cfg.Socket != snapSocket {
+func (m machine) prepareSnap(ctx context.Context) error {
+	if m.cfg.Remote != "" || m.cfg.Engine == Incus || m.cfg.Socket != "" && m.cfg.Socket != snapSocket {
 		return nil
 	}
 	if _, err := os.Stat("/snap/lxd"); errors.Is(err, fs.ErrNotExist) {
@@ -39,9 +45,9 @@ func (c *Container) prepareSnap(ctx context.Context) error {
 	}
 	timed, cancel := context.WithTimeoutCause(ctx, seedTime, fmt.Errorf("snapd was not ready after %v", seedTime))
 	defer cancel()
-	err := c.onHost(timed, "snap", "wait", "system", "seed.loaded")
-	if err == nil && isFresh(c.cfg.Engine, snapLXD, sockets(Incus)) {
-		err = c.onHost(timed, "lxd", "init", "--auto")
+	err := m.onHost(timed, "snap", "wait", "system", "seed.loaded")
+	if err == nil && isFresh(m.cfg.Engine, snapLXD, sockets(Incus)) {
+		err = m.onHost(timed, "lxd", "init", "--auto")
 	}
 	if err == nil || ctx.Err() != nil {
 		return endedOr(ctx, err)
@@ -62,19 +68,19 @@ func isFresh(engine, state string, incus []string) bool {
 	return !exists(filepath.Join(state, "server.key"))
 }
 
-func (c *Container) onHost(ctx context.Context, argv ...string) error {
-	return c.host.Run(ctx, backends.Command{Argv: argv, Env: []string{"PATH=" + backends.SearchPath + ":/snap/bin"}})
+func (m machine) onHost(ctx context.Context, argv ...string) error {
+	return m.host.Run(ctx, backends.Command{Argv: argv, Env: []string{"PATH=" + backends.SearchPath + ":/snap/bin"}})
 }
 
 // hostNames are the short and the full name of the builder.
-func (c *Container) hostNames(ctx context.Context) (hostname, fqdn string, err error) {
+func (m machine) hostNames(ctx context.Context) (hostname, fqdn string, err error) {
 	hostname, err = os.Hostname()
 	if err != nil {
 		return "", "", verdict.MarkHostFault(fmt.Errorf("cannot tell the name of the host: %w", err))
 	}
 	timed, cancel := context.WithTimeout(ctx, hostNameTime)
 	defer cancel()
-	out, err := backends.Output(timed, c.host, backends.Command{Argv: []string{"hostname", "--fqdn"}})
+	out, err := backends.Output(timed, m.host, backends.Command{Argv: []string{"hostname", "--fqdn"}})
 	if ctx.Err() != nil {
 		return "", "", context.Cause(ctx)
 	}
@@ -87,17 +93,17 @@ func (c *Container) hostNames(ctx context.Context) (hostname, fqdn string, err e
 
 // graphicsFiles lists the files and devices of the host that the constraint
 // gpu-nvidia asks for.
-func (c *Container) graphicsFiles(ctx context.Context) ([]string, error) {
-	if !slices.Contains(c.cfg.Constraints, "gpu-nvidia") {
+func (m machine) graphicsFiles(ctx context.Context) ([]string, error) {
+	if !slices.Contains(m.cfg.Constraints, "gpu-nvidia") {
 		return nil, nil
 	}
-	if c.cfg.Remote != "" {
+	if m.cfg.Remote != "" {
 		return nil, &verdict.HostFault{
 			Err:    errors.New("cannot use the graphics processor: the containers of this builder are on another machine"),
 			Advice: "Take the constraint gpu-nvidia from the builder, or use the engine of its own machine.",
 		}
 	}
-	out, err := backends.Output(ctx, c.host, backends.Command{
+	out, err := backends.Output(ctx, m.host, backends.Command{
 		Argv: []string{containerCLI, "list"}, Env: []string{"LD_LIBRARY_PATH=/snap/lxd/current/lib"},
 	})
 	if ctx.Err() != nil {

@@ -3,24 +3,34 @@ package incus
 import (
 	"context"
 	"errors"
-	"regexp"
+	"fmt"
 	"slices"
 
 	"github.com/lxc/incus/v6/shared/api"
 )
 
-// profileText describes the profiles of builds, and marks them.
-const profileText = "a build of lpbuildd"
+// Clean undoes one entry that was recorded and is not done, after a crash. A
+// thing that is missing is fine.
+func Clean(ctx context.Context, cfg Config, kind, name string) error {
+	cfg = cfg.withDefaults()
+	server, err := connect(ctx, cfg)
+	if err != nil {
+		return endedOr(ctx, err)
+	}
+	return remove(ctx, server, kind, name)
+}
 
-// nameOfBuild takes what containerName has made to pieces: a series and an
-// architecture, the builder, and a hash.
-var nameOfBuild = regexp.MustCompile(`^lp-[^-]+-[^-]+-(.+)-[0-9a-f]{8}$`)
-
-// OfInstance says whether a container or a profile can be that of a build of this
-// builder, by its name.
-func OfInstance(instance, name string) bool {
-	parts := nameOfBuild.FindStringSubmatch(name)
-	return parts != nil && len(name) <= maxName && parts[1] == builderName(instance)
+// remove deletes a thing of a kind. One that is missing is fine.
+func remove(ctx context.Context, s *server, kind, name string) error {
+	switch kind {
+	case KindContainer:
+		return deleteContainer(ctx, s, name)
+	case KindProfile:
+		return deleteProfile(ctx, s, name)
+	case KindNetwork:
+		return deleteNetwork(ctx, s, name)
+	}
+	return fmt.Errorf("cannot clean up %s %q: unknown kind", kind, name)
 }
 
 // CleanInstance removes what builds of a builder have left in the engine, found by

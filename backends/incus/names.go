@@ -3,9 +3,8 @@ package incus
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"regexp"
 	"strings"
-
-	"lpbuildd/backends"
 )
 
 const (
@@ -13,10 +12,6 @@ const (
 	// host name as well.
 	maxName    = 63
 	hashLength = 8
-	// aliasPrefix begins the names of all images that are ours.
-	aliasPrefix = "lpbuildd-"
-	// imageProperty marks images as ours, even before they have their alias.
-	imageProperty = "lpbuildd"
 )
 
 // containerName is the name of the container and of the profile of a build. It
@@ -60,11 +55,19 @@ func sanitize(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '-' }), "-")
 }
 
-// aliasName names the image that is kept of a base image. What is uploaded as
-// it is depends on nothing else than the file.
-func aliasName(image backends.Image, series, arch string) string {
-	if image.Type != chrootImage {
-		return aliasPrefix + sanitize(image.SHA1) + "-" + sanitize(image.Type)
-	}
-	return aliasPrefix + sanitize(image.SHA1) + "-" + converterVersion + "-" + sanitize(series) + "-" + sanitize(arch)
+// nameOfBuild takes what containerName has made to pieces: a series and an
+// architecture, the builder, and a hash.
+var nameOfBuild = regexp.MustCompile(`^lp-[^-]+-[^-]+-(.+)-[0-9a-f]{8}$`)
+
+// OfInstance says whether a container or a profile can be that of a build of this
+// builder, by its name.
+func OfInstance(instance, name string) bool {
+	parts := nameOfBuild.FindStringSubmatch(name)
+	return parts != nil && len(name) <= maxName && parts[1] == builderName(instance)
+}
+
+// KeptName is the name of a container that is kept: not that of any build's.
+func KeptName(instance, id string) string {
+	name := "lp-kept-" + sanitize(instance)
+	return strings.TrimRight(name[:min(len(name), maxName-len(id)-1)], "-") + "-" + id
 }

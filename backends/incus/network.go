@@ -14,21 +14,20 @@ import (
 	"lpbuildd/buildd/verdict"
 )
 
-// ownNetwork says whether the engine makes the network of the container: on
-// another machine nobody else can.
-func (cfg Config) ownNetwork() bool { return cfg.Remote != "" && cfg.Bridge != "" }
+// network is that of the container.
+type network struct{ *instance }
 
-// makeNetwork makes the network anew, where that is the engine's business.
-func (c *Container) makeNetwork(ctx context.Context) error {
-	if !c.cfg.ownNetwork() {
+// create makes the network anew, where that is the engine's business.
+func (n network) create(ctx context.Context) error {
+	if !n.cfg.ownNetwork() {
 		return nil
 	}
-	if err := c.begin(KindNetwork); err != nil {
+	if err := n.begin(KindNetwork); err != nil {
 		return err
 	}
-	err := deleteNetwork(ctx, c.server, c.cfg.Bridge)
+	err := deleteNetwork(ctx, n.server, n.cfg.Bridge)
 	if err == nil {
-		err = createNetwork(ctx, c.server, c.cfg)
+		err = createNetwork(ctx, n.server, n.cfg)
 	}
 	if api.StatusErrorCheck(err) {
 		return &verdict.HostFault{Err: err, Advice: "Look whether another builder that uses this engine has the same instance name or subnet" +
@@ -78,21 +77,21 @@ func clusterMembers(ctx context.Context, s *server) ([]api.ClusterMember, error)
 	return ask(ctx, s, what, func(e engine) ([]api.ClusterMember, error) { return e.GetClusterMembers() })
 }
 
-// Way is how a container of an engine on another machine reaches this one: by
+// way is how a container of an engine on another machine reaches this one: by
 // which address of ours, and from which addresses its packets come. The engine's
 // machine masquerades them with its own.
-func (c *Container) Way(ctx context.Context) (here netip.Addr, from []netip.Prefix, err error) {
-	from = []netip.Prefix{single(c.cfg.Address.Addr())}
-	local, remote, err := c.ends(ctx)
+func (n network) way(ctx context.Context) (here netip.Addr, from []netip.Prefix, err error) {
+	from = []netip.Prefix{single(n.cfg.Address.Addr())}
+	local, remote, err := n.ends(ctx)
 	if err != nil {
-		return netip.Addr{}, nil, endedOr(ctx, notConnected(c.cfg.Remote, err))
+		return netip.Addr{}, nil, endedOr(ctx, notConnected(n.cfg.Remote, err))
 	}
 	if local.IsLoopback() {
 		// The engine is here after all, and so is the container's network.
-		return c.cfg.HostAddress.Addr(), from, nil
+		return n.cfg.HostAddress.Addr(), from, nil
 	}
 	from = append(from, single(remote))
-	members, err := clusterMembers(ctx, c.server)
+	members, err := clusterMembers(ctx, n.server)
 	if err != nil {
 		return netip.Addr{}, nil, err
 	}
@@ -111,8 +110,8 @@ func (c *Container) Way(ctx context.Context) (here netip.Addr, from []netip.Pref
 }
 
 // ends are the addresses of a connection to the engine: ours and its.
-func (c *Container) ends(ctx context.Context) (local, remote netip.Addr, err error) {
-	u, err := url.Parse(c.cfg.Remote)
+func (n network) ends(ctx context.Context) (local, remote netip.Addr, err error) {
+	u, err := url.Parse(n.cfg.Remote)
 	if err != nil {
 		return local, remote, err
 	}

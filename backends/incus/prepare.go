@@ -33,10 +33,10 @@ exit 101
 const fallbackHosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" +
 	"fe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
 
-// prepareFiles sets up files of the container before it starts, through the
+// prepare sets up files of the container before it starts, through the
 // file API, which works without a process in it.
-func (c *Container) prepareFiles(ctx context.Context) error {
-	hostname, fqdn, err := c.hostNames(ctx)
+func (c files) prepare(ctx context.Context, host machine) error {
+	hostname, fqdn, err := host.hostNames(ctx)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ const (
 
 // resolvers is the container's resolv.conf. On another machine, those of this one
 // mean nothing.
-func (c *Container) resolvers() (string, error) {
+func (c files) resolvers() (string, error) {
 	if c.cfg.Remote != "" {
 		return resolvConf("", c.cfg.HostAddress), nil
 	}

@@ -2,6 +2,7 @@ package incus
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"math"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/lxc/incus/v6/shared/api"
 )
+
+// profileText describes the profiles of builds, and marks them.
+const profileText = "a build of lpbuildd"
 
 // modernLXC is the first version of LXC with today's names of settings.
 const modernLXC = 3
@@ -99,4 +103,13 @@ func limits(cfg Config) map[string]string {
 		out["limits.processes"] = strconv.FormatInt(cfg.Processes, 10)
 	}
 	return out
+}
+
+// deleteProfile deletes a profile. A missing one is fine.
+func deleteProfile(ctx context.Context, s *server, name string) error {
+	err := tell(ctx, s, "delete the profile", func(e engine) error { return e.DeleteProfile(name) })
+	if missing(err) {
+		return nil
+	}
+	return err
 }

@@ -22,28 +22,38 @@ const startTime = 60 * time.Second
 // any more. If it has to start the container before, it waits a second.
 const filesRest = 50 * time.Millisecond
 
-// Start makes the container, sets up its files, and starts it.
-func (c *Container) Start(ctx context.Context) error {
+// launcher makes the container and starts it.
+type launcher struct {
+	*instance
+	machine  machine
+	images   *images
+	network  network
+	files    files
+	commands commands
+}
+
+// start makes the container, sets up its files, and starts it.
+func (l launcher) start(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if c.server == nil {
-		return fmt.Errorf("cannot start the container %s: it was not created", c.name)
+	if l.server == nil {
+		return fmt.Errorf("cannot start the container %s: it was not created", l.name)
 	}
-	graphics, err := c.graphicsFiles(ctx)
+	graphics, err := l.machine.graphicsFiles(ctx)
 	if err != nil {
 		return err
 	}
-	if err := c.makeNetwork(ctx); err != nil {
+	if err := l.network.create(ctx); err != nil {
 		return err
 	}
-	if err := c.makeProfile(ctx, graphics); err != nil {
+	if err := l.makeProfile(ctx, graphics); err != nil {
 		return err
 	}
-	if err := c.makeContainer(ctx); err != nil {
+	if err := l.makeContainer(ctx); err != nil {
 		return err
 	}
-	if err := c.prepareFiles(ctx); err != nil {
+	if err := l.files.prepare(ctx, l.machine); err != nil {
 		return err
 	}
 	select {
@@ -52,23 +62,23 @@ func (c *Container) Start(ctx context.Context) error {
 	case <-time.After(filesRest):
 	}
 	script := deviceScript(graphics)
-	if c.cfg.Arch == "armhf" {
+	if l.cfg.Arch == "armhf" {
 		// Where lxcfs shows the processors of the wrong machine.
 		script += "umount /proc/cpuinfo 2>/dev/null || :\n"
 	}
-	return c.boot(ctx, script)
+	return l.boot(ctx, script)
 }
 
 // makeProfile makes the profile anew.
-func (c *Container) makeProfile(ctx context.Context, graphics []string) error {
-	if err := c.begin(KindProfile); err != nil {
+func (l launcher) makeProfile(ctx context.Context, graphics []string) error {
+	if err := l.begin(KindProfile); err != nil {
 		return err
 	}
-	if err := deleteProfile(ctx, c.server, c.name); err != nil {
+	if err := deleteProfile(ctx, l.server, l.name); err != nil {
 		return err
 	}
-	err := tell(ctx, c.server, "create the profile", func(e engine) error {
-		return e.CreateProfile(profile(c.cfg, c.name, c.server.major, graphics))
+	err := tell(ctx, l.server, "create the profile", func(e engine) error {
+		return e.CreateProfile(profile(l.cfg, l.name, l.server.major, graphics))
 	})
 	if api.StatusErrorCheck(err) {
 		return &verdict.HostFault{Err: err, Advice: "Check the storage pool and the bridge in the builder's configuration."}
@@ -78,34 +88,34 @@ func (c *Container) makeProfile(ctx context.Context, graphics []string) error {
 
 // makeContainer makes the container from the image. Another builder may have
 // evicted that since; then it is imported again.
-func (c *Container) makeContainer(ctx context.Context) error {
-	if err := c.begin(KindContainer); err != nil {
+func (l launcher) makeContainer(ctx context.Context) error {
+	if err := l.begin(KindContainer); err != nil {
 		return err
 	}
-	if err := deleteContainer(ctx, c.server, c.name); err != nil {
+	if err := deleteContainer(ctx, l.server, l.name); err != nil {
 		return err
 	}
-	err := c.instantiate(ctx)
+	err := l.instantiate(ctx)
 	for n := 1; n < createAttempts && isHiccup(err) && ctx.Err() == nil; n++ {
-		c.cfg.Log.Warn("Creating the container again", "error", err)
-		if err := deleteContainer(ctx, c.server, c.name); err != nil {
+		l.cfg.Log.Warn("Creating the container again", "error", err)
+		if err := deleteContainer(ctx, l.server, l.name); err != nil {
 			return err
 		}
-		err = c.instantiate(ctx)
+		err = l.instantiate(ctx)
 	}
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	before := c.fingerprint
-	list, listErr := ask(ctx, c.server, "list images", func(e engine) ([]api.Image, error) { return e.GetImages() })
-	if listErr != nil || withAlias(list, aliasName(c.image, c.cfg.Series, c.cfg.Arch)) == before {
+	before := l.images.fingerprint
+	list, listErr := ask(ctx, l.server, "list images", func(e engine) ([]api.Image, error) { return e.GetImages() })
+	if listErr != nil || withAlias(list, aliasName(l.images.image, l.cfg.Series, l.cfg.Arch)) == before {
 		return err
 	}
-	c.cfg.Log.Warn("Image vanished", "fingerprint", before, "error", err)
-	if c.fingerprint, err = c.findOrImport(ctx, c.image); err != nil {
+	l.cfg.Log.Warn("Image vanished", "fingerprint", before, "error", err)
+	if err = l.images.use(ctx, l.images.image); err != nil {
 		return err
 	}
-	return c.instantiate(ctx)
+	return l.instantiate(ctx)
 }
 
 // createAttempts is how often the container is created, if hiccups prevent it.
@@ -120,52 +130,46 @@ func isHiccup(err error) bool {
 	return strings.Contains(err.Error(), "database is locked")
 }
 
-func (c *Container) instantiate(ctx context.Context) error {
+func (l launcher) instantiate(ctx context.Context) error {
 	const what = "create the container"
-	profiles := []string{c.name}
-	if c.cfg.Bridge == "" {
-		profiles = []string{"default", c.name}
+	profiles := []string{l.name}
+	if l.cfg.Bridge == "" {
+		profiles = []string{"default", l.name}
 	}
-	op, err := ask(ctx, c.server, what, func(e engine) (client.Operation, error) {
+	op, err := ask(ctx, l.server, what, func(e engine) (client.Operation, error) {
 		return e.CreateInstance(api.InstancesPost{
-			Name: c.name, Type: api.InstanceTypeContainer,
+			Name: l.name, Type: api.InstanceTypeContainer,
 			InstancePut: api.InstancePut{Profiles: profiles},
-			Source:      api.InstanceSource{Type: "image", Fingerprint: c.fingerprint},
+			Source:      api.InstanceSource{Type: "image", Fingerprint: l.images.fingerprint},
 		})
 	})
 	if err != nil {
 		return err
 	}
-	c.setPending(op.Get().ID)
-	if _, err := c.server.wait(ctx, what, op.Get().ID, importTime); err != nil {
+	l.setPending(op.Get().ID)
+	if _, err := l.server.wait(ctx, what, op.Get().ID, importTime); err != nil {
 		return err
 	}
-	c.setPending("")
+	l.setPending("")
 	return nil
-}
-
-func (c *Container) setPending(id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.pending = id
 }
 
 // boot starts the container and returns when it is ready. The script runs in it
 // then.
-func (c *Container) boot(ctx context.Context, script string) error {
-	err := do(ctx, c.server, "start the container", startTime, func(e engine) (client.Operation, error) {
-		return e.UpdateInstanceState(c.name, api.InstanceStatePut{Action: "start", Timeout: -1}, "")
+func (l launcher) boot(ctx context.Context, script string) error {
+	err := do(ctx, l.server, "start the container", startTime, func(e engine) (client.Operation, error) {
+		return e.UpdateInstanceState(l.name, api.InstanceStatePut{Action: "start", Timeout: -1}, "")
 	})
 	if err != nil {
 		return err
 	}
-	if state, err := containerState(ctx, c.server, c.name); err != nil || state != api.Running {
+	if state, err := containerState(ctx, l.server, l.name); err != nil || state != api.Running {
 		if err == nil {
 			err = fmt.Errorf("Container failed to start within %d seconds", int(startTime.Seconds()))
 		}
 		return err
 	}
-	return c.awaitReady(ctx, script)
+	return l.awaitReady(ctx, script)
 }
 
 // readyScript waits until what a build needs is there: the default route, and
@@ -191,20 +195,20 @@ done
 
 // awaitReady waits until the container is ready, and prepares what it can only
 // while it runs, all by one command.
-func (c *Container) awaitReady(ctx context.Context, script string) error {
+func (l launcher) awaitReady(ctx context.Context, script string) error {
 	timed, cancel := context.WithTimeoutCause(ctx, startTime+callTime, errDeadline)
 	defer cancel()
 	attempts, route := fmt.Sprint(int(startTime.Seconds()*20)), ""
-	if c.cfg.Bridge != "" {
+	if l.cfg.Bridge != "" {
 		route = "yes"
 	}
 	var said bytes.Buffer
-	err := c.attempt(timed, backends.Command{
+	err := l.commands.attempt(timed, backends.Command{
 		Argv:   []string{"/bin/sh", "-c", readyScript + script, "sh", attempts, route},
 		Stdout: &said, Stderr: &said,
 	})
 	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("cannot use the container %s: %w: %s", c.name, err, lastLine(said.String()))
+		return fmt.Errorf("cannot use the container %s: %w: %s", l.name, err, lastLine(said.String()))
 	}
 	return err
 }
@@ -216,13 +220,21 @@ func lastLine(text string) string {
 }
 
 // ensureRunning starts the container again after KillProcesses.
-func (c *Container) ensureRunning(ctx context.Context) error {
-	c.mu.Lock()
-	killed := c.killed
-	c.killed = false
-	c.mu.Unlock()
-	if !killed || !c.has(KindContainer) {
+func (l launcher) ensureRunning(ctx context.Context) error {
+	if !l.revive() || !l.has(KindContainer) {
 		return nil
 	}
-	return c.boot(ctx, "")
+	return l.boot(ctx, "")
+}
+
+// resume starts the container, unless it runs already.
+func (l launcher) resume(ctx context.Context) error {
+	state, err := containerState(ctx, l.server, l.name)
+	if err != nil {
+		return err
+	}
+	if state == api.Running {
+		return nil
+	}
+	return l.boot(ctx, "")
 }

@@ -7,10 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
-	client "github.com/lxc/incus/v6/client"
 	"github.com/lxc/incus/v6/shared/api"
 )
 
@@ -95,39 +93,6 @@ func survey(ctx context.Context, s *server) (list []api.Image, used map[string]b
 	}
 	used, err = imagesInUse(ctx, s)
 	return list, used, err
-}
-
-// imagesInUse are the fingerprints of images that containers were made from.
-func imagesInUse(ctx context.Context, s *server) (map[string]bool, error) {
-	running, err := ask(ctx, s, "list containers", func(e engine) ([]api.Instance, error) {
-		return e.GetInstances(api.InstanceTypeAny)
-	})
-	if err != nil {
-		return nil, err
-	}
-	used := map[string]bool{}
-	for _, instance := range running {
-		used[instance.Config["volatile.base_image"]] = true
-	}
-	return used, nil
-}
-
-func deleteImage(ctx context.Context, s *server, fingerprint string) error {
-	return do(ctx, s, "delete an image", deleteTime, func(e engine) (client.Operation, error) {
-		return e.DeleteImage(fingerprint)
-	})
-}
-
-// baseOf is the SHA-1 of the base image of which this is a kept one; false if it
-// is none of ours.
-func baseOf(image api.Image) (string, bool) {
-	for _, alias := range image.Aliases {
-		if rest, ok := strings.CutPrefix(alias.Name, aliasPrefix); ok {
-			sha1, _, _ := strings.Cut(rest, "-")
-			return sha1, true
-		}
-	}
-	return "", false
 }
 
 // Host is what a container engine says about itself.
