@@ -42,7 +42,7 @@ const (
 
 // commands run in the container, while it runs.
 type commands struct {
-	*instance
+	*guest
 	personality []string
 	// personalityErr is reported by check, since only commands need to know.
 	personalityErr error
@@ -103,7 +103,7 @@ func (c commands) installSnap(ctx context.Context, cmd backends.Command, words [
 // both streams. It is the leader of a session, whose processes can be killed
 // together. One variant has both streams in one, for the order of the output.
 const (
-	script = `exec 3>&2 2>/dev/null
+	splitScript = `exec 3>&2 2>/dev/null
 "$@" 2>&3 3>&-
 s=$?
 printf '%s %s\n' "$0" $s
@@ -122,7 +122,7 @@ func (c commands) attempt(ctx context.Context, cmd backends.Command) error {
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
 	nonce := rand.Text()
-	shell, out := script, newStream(cmd.Stdout, nonce)
+	shell, out := splitScript, newStream(cmd.Stdout, nonce)
 	errs := newStream(cmd.Stderr, nonce)
 	streams := []*stream{out, errs}
 	if same(cmd.Stdout, cmd.Stderr) {
@@ -222,7 +222,7 @@ func (c commands) wasStopped(ctx context.Context) (bool, error) {
 		select {
 		case <-ctx.Done():
 			return false, context.Cause(ctx)
-		case <-time.After(again):
+		case <-time.After(busyPause):
 		}
 	}
 	return false, nil

@@ -26,11 +26,11 @@ import (
 
 // Container implements backends.Lifecycle. Its parts do the work.
 type Container struct {
-	*instance
+	*guest
 	machine  machine
 	images   *images
-	network  network
-	files    files
+	network  guestNetwork
+	files    guestFiles
 	commands commands
 	launcher launcher
 }
@@ -43,21 +43,21 @@ func New(cfg Config) (*Container, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return assemble(&instance{cfg: cfg, name: containerName(cfg)}), nil
+	return assemble(&guest{cfg: cfg, name: containerName(cfg)}), nil
 }
 
-// assemble gives an instance its parts.
-func assemble(i *instance) *Container {
+// assemble gives a guest its parts.
+func assemble(g *guest) *Container {
 	c := &Container{
-		instance: i,
-		machine:  machine{cfg: i.cfg, host: backends.Host{}},
-		images:   &images{instance: i},
-		network:  network{i},
-		files:    files{i},
-		commands: commands{instance: i, retryDelay: firstRetry},
+		guest:    g,
+		machine:  machine{cfg: g.cfg, host: backends.Host{}},
+		images:   &images{guest: g},
+		network:  guestNetwork{g},
+		files:    guestFiles{g},
+		commands: commands{guest: g, retryDelay: firstRetry},
 	}
-	c.commands.personality, c.commands.personalityErr = backends.Personality(i.cfg.Arch, i.cfg.Series)
-	c.launcher = launcher{i, c.machine, c.images, c.network, c.files, c.commands}
+	c.commands.personality, c.commands.personalityErr = backends.Personality(g.cfg.Arch, g.cfg.Series)
+	c.launcher = launcher{g, c.machine, c.images, c.network, c.files, c.commands}
 	return c
 }
 

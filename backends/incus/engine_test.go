@@ -154,7 +154,7 @@ func TestAnEngineThatHangsIsTheHostsFault(t *testing.T) {
 		_, err := s.wait(t.Context(), "do it", "1234", noDeadline)
 		wantFault(t, err, "cannot do it: no use of LXD")
 		took("an operation, which then gets less time", pollTime+callTime/hungShare)
-		c := assemble(&instance{server: s, name: "c", made: []string{KindContainer}})
+		c := assemble(&guest{server: s, name: "c", made: []string{KindContainer}})
 		wantFault(t, c.CopyIn(t.Context(), strings.NewReader(""), "/f", 0o644), "no use of LXD")
 		took("a copy", callTime/hungShare)
 

@@ -31,18 +31,18 @@ const (
 	abortGrace = 5 * time.Second
 )
 
-// files are those of the container, running or not.
-type files struct{ *instance }
+// guestFiles are those of the container, running or not.
+type guestFiles struct{ *guest }
 
 // copyIn writes a file. The new one takes the place of the old
 // one at once, when it is complete.
-func (c files) copyIn(ctx context.Context, content io.Reader, name string, mode fs.FileMode) error {
+func (c guestFiles) copyIn(ctx context.Context, content io.Reader, name string, mode fs.FileMode) error {
 	err := c.withFiles(ctx, func(s *session) error { return s.write(ctx, content, name, mode) })
 	return c.fileError(ctx, "push", name, err)
 }
 
 // copyOut opens a file.
-func (c files) copyOut(ctx context.Context, name string) (io.ReadCloser, error) {
+func (c guestFiles) copyOut(ctx context.Context, name string) (io.ReadCloser, error) {
 	s, err := c.openFiles(ctx)
 	if err != nil {
 		return nil, c.fileError(ctx, "pull", name, err)
@@ -59,7 +59,7 @@ func (c files) copyOut(ctx context.Context, name string) (io.ReadCloser, error) 
 
 // fileError says what could not be done (spec: backends.md section 9 has the
 // texts).
-func (c files) fileError(ctx context.Context, what, name string, err error) error {
+func (c guestFiles) fileError(ctx context.Context, what, name string, err error) error {
 	var fault *verdict.HostFault
 	switch {
 	case err == nil || errors.Is(err, io.EOF):
@@ -82,7 +82,7 @@ type session struct {
 }
 
 // withFiles opens a session for f.
-func (c files) withFiles(ctx context.Context, f func(*session) error) error {
+func (c guestFiles) withFiles(ctx context.Context, f func(*session) error) error {
 	s, err := c.openFiles(ctx)
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func (c files) withFiles(ctx context.Context, f func(*session) error) error {
 }
 
 // openFiles opens a session, which ends some time after ctx does.
-func (c files) openFiles(ctx context.Context) (*session, error) {
+func (c guestFiles) openFiles(ctx context.Context) (*session, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -300,7 +300,7 @@ func (s *session) erase(paths []string) error {
 
 // remoteFile is an open file of the container.
 type remoteFile struct {
-	c      files
+	c      guestFiles
 	s      *session
 	f      *sftp.File
 	name   string

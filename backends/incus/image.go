@@ -29,7 +29,7 @@ const (
 
 // images imports base images and evicts them.
 type images struct {
-	*instance
+	*guest
 	// image is the one of this build, and fingerprint its name in the engine, from
 	// Create on.
 	image       backends.Image

@@ -68,7 +68,7 @@ func (c *Container) standAlone(ctx context.Context) error {
 	}
 	alone := c.cfg
 	alone.Bridge, alone.HostAddress, alone.Address = "", netip.Prefix{}, netip.Prefix{}
-	own := profile(alone, c.name, newestLXC, nil)
+	own := profileFor(alone, c.name, newestLXC, nil)
 	put := found.Writable()
 	put.Profiles, put.Devices = []string{}, own.Devices
 	maps.Copy(put.Config, own.Config)

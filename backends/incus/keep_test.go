@@ -64,7 +64,7 @@ func (k *keeping) toBeKept(t *testing.T) (*Container, *[]string) {
 		*ledger = slices.DeleteFunc(*ledger, func(e string) bool { return e == kind+" "+name })
 		return nil
 	}
-	return assemble(&instance{cfg: cfg, server: mustConnect(t, cfg), name: "c", made: []string{KindContainer, KindProfile}}), ledger
+	return assemble(&guest{cfg: cfg, server: mustConnect(t, cfg), name: "c", made: []string{KindContainer, KindProfile}}), ledger
 }
 
 func TestAKeptContainerStandsAlone(t *testing.T) {

@@ -14,11 +14,11 @@ import (
 	"lpbuildd/buildd/verdict"
 )
 
-// network is that of the container.
-type network struct{ *instance }
+// guestNetwork is that of the container.
+type guestNetwork struct{ *guest }
 
 // create makes the network anew, where that is the engine's business.
-func (n network) create(ctx context.Context) error {
+func (n guestNetwork) create(ctx context.Context) error {
 	if !n.cfg.ownNetwork() {
 		return nil
 	}
@@ -80,7 +80,7 @@ func clusterMembers(ctx context.Context, s *server) ([]api.ClusterMember, error)
 // way is how a container of an engine on another machine reaches this one: by
 // which address of ours, and from which addresses its packets come. The engine's
 // machine masquerades them with its own.
-func (n network) way(ctx context.Context) (here netip.Addr, from []netip.Prefix, err error) {
+func (n guestNetwork) way(ctx context.Context) (here netip.Addr, from []netip.Prefix, err error) {
 	from = []netip.Prefix{single(n.cfg.Address.Addr())}
 	local, remote, err := n.ends(ctx)
 	if err != nil {
@@ -110,7 +110,7 @@ func (n network) way(ctx context.Context) (here netip.Addr, from []netip.Prefix,
 }
 
 // ends are the addresses of a connection to the engine: ours and its.
-func (n network) ends(ctx context.Context) (local, remote netip.Addr, err error) {
+func (n guestNetwork) ends(ctx context.Context) (local, remote netip.Addr, err error) {
 	u, err := url.Parse(n.cfg.Remote)
 	if err != nil {
 		return local, remote, err

@@ -35,7 +35,7 @@ const fallbackHosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-lo
 
 // prepare sets up files of the container before it starts, through the
 // file API, which works without a process in it.
-func (c files) prepare(ctx context.Context, host machine) error {
+func (c guestFiles) prepare(ctx context.Context, host machine) error {
 	hostname, fqdn, err := host.hostNames(ctx)
 	if err != nil {
 		return err
@@ -132,7 +132,7 @@ const (
 
 // resolvers is the container's resolv.conf. On another machine, those of this one
 // mean nothing.
-func (c files) resolvers() (string, error) {
+func (c guestFiles) resolvers() (string, error) {
 	if c.cfg.Remote != "" {
 		return resolvConf("", c.cfg.HostAddress), nil
 	}

@@ -55,9 +55,9 @@ func rawLXC(major int, arch string, host, address netip.Prefix) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// profile is what a build's container is made with. Extra are the files of the
+// profileFor is what a build's container is made with. Extra are the files of the
 // host that drivers of graphics processors need.
-func profile(cfg Config, name string, major int, extra []string) api.ProfilesPost {
+func profileFor(cfg Config, name string, major int, extra []string) api.ProfilesPost {
 	devices := map[string]map[string]string{}
 	if cfg.Bridge != "" {
 		devices["eth0"] = map[string]string{"type": "nic", "nictype": "bridged", "parent": cfg.Bridge, "name": "eth0"}

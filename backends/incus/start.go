@@ -24,11 +24,11 @@ const filesRest = 50 * time.Millisecond
 
 // launcher makes the container and starts it.
 type launcher struct {
-	*instance
+	*guest
 	machine  machine
 	images   *images
-	network  network
-	files    files
+	network  guestNetwork
+	files    guestFiles
 	commands commands
 }
 
@@ -78,7 +78,7 @@ func (l launcher) makeProfile(ctx context.Context, graphics []string) error {
 		return err
 	}
 	err := tell(ctx, l.server, "create the profile", func(e engine) error {
-		return e.CreateProfile(profile(l.cfg, l.name, l.server.major, graphics))
+		return e.CreateProfile(profileFor(l.cfg, l.name, l.server.major, graphics))
 	})
 	if api.StatusErrorCheck(err) {
 		return &verdict.HostFault{Err: err, Advice: "Check the storage pool and the bridge in the builder's configuration."}

@@ -68,7 +68,7 @@ func TestRawSettings(t *testing.T) {
 func TestProfileDevices(t *testing.T) {
 	host, container := addresses()
 	cfg := Config{Bridge: "br", HostAddress: host, Address: container, Pool: "fast", Arch: "amd64"}
-	got := profile(cfg, "p", 5, []string{"/usr/lib/libcuda.so", "/dev/nvidia0", "/usr/bin/nvidia-smi"})
+	got := profileFor(cfg, "p", 5, []string{"/usr/lib/libcuda.so", "/dev/nvidia0", "/usr/bin/nvidia-smi"})
 	want := map[string]map[string]string{
 		"eth0":     {"type": "nic", "nictype": "bridged", "parent": "br", "name": "eth0"},
 		"root":     {"type": "disk", "path": "/", "pool": "fast"},
@@ -81,7 +81,7 @@ func TestProfileDevices(t *testing.T) {
 	if got.Config["security.privileged"] != "true" || got.Config["security.nesting"] != "true" {
 		t.Errorf("got %v", got.Config)
 	}
-	if got = profile(Config{}, "p", 2, nil); len(got.Devices) != 0 {
+	if got = profileFor(Config{}, "p", 2, nil); len(got.Devices) != 0 {
 		t.Errorf("got %v", got.Devices)
 	}
 }
@@ -97,7 +97,7 @@ func TestProfileLimits(t *testing.T) {
 		{Config{Processes: 500}, map[string]string{"limits.processes": "500"}},
 		{Config{Memory: 4 << 30}, map[string]string{"limits.memory": "4294967296", "limits.memory.swap": "false"}},
 	} {
-		got := profile(tt.cfg, "p", 5, nil).Config
+		got := profileFor(tt.cfg, "p", 5, nil).Config
 		maps.DeleteFunc(got, func(key, _ string) bool { return !strings.HasPrefix(key, "limits.") })
 		if !maps.Equal(got, tt.want) {
 			t.Errorf("%v and %d: got %v", tt.cfg.CPUs, tt.cfg.Memory, got)

@@ -34,7 +34,7 @@ func Enter(ctx context.Context, cfg Config, name string, v Visit) (err error) {
 	if err != nil {
 		return endedOr(ctx, err)
 	}
-	c := assemble(&instance{cfg: cfg, name: name, server: server, made: []string{KindContainer}})
+	c := assemble(&guest{cfg: cfg, name: name, server: server, made: []string{KindContainer}})
 	if c.commands.personalityErr != nil {
 		return c.commands.personalityErr
 	}

@@ -13,9 +13,9 @@ import (
 	"lpbuildd/buildd/verdict"
 )
 
-// instance is a container as the engine has it, or is going to: its name, and what of
+// guest is a container as the engine has it, or is going to: its name, and what of
 // it was begun to be made. All parts of a Container share one.
-type instance struct {
+type guest struct {
 	cfg    Config
 	server *server // from Create on
 	name   string
@@ -32,97 +32,97 @@ type instance struct {
 }
 
 // begin records that something is about to be made.
-func (i *instance) begin(kind string) error {
-	if err := i.cfg.Record(kind, i.nameOf(kind)); err != nil {
+func (g *guest) begin(kind string) error {
+	if err := g.cfg.Record(kind, g.nameOf(kind)); err != nil {
 		return err
 	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.made = append(i.made, kind)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.made = append(g.made, kind)
 	return nil
 }
 
 // nameOf is the name of what a build has one of.
-func (i *instance) nameOf(kind string) string {
+func (g *guest) nameOf(kind string) string {
 	if kind == KindNetwork {
-		return i.cfg.Bridge
+		return g.cfg.Bridge
 	}
-	return i.name
+	return g.name
 }
 
 // has tells whether something was begun to be made and is not known to be gone.
-func (i *instance) has(kind string) bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return slices.Contains(i.made, kind)
+func (g *guest) has(kind string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Contains(g.made, kind)
 }
 
 // gone records that something exists no more.
-func (i *instance) gone(kind string) error {
-	i.mu.Lock()
-	i.made = slices.DeleteFunc(i.made, func(k string) bool { return k == kind })
-	i.mu.Unlock()
-	return i.cfg.Done(kind, i.nameOf(kind))
+func (g *guest) gone(kind string) error {
+	g.mu.Lock()
+	g.made = slices.DeleteFunc(g.made, func(k string) bool { return k == kind })
+	g.mu.Unlock()
+	return g.cfg.Done(kind, g.nameOf(kind))
 }
 
-func (i *instance) setPending(id string) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.pending = id
+func (g *guest) setPending(id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pending = id
 }
 
 // killAll stops the container with force.
-func (i *instance) killAll(ctx context.Context) error {
-	if !i.has(KindContainer) {
+func (g *guest) killAll(ctx context.Context) error {
+	if !g.has(KindContainer) {
 		return nil
 	}
-	i.mu.Lock()
-	i.killed = true
-	i.kills++
-	i.mu.Unlock()
-	return halt(ctx, i.server, i.name)
+	g.mu.Lock()
+	g.killed = true
+	g.kills++
+	g.mu.Unlock()
+	return halt(ctx, g.server, g.name)
 }
 
-func (i *instance) killCount() int {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.kills
+func (g *guest) killCount() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.kills
 }
 
 // revive tells whether the container was stopped by killAll since the last time.
-func (i *instance) revive() bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	killed := i.killed
-	i.killed = false
+func (g *guest) revive() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	killed := g.killed
+	g.killed = false
 	return killed
 }
 
 // destroy deletes the container, with force if it runs.
-func (i *instance) destroy(ctx context.Context) error {
-	if !i.has(KindContainer) {
+func (g *guest) destroy(ctx context.Context) error {
+	if !g.has(KindContainer) {
 		return nil
 	}
-	i.mu.Lock()
-	pending := i.pending
-	i.mu.Unlock()
+	g.mu.Lock()
+	pending := g.pending
+	g.mu.Unlock()
 	if pending != "" {
 		// Until it is made, the engine refuses to delete it. How that ends does
 		// not matter.
-		_, _ = i.server.wait(ctx, "create the container", pending, importTime)
+		_, _ = g.server.wait(ctx, "create the container", pending, importTime)
 	}
-	if err := deleteContainer(ctx, i.server, i.name); err != nil {
+	if err := deleteContainer(ctx, g.server, g.name); err != nil {
 		return err
 	}
-	return i.gone(KindContainer)
+	return g.gone(KindContainer)
 }
 
 const (
 	// haltTime is how long stopping by force may take.
 	haltTime = 40 * time.Second
-	// again is the pause before something is tried again that the engine
+	// busyPause is the pause before something is tried again that the engine
 	// refused because it is busy with the container.
-	again = 250 * time.Millisecond
+	busyPause = 250 * time.Millisecond
 	// busyTime is how long it may be busy.
 	busyTime = 2 * time.Minute
 )
@@ -170,7 +170,7 @@ func persist(ctx context.Context, f func() error) error {
 		select {
 		case <-timed.Done():
 			return err
-		case <-time.After(again):
+		case <-time.After(busyPause):
 		}
 	}
 }
