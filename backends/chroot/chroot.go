@@ -23,43 +23,8 @@ import (
 	"path/filepath"
 
 	"lpbuildd/backends"
-	"lpbuildd/backends/archive"
 	"lpbuildd/buildd/verdict"
 )
-
-// topFolder is the only folder at the top of a base image.
-const topFolder = "chroot-autobuild"
-
-// Config says where and how to make a chroot.
-type Config struct {
-	// BuildDir is the folder of the build, <HOME>/build-<id>. It must exist
-	// before Create, and is gone after Remove.
-	BuildDir string
-	// Series and Arch are those of the build; they decide the personality of
-	// commands. An empty Arch means none.
-	Series, Arch string
-	// RootsDir keeps unpacked images between builds. Only root can look into
-	// it.
-	RootsDir string
-	// TrashDir is where Remove moves what is to be deleted later, by
-	// EmptyTrash. With "" Remove deletes it itself.
-	TrashDir string
-	// Overlay allows overlays; without it, each build unpacks its image.
-	Overlay bool
-	// TmpfsBytes keeps changes in memory, up to that size, when as much is
-	// available; 0 keeps them on disk.
-	TmpfsBytes int64
-	// MaxRoots is how many unpacked images may stay; that of a running build
-	// is kept always.
-	MaxRoots int
-	// Log is the daemon's log; nil discards.
-	Log *slog.Logger
-	// Notice tells the reader of the build log, by one line without newline,
-	// of something unusual that was worked around. May be nil.
-	Notice func(line string)
-	// Stray is told who held the output of a command open. May be nil.
-	Stray func(backends.Stray)
-}
 
 // Chroot implements backends.Lifecycle.
 type Chroot struct {
@@ -95,7 +60,7 @@ func New(cfg Config) (*Chroot, error) {
 }
 
 // Root is the root directory on the host. It exists from Create to Remove.
-func (c *Chroot) Root() string { return filepath.Join(c.cfg.BuildDir, topFolder) }
+func (c *Chroot) Root() string { return c.cfg.root() }
 
 // Create makes the root directory from an image of type "chroot".
 func (c *Chroot) Create(ctx context.Context, image backends.Image) error {
@@ -106,7 +71,7 @@ func (c *Chroot) Create(ctx context.Context, image backends.Image) error {
 		return context.Cause(ctx)
 	}
 	if c.cfg.Overlay {
-		err := c.prepareLayers(ctx)
+		err := overlay{c.cfg}.prepare(ctx)
 		if err == nil {
 			return c.createOverlay(ctx, image)
 		}
@@ -142,25 +107,13 @@ func (c *Chroot) createOverlay(ctx context.Context, image backends.Image) error 
 		return err
 	}
 	c.base = base
-	return c.mountOverlay(base.path())
-}
-
-// unpackRoot unpacks an image and checks that it is one.
-func unpackRoot(ctx context.Context, image backends.Image, dir string) error {
-	if err := archive.Unpack(ctx, image.Path, dir); err != nil {
-		return err
-	}
-	st, err := os.Lstat(filepath.Join(dir, topFolder))
-	if err != nil || !st.IsDir() {
-		return fmt.Errorf("cannot use the image %s: it has no folder %s", image.Path, topFolder)
-	}
-	return nil
+	return overlay{c.cfg}.mount(base.path())
 }
 
 // Stop unmounts everything below the root. Processes must be gone; a mount
 // that stays busy is detached, with a notice. Stop can be called again.
 func (c *Chroot) Stop(ctx context.Context) error {
-	if err := c.unmount(ctx, c.Root()); err != nil {
+	if err := unmount(ctx, c.cfg, c.Root()); err != nil {
 		return fmt.Errorf("Failed to unmount %s: %w", c.Root(), err) // spec: backends.md section 3 fixes this text
 	}
 	return nil
@@ -170,7 +123,7 @@ func (c *Chroot) Stop(ctx context.Context) error {
 // deletes it. It waits until a newly unpacked image is safely on disk. Remove
 // can be called again.
 func (c *Chroot) Remove(ctx context.Context) error {
-	if err := c.unmount(ctx, c.cfg.BuildDir); err != nil {
+	if err := unmount(ctx, c.cfg, c.cfg.BuildDir); err != nil {
 		return fmt.Errorf("Failed to unmount %s: %w", c.Root(), err)
 	}
 	err := discard(ctx, c.cfg.BuildDir, c.cfg.TrashDir)

@@ -91,33 +91,20 @@ func (c *Chroot) unmountAll(ctx context.Context, room disk.Room) error {
 	if err != nil {
 		return err
 	}
-	saved := c.layers() + ".saved"
-	inMemory := slices.Contains(mounts, c.layers())
+	saved := c.cfg.layers() + ".saved"
+	inMemory := slices.Contains(mounts, c.cfg.layers())
 	if inMemory {
-		if err := c.copyTree(ctx, c.layers(), saved, room); err != nil {
+		if err := c.copyTree(ctx, c.cfg.layers(), saved, room); err != nil {
 			return err
 		}
 	}
-	if err := c.unmount(ctx, c.cfg.BuildDir); err != nil {
+	if err := unmount(ctx, c.cfg, c.cfg.BuildDir); err != nil {
 		return err
 	}
 	if inMemory {
-		return errors.Join(os.Remove(c.layers()), os.Rename(saved, c.layers()))
+		return errors.Join(os.Remove(c.cfg.layers()), os.Rename(saved, c.cfg.layers()))
 	}
 	return nil
-}
-
-// outlive keeps the image for as long as there is another link to its lock, and
-// returns its name.
-func (r *heldRoot) outlive(link string) (string, error) {
-	<-r.synced
-	if !r.complete() {
-		return "", errors.New("the unpacked base image did not reach the disk")
-	}
-	if err := os.Link(r.lock.Path(), link); err != nil {
-		return "", fmt.Errorf("cannot keep the unpacked base image: %w", err)
-	}
-	return strings.TrimSuffix(filepath.Base(r.dir), rootSuffix), nil
 }
 
 // move moves the build directory.
@@ -168,7 +155,7 @@ func (c *Chroot) remount(ctx context.Context, base string) error {
 		return err
 	}
 	c.base = r
-	upper, work := filepath.Join(c.layers(), "upper"), filepath.Join(c.layers(), "work")
+	upper, work := filepath.Join(c.cfg.layers(), "upper"), filepath.Join(c.cfg.layers(), "work")
 	if err := renewWork(ctx, work); err != nil {
 		return verdict.MarkHostFault(fmt.Errorf("cannot mount the chroot again: %w", err))
 	}
@@ -206,24 +193,6 @@ func renewWork(ctx context.Context, work string) error {
 		return nil // it was mounted without an index
 	}
 	return err
-}
-
-// reuse holds an image that is unpacked.
-func (c rootCache) reuse(name string) (*heldRoot, error) {
-	r := &heldRoot{dir: filepath.Join(c.dir, name+rootSuffix), synced: make(chan struct{})}
-	close(r.synced)
-	if !r.complete() {
-		return nil, fmt.Errorf("the unpacked base image %s is gone", name)
-	}
-	lock, err := disk.OpenSharedLock(filepath.Join(c.dir, name+lockSuffix))
-	if err != nil {
-		return nil, err
-	}
-	if err := lock.Share(); err != nil {
-		return nil, errors.Join(err, lock.Close())
-	}
-	r.lock = lock
-	return r, nil
 }
 
 // OpenTerminal opens the side of a new terminal in the chroot from which it is

@@ -2,10 +2,7 @@ package chroot
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -31,26 +28,6 @@ func mountPoints() []mountPoint {
 	}
 }
 
-// hostFiles are copied from the host into every chroot.
-func hostFiles() []string { return []string{"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"} }
-
-// Start mounts the file systems that programs expect and copies in the host's
-// names and resolvers. A mount point that the image lacks is an error. What is
-// mounted before an error stays until Stop.
-func (c *Chroot) Start(ctx context.Context) error {
-	for _, m := range mountPoints() {
-		if err := m.mount(c.Root()); err != nil {
-			return err
-		}
-	}
-	for _, path := range hostFiles() {
-		if err := c.copyFromHost(ctx, path); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (m mountPoint) mount(root string) error {
 	dir, err := openInRoot(root, m.path, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
@@ -66,25 +43,6 @@ func (m mountPoint) mount(root string) error {
 	return nil
 }
 
-// copyFromHost copies a file of the host, which links may lead to. A host
-// without it is fine.
-func (c *Chroot) copyFromHost(ctx context.Context, path string) error {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		c.cfg.Notice("The builder has no " + path + " to copy.")
-		return nil
-	}
-	if err != nil {
-		return &verdict.HostFault{Err: fmt.Errorf("cannot read %s: %w", path, err), Advice: "Make " + path + " readable on the builder."}
-	}
-	defer func() { _ = f.Close() }()
-	st, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("cannot look at %s: %w", path, err)
-	}
-	return c.CopyIn(ctx, f, path, st.Mode().Perm())
-}
-
 const (
 	// unmountRounds and unmountPause bound how long busy mounts are tried
 	// again: pauses double, 1.3 seconds in all.
@@ -94,10 +52,10 @@ const (
 
 // unmount unmounts everything below dir, deepest first, and detaches what
 // stays busy.
-func (c *Chroot) unmount(ctx context.Context, dir string) error {
+func unmount(ctx context.Context, cfg Config, dir string) error {
 	pause := unmountPause
 	for range unmountRounds {
-		left, err := c.unmountOnce(dir, 0)
+		left, err := unmountOnce(cfg, dir, 0)
 		if err != nil || len(left) == 0 {
 			return err
 		}
@@ -107,27 +65,27 @@ func (c *Chroot) unmount(ctx context.Context, dir string) error {
 		}
 		pause *= 2
 	}
-	left, err := c.unmountOnce(dir, 0)
+	left, err := unmountOnce(cfg, dir, 0)
 	if err != nil || len(left) == 0 {
 		return err
 	}
-	c.cfg.Log.Warn("Detaching busy mounts", "mounts", left)
-	c.cfg.Notice("Detaching busy mounts: " + strings.Join(left, ", "))
-	if left, err = c.unmountOnce(dir, unix.MNT_DETACH); err != nil || len(left) == 0 {
+	cfg.Log.Warn("Detaching busy mounts", "mounts", left)
+	cfg.Notice("Detaching busy mounts: " + strings.Join(left, ", "))
+	if left, err = unmountOnce(cfg, dir, unix.MNT_DETACH); err != nil || len(left) == 0 {
 		return err
 	}
 	return fmt.Errorf("still mounted: %s", strings.Join(left, ", "))
 }
 
 // unmountOnce tries each mount once and returns those that are left.
-func (c *Chroot) unmountOnce(dir string, flags int) ([]string, error) {
+func unmountOnce(cfg Config, dir string, flags int) ([]string, error) {
 	paths, err := mountsBelow(dir)
 	if err != nil || len(paths) == 0 {
 		return nil, err
 	}
 	for _, path := range paths {
 		how := flags | unix.UMOUNT_NOFOLLOW
-		if path == c.layers() {
+		if path == cfg.layers() {
 			// The kernel lets go of the layers of an overlay a while after the
 			// overlay is gone; nothing else uses them.
 			how |= unix.MNT_DETACH

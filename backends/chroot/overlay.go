@@ -13,72 +13,69 @@ import (
 	"lpbuildd/buildd/verdict"
 )
 
-// layersDir is the folder of the upper layer and its work directory, below the
-// build directory. A tmpfs may be mounted on it.
-const layersDir = ".overlay"
+// overlay is that of a build.
+type overlay struct{ cfg Config }
 
-func (c *Chroot) layers() string { return filepath.Join(c.cfg.BuildDir, layersDir) }
-
-// prepareLayers makes room for the upper layer, in memory if that is wished
+// prepare makes room for the upper layer, in memory if that is wished
 // and possible, else on disk, and tries an overlay with it: better to know
 // before an image is unpacked for nothing.
-func (c *Chroot) prepareLayers(ctx context.Context) error {
-	for _, dir := range []string{c.layers(), c.Root()} {
+func (o overlay) prepare(ctx context.Context) error {
+	for _, dir := range []string{o.cfg.layers(), o.cfg.root()} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return err
 		}
 	}
-	if c.cfg.TmpfsBytes > 0 {
-		err := c.prepareTmpfs(ctx)
+	if o.cfg.TmpfsBytes > 0 {
+		err := o.prepareTmpfs(ctx)
 		if err == nil {
 			return nil
 		}
-		c.cfg.Notice(fmt.Sprintf("Keeping the changes of this build on disk, not in memory: %v", err))
+		o.cfg.Notice(fmt.Sprintf("Keeping the changes of this build on disk, not in memory: %v", err))
 	}
-	return c.tryOverlay(ctx)
+	return o.try(ctx)
 }
 
-func (c *Chroot) prepareTmpfs(ctx context.Context) error {
+func (o overlay) prepareTmpfs(ctx context.Context) error {
 	free, err := memAvailable()
 	if err != nil {
 		return err
 	}
-	if free < c.cfg.TmpfsBytes {
-		return fmt.Errorf("%d bytes are wanted and %d available", c.cfg.TmpfsBytes, free)
+	if free < o.cfg.TmpfsBytes {
+		return fmt.Errorf("%d bytes are wanted and %d available", o.cfg.TmpfsBytes, free)
 	}
-	options := fmt.Sprintf("size=%d,mode=0700", c.cfg.TmpfsBytes)
-	if err := unix.Mount("none", c.layers(), "tmpfs", 0, options); err != nil {
+	options := fmt.Sprintf("size=%d,mode=0700", o.cfg.TmpfsBytes)
+	if err := unix.Mount("none", o.cfg.layers(), "tmpfs", 0, options); err != nil {
 		return fmt.Errorf("cannot mount a tmpfs: %w", err)
 	}
-	if err := c.tryOverlay(ctx); err != nil {
-		return errors.Join(err, unix.Unmount(c.layers(), unix.UMOUNT_NOFOLLOW))
+	if err := o.try(ctx); err != nil {
+		return errors.Join(err, unix.Unmount(o.cfg.layers(), unix.UMOUNT_NOFOLLOW))
 	}
 	return nil
 }
 
-// tryOverlay mounts an overlay with nothing below it for a moment. It uses
+// try mounts an overlay with nothing below it for a moment. It uses
 // folders of its own: a "volatile" upper layer can be mounted only once.
-func (c *Chroot) tryOverlay(ctx context.Context) error {
-	dir := filepath.Join(c.layers(), "try")
+func (o overlay) try(ctx context.Context) error {
+	dir := filepath.Join(o.cfg.layers(), "try")
 	sub := func(name string) string { return filepath.Join(dir, name) }
 	for _, path := range []string{dir, sub("lower"), sub("upper"), sub("work")} {
 		if err := os.Mkdir(path, 0o700); err != nil {
 			return err
 		}
 	}
-	err := mountLayers(c.Root(), sub("lower"), sub("upper"), sub("work"))
+	err := mountLayers(o.cfg.root(), sub("lower"), sub("upper"), sub("work"))
 	if err == nil {
-		err = unix.Unmount(c.Root(), unix.UMOUNT_NOFOLLOW)
+		err = unix.Unmount(o.cfg.root(), unix.UMOUNT_NOFOLLOW)
 	}
 	return errors.Join(err, RemoveTree(context.WithoutCancel(ctx), dir))
 }
 
-// mountOverlay mounts the overlay of this build on an unpacked image.
-func (c *Chroot) mountOverlay(lower string) error {
-	upper, work := filepath.Join(c.layers(), "upper"), filepath.Join(c.layers(), "work")
+// mount mounts the overlay of this build on an unpacked image.
+func (o overlay) mount(lower string) error {
+	upper, work := filepath.Join(o.cfg.layers(), "upper"), filepath.Join(o.cfg.layers(), "work")
 	err := errors.Join(os.Mkdir(upper, 0o700), os.Mkdir(work, 0o700), copyOwner(lower, upper))
 	if err == nil {
-		err = mountLayers(c.Root(), lower, upper, work)
+		err = mountLayers(o.cfg.root(), lower, upper, work)
 	}
 	if err != nil {
 		return verdict.MarkHostFault(fmt.Errorf("cannot make the chroot: %w", err))

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
+	"lpbuildd/backends/archive"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/disk"
 )
@@ -226,6 +227,49 @@ func (c rootCache) remove(ctx context.Context, name string, torn bool) (err erro
 		return err
 	}
 	return os.Remove(lock.Path())
+}
+
+// unpackRoot unpacks an image and checks that it is one.
+func unpackRoot(ctx context.Context, image backends.Image, dir string) error {
+	if err := archive.Unpack(ctx, image.Path, dir); err != nil {
+		return err
+	}
+	st, err := os.Lstat(filepath.Join(dir, topFolder))
+	if err != nil || !st.IsDir() {
+		return fmt.Errorf("cannot use the image %s: it has no folder %s", image.Path, topFolder)
+	}
+	return nil
+}
+
+// outlive keeps the image for as long as there is another link to its lock, and
+// returns its name.
+func (r *heldRoot) outlive(link string) (string, error) {
+	<-r.synced
+	if !r.complete() {
+		return "", errors.New("the unpacked base image did not reach the disk")
+	}
+	if err := os.Link(r.lock.Path(), link); err != nil {
+		return "", fmt.Errorf("cannot keep the unpacked base image: %w", err)
+	}
+	return strings.TrimSuffix(filepath.Base(r.dir), rootSuffix), nil
+}
+
+// reuse holds an image that is unpacked.
+func (c rootCache) reuse(name string) (*heldRoot, error) {
+	r := &heldRoot{dir: filepath.Join(c.dir, name+rootSuffix), synced: make(chan struct{})}
+	close(r.synced)
+	if !r.complete() {
+		return nil, fmt.Errorf("the unpacked base image %s is gone", name)
+	}
+	lock, err := disk.OpenSharedLock(filepath.Join(c.dir, name+lockSuffix))
+	if err != nil {
+		return nil, err
+	}
+	if err := lock.Share(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	r.lock = lock
+	return r, nil
 }
 
 // CleanRoots deletes what interrupted unpacking has left in the folder of
