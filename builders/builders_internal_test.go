@@ -82,6 +82,7 @@ func TestBlame(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			during, end := context.WithCancelCause(t.Context())
+			defer end(nil)
 			if c.over {
 				end(ended)
 			}
