@@ -27,6 +27,9 @@ func metaPath(name string) string {
 	return metaName + "/" + name + metaSuffix
 }
 
+// Paths are where an entry and its record are, relative to the cache's folder.
+func Paths(name string) []string { return []string{name, metaPath(name)} }
+
 // touch notes that the entry is used now. That only serves eviction, so a
 // failure is no reason to refuse the entry.
 func (c *Cache) touch(ctx context.Context, name string) {
