@@ -40,7 +40,7 @@ const (
 	sigKill  = 128 + 9
 )
 
-// commands run in the container, while it runs.
+// commands are run in the container.
 type commands struct {
 	*guest
 	personality []string

@@ -34,8 +34,8 @@ const (
 // guestFiles are those of the container, running or not.
 type guestFiles struct{ *guest }
 
-// copyIn writes a file. The new one takes the place of the old
-// one at once, when it is complete.
+// copyIn writes a file. The new one takes the place of the old one at once, when it
+// is complete.
 func (c guestFiles) copyIn(ctx context.Context, content io.Reader, name string, mode fs.FileMode) error {
 	err := c.withFiles(ctx, func(s *session) error { return s.write(ctx, content, name, mode) })
 	return c.fileError(ctx, "push", name, err)
