@@ -11,6 +11,15 @@ import (
 	"unicode"
 )
 
+// Source says where a file can be fetched from.
+type Source struct {
+	// URL is nil when the caller only asks whether the file is there.
+	URL *string
+	// Username and Password are sent as basic authentication with the first
+	// request, if one of them is not empty.
+	Username, Password string
+}
+
 const maxRedirects = 10
 
 // newClient is a copy of the client with our rules for redirects, or one of our
