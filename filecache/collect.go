@@ -30,9 +30,9 @@ func (c *Cache) Collect(ctx context.Context, dryRun bool) (Garbage, error) {
 		g.Entries = append(g.Entries, e)
 		return nil
 	})
-	staleErr := c.tmp.eachStale(func(path string, info fs.FileInfo) error {
+	staleErr := c.temporaries.eachStale(func(path string, info fs.FileInfo) error {
 		if !dryRun {
-			if err := c.tmp.remove(path, info); err != nil {
+			if err := c.temporaries.remove(path, info); err != nil {
 				return err
 			}
 		}
@@ -47,5 +47,5 @@ func (c *Cache) Collect(ctx context.Context, dryRun bool) (Garbage, error) {
 // are gone. Temporaries that a living process writes stay. It is meant for the
 // start of the daemon.
 func (c *Cache) CleanTemporaries() error {
-	return errors.Join(c.tmp.eachStale(c.tmp.remove), c.records.clean())
+	return errors.Join(c.temporaries.eachStale(c.temporaries.remove), c.records.clean())
 }

@@ -42,12 +42,12 @@ func backoff() []time.Duration {
 
 // downloader fetches files of others into temporaries, with room made for them.
 type downloader struct {
-	client  *http.Client
-	idle    time.Duration   // without a byte until a connection is given up
-	backoff []time.Duration // before each further attempt
-	tmp     *temporaries
-	evictor *evictor
-	log     *slog.Logger
+	client      *http.Client
+	idle        time.Duration   // without a byte until a connection is given up
+	backoff     []time.Duration // before each further attempt
+	temporaries *temporaries
+	evictor     *evictor
+	log         *slog.Logger
 }
 
 // get fetches the content of that name, or any if the name is "". The caller
@@ -71,14 +71,14 @@ func (l *downloader) get(ctx context.Context, name string, src Source) (*tempora
 
 // temporary makes one, and may evict to get it.
 func (l *downloader) temporary(ctx context.Context) (*temporary, error) {
-	tmp, err := l.tmp.create()
+	tmp, err := l.temporaries.create()
 	if !errors.Is(err, unix.ENOSPC) {
 		return tmp, err
 	}
 	if freed, err := l.evictor.evict(ctx, disk.Room{Bytes: roomStep, Inodes: inodesOfEntry}); err != nil || freed == 0 {
 		return nil, errors.Join(unix.ENOSPC, err)
 	}
-	return l.tmp.create()
+	return l.temporaries.create()
 }
 
 // secretsOf are those of a source, and of the proxy that leads to it.

@@ -26,6 +26,7 @@ type Limits struct {
 type evictor struct {
 	store   *store
 	inUse   *inUse
+	dir     string // whose file system must have room
 	limits  atomic.Pointer[Limits]
 	space   func(dir string) (disk.Space, error)
 	reclaim func(ctx context.Context, need int64) // may be nil
@@ -99,7 +100,7 @@ func (v *evictor) excess(entries []Entry, need disk.Room) (excess, error) {
 	if limits.MinFree <= 0 && !need.Positive() {
 		return x, nil
 	}
-	space, err := v.space(v.store.folder.dir)
+	space, err := v.space(v.dir)
 	if err != nil {
 		return x, err
 	}
@@ -125,7 +126,7 @@ func (v *evictor) evictable(entries []Entry) (total disk.Room) {
 func (v *evictor) makeRoom(ctx context.Context, need disk.Room) error {
 	reclaimed, evicted := false, false
 	for {
-		space, err := v.space(v.store.folder.dir)
+		space, err := v.space(v.dir)
 		if err != nil {
 			return err
 		}

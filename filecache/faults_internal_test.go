@@ -465,7 +465,7 @@ func TestEvictionEndsWithItsContext(t *testing.T) {
 
 func TestTemporariesOfTheLivingStay(t *testing.T) {
 	c := openInternal(t, Options{})
-	tmp, err := c.tmp.create()
+	tmp, err := c.temporaries.create()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,14 +69,14 @@ const defaultIdle = 60 * time.Second
 // temporaries and records in it, the store of the entries made of these, who uses
 // which of them, who evicts the others, and who fetches new ones.
 type Cache struct {
-	folder     *folder
-	tmp        *temporaries
-	records    *records
-	store      *store
-	inUse      *inUse
-	evictor    *evictor
-	downloader *downloader
-	log        *slog.Logger
+	folder      *folder
+	temporaries *temporaries
+	records     *records
+	store       *store
+	inUse       *inUse
+	evictor     *evictor
+	downloader  *downloader
+	log         *slog.Logger
 
 	tasks             tasks
 	downloads, checks singleflight.Group
@@ -96,13 +96,13 @@ func Open(dir string, o Options) (*Cache, error) {
 		return nil, err
 	}
 	c := &Cache{folder: f, inUse: &inUse{}, log: o.Log}
-	c.tmp = &temporaries{folder: f, log: o.Log}
-	c.records = &records{folder: f, tmp: c.tmp, log: o.Log}
-	c.store = &store{folder: f, tmp: c.tmp, records: c.records, beforeNew: o.BeforeNew, log: o.Log}
-	c.evictor = &evictor{store: c.store, inUse: c.inUse, space: disk.Of, reclaim: o.Reclaim, log: o.Log}
+	c.temporaries = &temporaries{folder: f, log: o.Log}
+	c.records = &records{folder: f, temporaries: c.temporaries, log: o.Log}
+	c.store = &store{folder: f, temporaries: c.temporaries, records: c.records, beforeNew: o.BeforeNew, log: o.Log}
+	c.evictor = &evictor{store: c.store, inUse: c.inUse, dir: f.dir, space: disk.Of, reclaim: o.Reclaim, log: o.Log}
 	c.downloader = &downloader{
 		client: newClient(o.Client), idle: o.IdleTimeout, backoff: backoff(),
-		tmp: c.tmp, evictor: c.evictor, log: o.Log,
+		temporaries: c.temporaries, evictor: c.evictor, log: o.Log,
 	}
 	c.SetLimits(Limits{MaxBytes: o.MaxBytes, MaxAge: o.MaxAge, MinFree: o.MinFree})
 	return c, nil
@@ -134,6 +134,13 @@ func (c *Cache) Path(name string) (string, error) {
 		return "", err
 	}
 	return filepath.Join(c.folder.dir, name), nil
+}
+
+// Handler serves the entries and the build log below /filecache/ (spec:
+// protocol.md section 11). It needs the full path as the client sent it, so it
+// must not stand behind a mux that cleans paths. Nothing is listed.
+func (c *Cache) Handler() http.Handler {
+	return &server{folder: c.folder, log: c.log}
 }
 
 // Store puts content into the cache under its SHA-1. When it returns, the entry

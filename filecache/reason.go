@@ -27,6 +27,10 @@ func (e reasonError) Error() string { return string(e) }
 
 func urlopenError(text string) error { return reasonError("<urlopen error " + text + ">") }
 
+// tooManyRedirects is the text of the reference, in one line.
+const tooManyRedirects = "The HTTP server returned a redirect error that would lead to an infinite loop. " +
+	"The last 30x error message was: "
+
 // answerError is an answer of a server that is no content. Its words, and the
 // place that it leads to, are the server's.
 type answerError struct {

@@ -27,9 +27,9 @@ func metaPath(name string) string {
 // records are what is noted of each entry: its digests, and by the time of
 // modification when it was last used.
 type records struct {
-	folder *folder
-	tmp    *temporaries
-	log    *slog.Logger
+	folder      *folder
+	temporaries *temporaries
+	log         *slog.Logger
 }
 
 // touch notes that the entry is used now. That only serves eviction, so a
@@ -59,7 +59,7 @@ func (r *records) write(path string, s Stored) error {
 	if err != nil {
 		return err
 	}
-	tmp, err := r.tmp.create()
+	tmp, err := r.temporaries.create()
 	if err != nil {
 		return err
 	}

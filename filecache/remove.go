@@ -1,9 +1,6 @@
 package filecache
 
-import (
-	"errors"
-	"io/fs"
-)
+import "errors"
 
 // Remove deletes the entry; a missing one is fine. Whoever reads it at the
 // moment can go on reading.
@@ -14,7 +11,7 @@ func (c *Cache) Remove(name string) error { return c.store.remove(name) }
 // takes a file system minutes. A disk that is too full for that gets its room at
 // once.
 func (c *Cache) RemoveAll(names []string) error {
-	away := c.tmp.newPath()
+	away := c.temporaries.newPath()
 	var errs []error
 	if len(names) <= fewFiles || c.folder.root.Mkdir(away, 0o700) != nil {
 		for _, name := range names {
@@ -25,23 +22,10 @@ func (c *Cache) RemoveAll(names []string) error {
 	for _, name := range names {
 		errs = append(errs, c.store.takeAway(name, away))
 	}
-	c.tasks.start(func() { c.empty(away) })
-	return errors.Join(errs...)
-}
-
-// empty deletes a folder of files. What it leaves when the cache is closed are
-// temporaries that nobody writes.
-func (c *Cache) empty(folder string) {
-	err := c.folder.each(folder, func(e fs.DirEntry) error {
-		if c.tasks.isClosed() {
-			return nil
+	c.tasks.start(func() {
+		if err := c.temporaries.empty(away, c.tasks.isClosed); err != nil {
+			c.log.Warn("cannot remove cached files", "error", err)
 		}
-		return c.folder.root.Remove(folder + "/" + e.Name())
 	})
-	if err == nil && !c.tasks.isClosed() {
-		err = c.folder.root.Remove(folder)
-	}
-	if err != nil {
-		c.log.Warn("cannot remove cached files", "error", err)
-	}
+	return errors.Join(errs...)
 }

@@ -13,13 +13,6 @@ import (
 
 const servePath = "/filecache"
 
-// Handler serves the entries and the build log below /filecache/ (spec:
-// protocol.md section 11). It needs the full path as the client sent it, so it
-// must not stand behind a mux that cleans paths. Nothing is listed.
-func (c *Cache) Handler() http.Handler {
-	return &server{folder: c.folder, log: c.log}
-}
-
 // server answers requests for files. It asks nobody else than the folder.
 type server struct {
 	folder *folder

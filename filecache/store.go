@@ -8,51 +8,24 @@ import (
 	"io/fs"
 	"log/slog"
 	"slices"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
-
-	"lpbuildd/disk"
 )
-
-// Entry is a file of the cache.
-type Entry struct {
-	Name string
-	// Size is that of the content, Disk how many bytes its removal frees.
-	Size, Disk int64
-	// Used is when it was written or last used, whichever is later.
-	Used time.Time
-}
-
-// inodesOfEntry are those of the content and of its record.
-const inodesOfEntry = 2
-
-// room is what the removal of the entry frees.
-func (e Entry) room() disk.Room { return disk.Room{Bytes: e.Disk, Inodes: inodesOfEntry} }
-
-// diskOf is how many bytes the removal of a file frees.
-func diskOf(info fs.FileInfo) int64 {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink == 1 {
-		return disk.Allocated(st)
-	}
-	return 0
-}
 
 // store is the entries with their records: content comes in, is looked at, and
 // goes. Which of them must go, or stay, is not for it to know.
 type store struct {
-	folder    *folder
-	tmp       *temporaries
-	records   *records
-	verified  verified
-	beforeNew func(name string) error // may be nil
-	log       *slog.Logger
+	folder      *folder
+	temporaries *temporaries
+	records     *records
+	verified    verified
+	beforeNew   func(name string) error // may be nil
+	log         *slog.Logger
 }
 
 // put makes content an entry under its SHA-1.
 func (s *store) put(ctx context.Context, content io.Reader, durable bool) (Stored, error) {
-	tmp, err := s.tmp.create()
+	tmp, err := s.temporaries.create()
 	if err != nil {
 		return Stored{}, err
 	}

@@ -73,7 +73,7 @@ func (ts *tasks) begin(ctx context.Context) (context.Context, func()) {
 	}
 }
 
-// start runs work that looks itself at isClosed. It does not when closed.
+// start runs work that ends by itself when isClosed. Once closed, it runs nothing.
 func (ts *tasks) start(work func()) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()

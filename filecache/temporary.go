@@ -103,6 +103,21 @@ func (ts *temporaries) remove(path string, info fs.FileInfo) error {
 	return ts.folder.root.Remove(path)
 }
 
+// empty deletes a folder of files. What it leaves when the cache is closed are
+// temporaries that nobody writes.
+func (ts *temporaries) empty(folder string, isClosed func() bool) error {
+	err := ts.folder.each(folder, func(e fs.DirEntry) error {
+		if isClosed() {
+			return nil
+		}
+		return ts.folder.root.Remove(folder + "/" + e.Name())
+	})
+	if err != nil || isClosed() {
+		return err
+	}
+	return ts.folder.root.Remove(folder)
+}
+
 // lock is false if CleanTemporaries was quicker and removes, or has removed, the
 // file.
 func (t *temporary) lock() (bool, error) {
