@@ -24,6 +24,9 @@ func metaPath(name string) string {
 	return metaName + "/" + name + metaSuffix
 }
 
+// Paths are where an entry and its record are, relative to the cache's folder.
+func Paths(name string) []string { return []string{name, metaPath(name)} }
+
 // records are what is noted of each entry: its digests, and by the time of
 // modification when it was last used.
 type records struct {
