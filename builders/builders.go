@@ -1,8 +1,8 @@
-// Package builders is what build types are made of: what a type is (Type, Builder), what
-// it may touch (Env), how it reads its arguments (Args, Reader), and the steps that all
-// of them share. The worker of a build runs it, root inside the build's namespaces; the
-// daemon, unprivileged, only has arguments checked. See spec: builders.md and
-// lifecycle.md.
+// Package builders is run by the worker of a build, root inside the build's namespaces,
+// and by the daemon, unprivileged, to have arguments checked: it is what build types are
+// made of. It has what a type is (Type, Builder), what one may touch (Env), how one reads
+// its arguments (Args, Reader), and the steps that all of them share. It touches the
+// target of a build, through Env. See spec: builders.md and lifecycle.md.
 //
 // A build type is a row of the table in builders/types plus a file with its arguments,
 // its Build and its Gather, or a folder if it takes three files or more. It sees the

@@ -1,6 +1,6 @@
-// Package leftovers undoes what dead builds have left behind: what stands in their
-// ledgers, and what these do not name. Root runs it: outside the namespaces to clean
-// up, inside them when a build begins. It deletes build directories, files of
+// Package leftovers is run by root, outside the namespaces to clean up, inside them
+// when a build begins: it undoes what dead builds have left behind, what stands in
+// their ledgers and what these do not name. It deletes build directories, files of
 // schroot, results without an outcome, kept builds and what container engines have
 // of this builder, after a look whether they are its own; it ends no build.
 package leftovers

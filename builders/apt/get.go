@@ -1,7 +1,7 @@
-// Package apt works with apt in the target of a build: the stages SOURCES, KEYS and
-// UPDATE, and apt-get for whatever a build installs. The worker of a build runs it,
-// root inside the build's namespaces; it touches the target through builders.Env. See
-// spec: lifecycle.md sections 7 and 8.
+// Package apt is run by the worker of a build, root inside the build's namespaces, and
+// touches the target through builders.Env: it works with apt there, in the stages
+// SOURCES, KEYS and UPDATE, and as apt-get for whatever a build installs. See spec:
+// lifecycle.md sections 7 and 8.
 //
 // Whose trouble it is when apt fails is decided here, for all types: by what apt says
 // about archives (ArchiveError) and about this machine (verdict.HostFault).

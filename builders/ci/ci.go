@@ -1,5 +1,5 @@
-// Package ci runs the jobs of a pipeline, the type ci. The worker of a build runs it,
-// root inside the build's namespaces; it touches the target through builders.Env.
+// Package ci is run by the worker of a build, root inside the build's namespaces, and
+// touches the target through builders.Env: it runs the jobs of a pipeline, the type ci.
 package ci
 
 import (

@@ -1,6 +1,6 @@
-// Package craft builds charms, rocks and crafts, the types charm, rock and craft. The
-// worker of a build runs it, root inside the build's namespaces; it touches the target
-// through builders.Env.
+// Package craft is run by the worker of a build, root inside the build's namespaces, and
+// touches the target through builders.Env: it builds charms, rocks and crafts, the types
+// charm, rock and craft.
 package craft
 
 import (

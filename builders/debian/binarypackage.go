@@ -1,5 +1,5 @@
-// Package debian builds Debian packages with sbuild, the type binarypackage. The worker
-// of a build runs it, root inside the build's namespaces; through builders.Env it
+// Package debian is run by the worker of a build, root inside the build's namespaces: it
+// builds Debian packages with sbuild, the type binarypackage. Through builders.Env it
 // touches the target, and on the host schroot's folder and, as the build user, sbuild.
 package debian
 

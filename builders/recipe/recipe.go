@@ -1,6 +1,6 @@
-// Package recipe builds source packages from recipes, the type sourcepackagerecipe. The
-// worker of a build runs it, root inside the build's namespaces; it touches the target
-// through builders.Env, and what a recipe names runs there as the build user.
+// Package recipe is run by the worker of a build, root inside the build's namespaces: it
+// builds source packages from recipes, the type sourcepackagerecipe. It touches the
+// target through builders.Env, and what a recipe names runs there as the build user.
 package recipe
 
 import (

@@ -1,6 +1,6 @@
-// Package vcs fetches the source of a build from Git or Bazaar into its target (spec:
-// lifecycle.md section 15). The worker of a build runs it, root inside the build's
-// namespaces; it touches the target through builders.Env.
+// Package vcs is run by the worker of a build, root inside the build's namespaces, and
+// touches the target through builders.Env: it fetches the source of a build from Git or
+// Bazaar into the target (spec: lifecycle.md section 15).
 package vcs
 
 import (

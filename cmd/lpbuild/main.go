@@ -1,4 +1,5 @@
-// Command lpbuild drives a builder over XML-RPC, for people and for scripts.
+// Command lpbuild is run by people and by scripts, without any privilege: it drives a
+// builder over XML-RPC, and touches the network and the folders that it is told of.
 //
 // Each subcommand has a file of its own. Messages for people go to standard
 // error; logs and results go to standard output, or, with --json, one JSON

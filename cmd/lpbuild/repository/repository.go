@@ -1,7 +1,7 @@
-// Package repository gives a local git repository to a build: a copy of it, which
-// stays as it was while the build goes on, and a server that clones read. The
-// command-line client runs it, as the person who called it; it reads the
-// repository, runs git, and writes into a temporary folder only.
+// Package repository is run by the command-line client, as the person who called it: it
+// gives a local git repository to a build, as a copy, which stays as it was while the
+// build goes on, and a server that clones read. It reads the repository, runs git, and
+// writes into a temporary folder only.
 package repository
 
 import (
