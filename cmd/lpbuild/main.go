@@ -21,7 +21,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"lpbuildd/cmd/manpages"
-	"lpbuildd/rpc/client"
 )
 
 // version is set by the Makefile to that of debian/changelog.
@@ -32,14 +31,6 @@ func main() {
 	// The second signal kills, in case the builder does not react to the first.
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
-
-// app is what all subcommands share.
-type app struct {
-	url string
-	out *printer
-	// poll is how often the builder is asked while a build runs.
-	poll time.Duration
 }
 
 // run runs a command line with the given output and returns the exit code.
@@ -107,15 +98,6 @@ func explained(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		return nil
 	}
-}
-
-// builder makes a client for the builder. It does not connect yet.
-func (a *app) builder() (*client.Client, error) {
-	c, err := client.New(a.url, client.WithPoll(a.poll))
-	if err != nil {
-		return nil, fmt.Errorf("%w\nName the builder with --url or LPBUILD_URL.", err)
-	}
-	return c, nil
 }
 
 // exitCode reports the error of a command and returns the exit code for it.
