@@ -31,53 +31,6 @@ func Get(ctx context.Context, env builders.Env, args ...string) error {
 	return GiveBack(fetchTwice(ctx, env, command(args...)))
 }
 
-// fetchTwice is run with a second attempt, after an update of the package lists,
-// for trouble of an archive.
-func fetchTwice(ctx context.Context, env builders.Env, cmd backends.Command) error {
-	err := run(ctx, env, cmd)
-	var trouble *ArchiveError
-	if !errors.As(err, &trouble) || !worthRetrying(ctx, err) {
-		return err
-	}
-	if err := FreshLists(ctx, env, trouble); err != nil {
-		return err
-	}
-	return run(ctx, env, cmd)
-}
-
-// FreshLists reads the package lists again, because of trouble.
-func FreshLists(ctx context.Context, env builders.Env, trouble *ArchiveError) error {
-	env.Say("%v\nReading the package lists anew and trying again ...", trouble)
-	err := updateLists(ctx, env)
-	var exit *backends.ExitError
-	var another *ArchiveError
-	if errors.As(err, &exit) && !errors.As(err, &another) {
-		return fmt.Errorf("%w (%w)", trouble, err)
-	}
-	return err
-}
-
-// run runs apt-get in the target, its output going to the log. Trouble of an
-// archive is an *ArchiveError, also where apt-get only warns of it; trouble of
-// this machine is a *verdict.HostFault.
-func run(ctx context.Context, env builders.Env, cmd backends.Command) error {
-	out := NewWatch(env.Log)
-	cmd.Stdout, cmd.Stderr = out, out
-	err := env.Target.Run(ctx, cmd)
-	var exit *backends.ExitError
-	switch {
-	case err != nil && !errors.As(err, &exit):
-		return err
-	case out.fault != nil:
-		return out.fault
-	case out.trouble == nil:
-		return err
-	case err != nil:
-		return fmt.Errorf("%w (%w)", out.trouble, err)
-	}
-	return out.trouble
-}
-
 // GiveBack makes trouble of an archive a verdict: it is nobody's fault who builds
 // something, and over when the archive is repaired.
 func GiveBack(err error) error {
