@@ -70,8 +70,6 @@ func TestErrorsOfCommandsDoNotRepeatArguments(t *testing.T) {
 func TestBlame(t *testing.T) {
 	broken, ended := errors.New("broken"), errors.New("ended")
 	judged := &verdict.BuildError{Outcome: verdict.DepFail, Err: broken}
-	over, end := context.WithCancelCause(t.Context())
-	end(ended)
 	for name, c := range map[string]struct {
 		over bool // the build
 		err  error
@@ -83,11 +81,12 @@ func TestBlame(t *testing.T) {
 		"after the build ended": {true, judged, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx := t.Context()
+			during, end := context.WithCancelCause(t.Context())
+			defer end(nil)
 			if c.over {
-				ctx = over
+				end(ended)
 			}
-			err := Blame(ctx, verdict.ChrootFail, c.err, "advice")
+			err := Blame(during, verdict.ChrootFail, c.err, "advice")
 			var got *verdict.BuildError
 			switch {
 			case c.want == "" && !errors.Is(err, ended):
@@ -97,7 +96,7 @@ func TestBlame(t *testing.T) {
 			}
 		})
 	}
-	if err := Blame(over, verdict.ChrootFail, nil, ""); err != nil {
+	if err := Blame(t.Context(), verdict.ChrootFail, nil, ""); err != nil {
 		t.Errorf("of nothing: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -101,6 +102,9 @@ const mostBytes = 256 << 20
 
 // ReadJSON reads a file that WriteJSON wrote.
 func ReadJSON(path string, v any) error {
+	if info, err := os.Lstat(path); err == nil && info.Size() > mostBytes {
+		return tooLarge(path, mostBytes)
+	}
 	data, err := ReadFile(path, mostBytes)
 	if err != nil {
 		return err
@@ -132,9 +136,15 @@ func ReadOpen(f *os.File, most int64) ([]byte, error) {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("cannot read %s: it is no file", f.Name())
 	}
-	data, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(data)) > most {
-		return data[:most], fmt.Errorf("cannot read %s: it is larger than %d bytes", f.Name(), most)
+	room := min(info.Size(), most) + bytes.MinRead // it is read in one piece, whatever its size
+	data := bytes.NewBuffer(make([]byte, 0, room))
+	_, err = data.ReadFrom(io.LimitReader(f, most+1))
+	if err == nil && int64(data.Len()) > most {
+		return data.Bytes()[:most], tooLarge(f.Name(), most)
 	}
-	return data, err
+	return data.Bytes(), err
+}
+
+func tooLarge(path string, most int64) error {
+	return fmt.Errorf("cannot read %s: it is larger than %d bytes", path, most)
 }

@@ -2,11 +2,8 @@ package filecache
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // fewFiles of a batch are brought to the disk one by one, which does not wait
@@ -16,7 +13,7 @@ const fewFiles = 32
 // Batch stores files that nobody needs to know of before all of them are there.
 // All methods may be called from several goroutines at once.
 type Batch struct {
-	cache *Cache
+	store *store
 
 	mu      sync.Mutex
 	stored  int   // guarded by mu
@@ -25,13 +22,13 @@ type Batch struct {
 }
 
 // NewBatch begins one.
-func (c *Cache) NewBatch() *Batch { return &Batch{cache: c} }
+func (c *Cache) NewBatch() *Batch { return &Batch{store: c.store} }
 
 // Store is that of the cache, but a crash of the machine may leave the entry with
 // other content, or none, until Sync has returned.
 func (b *Batch) Store(ctx context.Context, content io.Reader) (Stored, error) {
 	durable := b.begin()
-	s, err := b.cache.store(ctx, content, durable)
+	s, err := b.store.put(ctx, content, durable)
 	if !durable {
 		b.mu.Lock()
 		b.pending = true
@@ -54,21 +51,8 @@ func (b *Batch) Sync() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.pending && b.err == nil {
-		b.err = b.cache.syncAll()
+		b.err = b.store.folder.syncAll()
 		b.pending = false
 	}
 	return b.err
-}
-
-// syncAll brings all of the file system to the disk.
-func (c *Cache) syncAll() error {
-	d, err := c.root.Open(".")
-	if err != nil {
-		return fmt.Errorf("cannot bring the file cache to the disk: %w", err)
-	}
-	defer func() { _ = d.Close() }()
-	if err := unix.Syncfs(int(d.Fd())); err != nil {
-		return fmt.Errorf("cannot bring the file cache to the disk: %w", err)
-	}
-	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"syscall"
 
 	"lpbuildd/disk"
 )
@@ -22,18 +21,18 @@ type Garbage struct {
 // the cache meanwhile; SetInUse must name its entries.
 func (c *Cache) Collect(ctx context.Context, dryRun bool) (Garbage, error) {
 	var g Garbage
-	err := c.eachExcessive(ctx, disk.Room{}, func(e Entry) error {
+	err := c.evictor.eachExcessive(ctx, disk.Room{}, func(e Entry) error {
 		if !dryRun {
-			if err := c.Remove(e.Name); err != nil {
+			if err := c.store.remove(e.Name); err != nil {
 				return err
 			}
 		}
 		g.Entries = append(g.Entries, e)
 		return nil
 	})
-	staleErr := c.eachStale(func(path string, info fs.FileInfo) error {
+	staleErr := c.temporaries.eachStale(func(path string, info fs.FileInfo) error {
 		if !dryRun {
-			if err := c.removeStale(path, info); err != nil {
+			if err := c.temporaries.remove(path, info); err != nil {
 				return err
 			}
 		}
@@ -43,10 +42,10 @@ func (c *Cache) Collect(ctx context.Context, dryRun bool) (Garbage, error) {
 	return g, errors.Join(err, staleErr)
 }
 
-// diskOf is how many bytes the removal of a file frees.
-func diskOf(info fs.FileInfo) int64 {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink == 1 {
-		return disk.Allocated(st)
-	}
-	return 0
+// CleanTemporaries removes what processes that died left behind: temporaries,
+// also those of the daemon that this one replaces, and records of entries that
+// are gone. Temporaries that a living process writes stay. It is meant for the
+// start of the daemon.
+func (c *Cache) CleanTemporaries() error {
+	return errors.Join(c.temporaries.eachStale(c.temporaries.remove), c.records.clean())
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -26,10 +27,7 @@ const (
 	idleWeight = 2
 )
 
-var (
-	errMismatch = errors.New("the content has another digest")
-	errIdle     = errors.New("timed out")
-)
+var errMismatch = errors.New("the content has another digest")
 
 // brokenError is the end of an attempt after which another one makes sense.
 type brokenError struct{ err error }
@@ -37,10 +35,81 @@ type brokenError struct{ err error }
 func (e *brokenError) Error() string { return e.err.Error() }
 func (e *brokenError) Unwrap() error { return e.err }
 
+// backoff are the pauses before further attempts.
+func backoff() []time.Duration {
+	return []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second}
+}
+
+// downloader fetches files of others into temporaries, with room made for them.
+type downloader struct {
+	client      *http.Client
+	idle        time.Duration   // without a byte until a connection is given up
+	backoff     []time.Duration // before each further attempt
+	temporaries *temporaries
+	evictor     *evictor
+	log         *slog.Logger
+}
+
+// get fetches the content of that name, or any if the name is "". The caller
+// discards what it gets.
+func (l *downloader) get(ctx context.Context, name string, src Source) (*temporary, error) {
+	u, err := parseURL(*src.URL)
+	if err != nil {
+		return nil, err
+	}
+	tmp, err := l.temporary(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d := &download{downloader: l, name: name, src: src, url: u, tmp: tmp, total: -1}
+	if err := d.fetch(ctx); err != nil {
+		tmp.discard()
+		return nil, err
+	}
+	return tmp, nil
+}
+
+// temporary makes one, and may evict to get it.
+func (l *downloader) temporary(ctx context.Context) (*temporary, error) {
+	tmp, err := l.temporaries.create()
+	if !errors.Is(err, unix.ENOSPC) {
+		return tmp, err
+	}
+	if freed, err := l.evictor.evict(ctx, disk.Room{Bytes: roomStep, Inodes: inodesOfEntry}); err != nil || freed == 0 {
+		return nil, errors.Join(unix.ENOSPC, err)
+	}
+	return l.temporaries.create()
+}
+
+// secretsOf are those of a source, and of the proxy that leads to it.
+func (l *downloader) secretsOf(src Source) secrets {
+	var s secrets
+	s.add(src.Username, src.Password)
+	if src.URL == nil {
+		return s
+	}
+	u, err := url.Parse(*src.URL)
+	if err != nil {
+		return s
+	}
+	s.addUser(u.User)
+	for _, values := range u.Query() {
+		for _, value := range values {
+			s.add("", value) // it may be a token
+		}
+	}
+	if t, ok := l.client.Transport.(*http.Transport); ok && t.Proxy != nil {
+		if proxy, err := t.Proxy(&http.Request{URL: u}); err == nil && proxy != nil {
+			s.addUser(proxy.User)
+		}
+	}
+	return s
+}
+
 // download is one file on its way into the cache, over several connections if
 // they break.
 type download struct {
-	*Cache
+	*downloader
 	name string // "" if it is not known
 	src  Source
 	url  *url.URL
@@ -54,33 +123,22 @@ type download struct {
 	roomFor   int64  // size of tmp up to which there was room
 }
 
-// download fetches the file into the cache and returns its size.
-func (c *Cache) download(ctx context.Context, name string, src Source) (int64, error) {
-	u, err := parseURL(*src.URL)
-	if err != nil {
-		return 0, err
-	}
-	tmp, err := c.temporaryFor(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer tmp.discard()
-	d := &download{Cache: c, name: name, src: src, url: u, tmp: tmp, total: -1}
-	err = d.fetchAll(ctx)
-	if err == nil && d.resumed && tmp.stored().SHA1 != name {
-		c.log.WarnContext(ctx, "a resumed download has the wrong content, starting again", "name", name)
+// fetch gets the content and compares it with the name, if there is one.
+func (d *download) fetch(ctx context.Context) error {
+	err := d.fetchAll(ctx)
+	if err == nil && d.resumed && d.differs() {
+		d.log.WarnContext(ctx, "a resumed download has the wrong content, starting again", "name", d.name)
 		if err = d.restart(); err == nil {
 			err = d.fetchAll(ctx)
 		}
 	}
-	if err != nil {
-		return 0, err
+	if err == nil && d.differs() {
+		err = errMismatch
 	}
-	if tmp.stored().SHA1 != name {
-		return 0, errMismatch
-	}
-	return tmp.size, tmp.commit(ctx, name)
+	return err
 }
+
+func (d *download) differs() bool { return d.name != "" && d.tmp.stored().SHA1 != d.name }
 
 // fetchAll makes attempts until the content is whole.
 func (d *download) fetchAll(ctx context.Context) error {
@@ -114,8 +172,8 @@ func (d *download) fetchAll(ctx context.Context) error {
 func (d *download) attempt(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	idle := time.AfterFunc(d.opts.IdleTimeout, func() {
-		cancel(fmt.Errorf("%w (no data for %s)", errIdle, d.opts.IdleTimeout))
+	idle := time.AfterFunc(d.idle, func() {
+		cancel(fmt.Errorf("%w (no data for %s)", errIdle, d.idle))
 	})
 	defer idle.Stop()
 	resp, err := d.request(ctx)
@@ -131,7 +189,7 @@ func (d *download) attempt(ctx context.Context) error {
 	}
 	idle.Stop()
 	if d.total > 0 {
-		if err := d.makeRoom(ctx, disk.Room{Bytes: d.total - d.tmp.size, Inodes: 1}); err != nil {
+		if err := d.evictor.makeRoom(ctx, disk.Room{Bytes: d.total - d.tmp.size, Inodes: 1}); err != nil {
 			return err
 		}
 	}
@@ -221,7 +279,7 @@ func validatorOf(h http.Header) string {
 func (d *download) receive(ctx context.Context, resp *http.Response, idle *time.Timer) error {
 	buf := make([]byte, chunkBytes)
 	for {
-		idle.Reset(d.opts.IdleTimeout)
+		idle.Reset(d.idle)
 		n, err := resp.Body.Read(buf)
 		idle.Stop()
 		if writeErr := d.write(ctx, buf[:n]); writeErr != nil {
@@ -251,14 +309,14 @@ func (d *download) broken(ctx context.Context, resp *http.Response, err error) e
 // write appends to the temporary, and evicts if the disk gets full.
 func (d *download) write(ctx context.Context, p []byte) error {
 	if len(p) > 0 && d.tmp.size+int64(len(p)) > d.roomFor {
-		if err := d.makeRoom(ctx, disk.Room{Bytes: int64(len(p)), Inodes: 1}); err != nil {
+		if err := d.evictor.makeRoom(ctx, disk.Room{Bytes: int64(len(p)), Inodes: 1}); err != nil {
 			return err
 		}
 		d.roomFor = d.tmp.size + roomStep
 	}
 	n, err := d.tmp.Write(p)
 	if errors.Is(err, unix.ENOSPC) {
-		if freed, evictErr := d.evict(ctx, disk.Room{Bytes: roomStep}); freed > 0 && evictErr == nil {
+		if freed, evictErr := d.evictor.evict(ctx, disk.Room{Bytes: roomStep}); freed > 0 && evictErr == nil {
 			_, err = d.tmp.Write(p[n:])
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"golang.org/x/sys/unix"
-
 	"lpbuildd/disk"
 )
 
@@ -17,6 +15,13 @@ const (
 	infoMismatch = "Digests did not match, removing again!"
 	infoFailed   = "Error accessing Librarian: "
 )
+
+// Presence answers whether a file is in the cache.
+type Presence struct {
+	Present bool
+	// Info is one of the texts of spec: protocol.md section 10.
+	Info string
+}
 
 // fetched is the answer of a download, and which source it speaks of.
 type fetched struct {
@@ -37,7 +42,7 @@ func (c *Cache) Ensure(ctx context.Context, name string, src Source) (Presence, 
 	if err := CheckName(name); err != nil {
 		return Presence{}, err
 	}
-	defer c.pin(name)()
+	defer c.inUse.pin(name)()
 	for {
 		present, err := c.Present(ctx, name)
 		switch {
@@ -52,7 +57,7 @@ func (c *Cache) Ensure(ctx context.Context, name string, src Source) (Presence, 
 		if present {
 			return Presence{Present: true, Info: infoCache}, nil
 		}
-		got, err := share(ctx, c, &c.downloads, name, func(ctx context.Context) (fetched, error) {
+		got, err := share(ctx, &c.tasks, &c.downloads, name, func(ctx context.Context) (fetched, error) {
 			return fetched{source: src, Presence: c.fetch(ctx, name, src)}, nil
 		})
 		if err != nil {
@@ -67,15 +72,15 @@ func (c *Cache) Ensure(ctx context.Context, name string, src Source) (Presence, 
 
 // fetch downloads one file and turns whatever happens into an answer.
 func (c *Cache) fetch(ctx context.Context, name string, src Source) Presence {
-	defer c.pin(name)()
+	defer c.inUse.pin(name)()
 	// Another download may have ended between the look and now.
-	if there, trusted, err := c.look(name); err == nil && there && trusted {
+	if there, trusted, err := c.store.look(name); err == nil && there && trusted {
 		return Presence{Present: true, Info: infoCache}
 	}
 	c.log.InfoContext(ctx, "fetching a file", "name", name, "url", redactURL(*src.URL))
 	size, err := c.download(ctx, name, src)
 	if err != nil {
-		why := reason(err, c.secretsOf(src))
+		why := reason(err, c.downloader.secretsOf(src))
 		c.log.WarnContext(ctx, "cannot fetch a file", "name", name, "error", why)
 		if errors.Is(err, errMismatch) {
 			return Presence{Info: infoMismatch}
@@ -83,20 +88,18 @@ func (c *Cache) fetch(ctx context.Context, name string, src Source) Presence {
 		return Presence{Info: infoFailed + why}
 	}
 	c.log.InfoContext(ctx, "fetched a file", "name", name, "size", size)
-	if _, err := c.evict(ctx, disk.Room{}); err != nil {
+	if _, err := c.evictor.evict(ctx, disk.Room{}); err != nil {
 		c.log.WarnContext(ctx, "cannot evict files from the cache", "error", err)
 	}
 	return Presence{Present: true, Info: infoDownload}
 }
 
-// temporaryFor is newTemporary for downloads, which may evict to get one.
-func (c *Cache) temporaryFor(ctx context.Context) (*temporary, error) {
-	tmp, err := c.newTemporary()
-	if !errors.Is(err, unix.ENOSPC) {
-		return tmp, err
+// download fetches the file into the cache and returns its size.
+func (c *Cache) download(ctx context.Context, name string, src Source) (int64, error) {
+	tmp, err := c.downloader.get(ctx, name, src)
+	if err != nil {
+		return 0, err
 	}
-	if freed, err := c.evict(ctx, disk.Room{Bytes: roomStep, Inodes: inodesOfEntry}); err != nil || freed == 0 {
-		return nil, errors.Join(unix.ENOSPC, err)
-	}
-	return c.newTemporary()
+	defer tmp.discard()
+	return tmp.size, c.store.commit(ctx, tmp, name, true)
 }

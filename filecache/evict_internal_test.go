@@ -28,7 +28,7 @@ func TestWhatIsUsedMeanwhileIsNotEvicted(t *testing.T) {
 		}
 	}
 	var gone []string
-	err = c.eachExcessive(t.Context(), disk.Room{}, func(e Entry) error {
+	err = c.evictor.eachExcessive(t.Context(), disk.Room{}, func(e Entry) error {
 		gone = append(gone, e.Name)
 		if _, err := c.Present(t.Context(), "second"); err != nil {
 			return err

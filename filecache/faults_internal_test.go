@@ -33,7 +33,7 @@ func openInternal(t *testing.T, o Options) *Cache {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.backoff = []time.Duration{0, 0, 0}
+	c.downloader.backoff = []time.Duration{0, 0, 0}
 	t.Cleanup(func() {
 		left, err := os.ReadDir(filepath.Join(c.StateDir(), "tmp"))
 		if err != nil || len(left) > 0 {
@@ -275,7 +275,7 @@ func TestASlowServerIsNotIdle(t *testing.T) {
 
 // limit pretends that the file system has so many bytes and inodes.
 func limit(c *Cache, total disk.Room) {
-	c.space = func(string) (disk.Space, error) {
+	c.evictor.space = func(string) (disk.Space, error) {
 		s := disk.Space{Free: total, Total: total}
 		entries, err := c.Entries()
 		for _, e := range entries {
@@ -297,7 +297,7 @@ func fill(t *testing.T, c *Cache, content string, size int, age time.Duration) s
 		t.Fatal(err)
 	}
 	used := time.Now().Add(-age)
-	for _, path := range []string{filepath.Join(c.dir, s.SHA1), filepath.Join(c.dir, metaPath(s.SHA1))} {
+	for _, path := range []string{filepath.Join(c.folder.dir, s.SHA1), filepath.Join(c.folder.dir, metaPath(s.SHA1))} {
 		if err := os.Chtimes(path, used, used); err != nil {
 			t.Fatal(err)
 		}
@@ -336,7 +336,7 @@ func TestAFullDisk(t *testing.T) {
 		t.Run("a download that never fits is refused, "+name, func(t *testing.T) {
 			c := openInternal(t, Options{MinFree: 1 << 10})
 			old := fill(t, c, "a", 10, time.Hour)
-			c.space = func(string) (disk.Space, error) { return bytesFree(1<<10 + 5), nil }
+			c.evictor.space = func(string) (disk.Space, error) { return bytesFree(1<<10 + 5), nil }
 			p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
 			if err != nil || p.Present || !strings.HasPrefix(p.Info, infoFailed+"[Errno 28] No space left on device (") {
 				t.Errorf("got %v, %v", p, err)
@@ -347,7 +347,7 @@ func TestAFullDisk(t *testing.T) {
 		})
 		t.Run("a download without an inode is refused, "+name, func(t *testing.T) {
 			c := openInternal(t, Options{MinFree: 1 << 10})
-			c.space = func(string) (disk.Space, error) {
+			c.evictor.space = func(string) (disk.Space, error) {
 				return disk.Space{Free: disk.Room{Bytes: 1 << 40, Inodes: 100}, Total: disk.Room{Bytes: 1 << 11, Inodes: 200}}, nil
 			}
 			p, err := c.Ensure(t.Context(), digest(data), Source{URL: &s.URL})
@@ -375,8 +375,8 @@ func TestOtherThingsGoBeforeEntries(t *testing.T) {
 			}
 		}})
 		old := fill(t, c, "a", 2*big, time.Hour)
-		c.space = func(string) (disk.Space, error) {
-			if entries, err := os.ReadDir(c.dir); err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == old }) {
+		c.evictor.space = func(string) (disk.Space, error) {
+			if entries, err := os.ReadDir(c.folder.dir); err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == old }) {
 				return bytesFree(free), err
 			}
 			return bytesFree(free + 2*big), nil
@@ -394,7 +394,7 @@ func TestOtherThingsGoBeforeEntries(t *testing.T) {
 func TestEvictionNeedsNoSpace(t *testing.T) {
 	c := openInternal(t, Options{MinFree: 10 << 10})
 	old := fill(t, c, "a", 64<<10, time.Hour)
-	c.space = func(string) (disk.Space, error) { return bytesFree(0), nil }
+	c.evictor.space = func(string) (disk.Space, error) { return bytesFree(0), nil }
 	freed, err := c.Evict(t.Context())
 	if err != nil || freed != 64<<10 {
 		t.Errorf("freed %d, %v", freed, err)
@@ -413,8 +413,8 @@ func TestEvictionTakesNoMoreThanIsMissing(t *testing.T) {
 		for i := range 6 {
 			names = append(names, fill(t, c, string(rune('a'+i)), size, time.Duration(10-i)*time.Hour))
 		}
-		c.space = func(string) (disk.Space, error) { return bytesFree(0), nil }
-		freed, err := c.evict(t.Context(), disk.Room{Bytes: need, Inodes: min(need, 1)})
+		c.evictor.space = func(string) (disk.Space, error) { return bytesFree(0), nil }
+		freed, err := c.evictor.evict(t.Context(), disk.Room{Bytes: need, Inodes: min(need, 1)})
 		if want := size + need; err != nil || freed != want {
 			t.Errorf("freed %d, %v, want %d", freed, err, want)
 		}
@@ -431,10 +431,10 @@ func TestManyAreRemovedFromAFullDisk(t *testing.T) {
 	for i := range 2 * fewFiles {
 		names = append(names, fill(t, c, fmt.Sprint(i, " "), 10, time.Hour))
 	}
-	if err := c.takeAway(names[0], tmpName+"/none"); err != nil {
+	if err := c.store.takeAway(names[0], tmpName+"/none"); err != nil {
 		t.Error(err)
 	}
-	tmp := filepath.Join(c.dir, tmpName)
+	tmp := filepath.Join(c.folder.dir, tmpName)
 	if err := errors.Join(os.Remove(tmp), os.WriteFile(tmp, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
@@ -465,18 +465,18 @@ func TestEvictionEndsWithItsContext(t *testing.T) {
 
 func TestTemporariesOfTheLivingStay(t *testing.T) {
 	c := openInternal(t, Options{})
-	tmp, err := c.newTemporary()
+	tmp, err := c.temporaries.create()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead, err := c.create(tmpName + "/dead")
+	dead, err := c.folder.create(tmpName + "/dead")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := dead.Close(); err != nil {
 		t.Fatal(err)
 	}
-	other, err := Open(c.dir, Options{})
+	other, err := Open(c.folder.dir, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -484,13 +484,13 @@ func TestTemporariesOfTheLivingStay(t *testing.T) {
 	if err := other.CleanTemporaries(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.root.Stat(tmpName + "/dead"); !errors.Is(err, os.ErrNotExist) {
+	if _, err := c.folder.root.Stat(tmpName + "/dead"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the temporary of a dead process: %v", err)
 	}
 	if _, err := tmp.Write([]byte("x")); err != nil {
 		t.Error(err)
 	}
-	if err := tmp.commit(t.Context(), digest([]byte("x"))); err != nil {
+	if err := c.store.commit(t.Context(), tmp, digest([]byte("x")), true); err != nil {
 		t.Errorf("the temporary of a living process: %v", err)
 	}
 	tmp.discard()

@@ -20,41 +20,16 @@ package filecache
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
+	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/singleflight"
 
 	"lpbuildd/disk"
 )
-
-// Source says where a file can be fetched from.
-type Source struct {
-	// URL is nil when the caller only asks whether the file is there.
-	URL *string
-	// Username and Password are sent as basic authentication with the first
-	// request, if one of them is not empty.
-	Username, Password string
-}
-
-// Presence answers whether a file is in the cache.
-type Presence struct {
-	Present bool
-	// Info is one of the texts of spec: protocol.md section 10.
-	Info string
-}
-
-// Owner is the user and the group that new files are given to.
-type Owner struct{ UID, GID int }
 
 // Options are the settings of a cache. The zero value is a cache without any
 // limit that downloads with the proxies of the environment.
@@ -88,154 +63,67 @@ type Options struct {
 	Owner *Owner
 }
 
-// Limits are those of the Options that may change while the cache is open.
-type Limits struct {
-	MaxBytes int64
-	MaxAge   time.Duration
-	MinFree  int64
-}
+const defaultIdle = 60 * time.Second
 
-const (
-	stateName = ".lpbuildd"
-	tmpName   = stateName + "/tmp"
-	metaName  = stateName + "/meta"
-
-	defaultIdle = 60 * time.Second
-	// abandonAfter ends a download that progresses, but too slowly for anyone who
-	// may have asked: managers give up after 600 to 800 seconds (spec: client.md).
-	abandonAfter = 6 * time.Hour
-)
-
-var errClosed = errors.New("the cache was closed")
-
-// Cache is an open cache folder.
+// Cache is an open cache folder. Its parts, from the ground up: the folder, the
+// temporaries and records in it, the store of the entries made of these, who uses
+// which of them, who evicts the others, and who fetches new ones.
 type Cache struct {
-	dir     string
-	root    *os.Root
-	opts    Options
-	client  *http.Client
-	log     *slog.Logger
-	owner   *Owner
-	backoff []time.Duration
-	space   func(dir string) (disk.Space, error)
-	limits  atomic.Pointer[Limits]
+	folder      *folder
+	temporaries *temporaries
+	records     *records
+	store       *store
+	inUse       *inUse
+	evictor     *evictor
+	downloader  *downloader
+	log         *slog.Logger
 
+	tasks             tasks
 	downloads, checks singleflight.Group
-
-	evicting sync.Mutex
-	work     sync.WaitGroup
-
-	mu       sync.Mutex
-	closed   bool                   // guarded by mu
-	running  map[*task]struct{}     // guarded by mu
-	verified map[string]fingerprint // guarded by mu
-	pins     map[string]int         // guarded by mu
-	inUse    map[string]struct{}    // guarded by mu
-	since    time.Time              // guarded by mu
 }
-
-type task struct{ cancel context.CancelCauseFunc }
 
 // Open opens the folder, which must exist, and makes what the cache needs
 // inside it. It removes nothing: see CleanTemporaries.
 func Open(dir string, o Options) (*Cache, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the file cache: %w", err)
+	if o.IdleTimeout <= 0 {
+		o.IdleTimeout = defaultIdle
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the file cache %s: %w", dir, err)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Cache{
-		dir: dir, root: root, opts: o, log: o.Log, space: disk.Of,
-		backoff:  []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second},
-		running:  map[*task]struct{}{},
-		verified: map[string]fingerprint{},
-		pins:     map[string]int{},
+	f, err := openFolder(dir, o.Owner)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cache{folder: f, inUse: &inUse{}, log: o.Log}
+	c.temporaries = &temporaries{folder: f, log: o.Log}
+	c.records = &records{folder: f, temporaries: c.temporaries, log: o.Log}
+	c.store = &store{folder: f, temporaries: c.temporaries, records: c.records, beforeNew: o.BeforeNew, log: o.Log}
+	c.evictor = &evictor{store: c.store, inUse: c.inUse, dir: f.dir, space: disk.Of, reclaim: o.Reclaim, log: o.Log}
+	c.downloader = &downloader{
+		client: newClient(o.Client), idle: o.IdleTimeout, backoff: backoff(),
+		temporaries: c.temporaries, evictor: c.evictor, log: o.Log,
 	}
 	c.SetLimits(Limits{MaxBytes: o.MaxBytes, MaxAge: o.MaxAge, MinFree: o.MinFree})
-	if c.opts.IdleTimeout <= 0 {
-		c.opts.IdleTimeout = defaultIdle
-	}
-	if c.log == nil {
-		c.log = slog.New(slog.DiscardHandler)
-	}
-	c.client = newClient(o.Client)
-	if err := c.prepare(); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot prepare the file cache %s: %w", dir, err), root.Close())
-	}
 	return c, nil
 }
 
 // SetLimits changes the limits from the next download or eviction on.
-func (c *Cache) SetLimits(l Limits) { c.limits.Store(&l) }
-
-func (c *Cache) prepare() error {
-	if os.Geteuid() == 0 {
-		if err := c.findOwner(); err != nil {
-			return err
-		}
-	}
-	for _, name := range []string{stateName, tmpName, metaName} {
-		if err := c.makeFolder(name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *Cache) findOwner() error {
-	if c.owner = c.opts.Owner; c.owner != nil {
-		return nil
-	}
-	info, err := c.root.Stat(".")
-	if err != nil {
-		return err
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		c.owner = &Owner{UID: int(st.Uid), GID: int(st.Gid)}
-	}
-	return nil
-}
-
-func (c *Cache) makeFolder(name string) error {
-	err := c.root.Mkdir(name, 0o700)
-	if err == nil && c.owner != nil {
-		return c.root.Lchown(name, c.owner.UID, c.owner.GID)
-	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	info, err := c.root.Lstat(name)
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is not a folder", filepath.Join(c.dir, name))
-	}
-	return nil
-}
+func (c *Cache) SetLimits(l Limits) { c.evictor.limits.Store(&l) }
 
 // Close ends the downloads in flight, which then answer that they failed, and
 // waits for them. The cache cannot be used afterwards.
 func (c *Cache) Close() error {
-	c.mu.Lock()
-	c.closed = true
-	for t := range c.running {
-		t.cancel(errClosed)
-	}
-	c.mu.Unlock()
-	c.work.Wait()
-	return c.root.Close()
+	c.tasks.close()
+	return c.folder.root.Close()
 }
 
 // Dir is the cache folder, absolute.
-func (c *Cache) Dir() string { return c.dir }
+func (c *Cache) Dir() string { return c.folder.dir }
 
 // StateDir is the private folder inside the cache folder. Others may keep
 // things of their own in it, except as "tmp" and "meta".
-func (c *Cache) StateDir() string { return StateDirOf(c.dir) }
+func (c *Cache) StateDir() string { return StateDirOf(c.folder.dir) }
 
 // StateDirOf is the StateDir of the cache in a folder, which need not be open.
 func StateDirOf(dir string) string { return filepath.Join(dir, stateName) }
@@ -245,48 +133,36 @@ func (c *Cache) Path(name string) (string, error) {
 	if err := CheckName(name); err != nil {
 		return "", err
 	}
-	return filepath.Join(c.dir, name), nil
+	return filepath.Join(c.folder.dir, name), nil
 }
 
-// share runs work once for all who ask for the same name at the same time. Work
-// goes on when a caller's context ends, which only ends that caller's wait.
-func share[T any](ctx context.Context, c *Cache, g *singleflight.Group, name string, work func(context.Context) (T, error)) (T, error) {
-	done := g.DoChan(name, func() (any, error) {
-		ctx, end := c.begin(ctx)
-		defer end()
-		return work(ctx)
-	})
-	var none T
-	select {
-	case r := <-done:
-		if r.Err != nil {
-			return none, r.Err
-		}
-		return r.Val.(T), nil
-	case <-ctx.Done():
-		return none, context.Cause(ctx)
-	}
+// Handler serves the entries and the build log below /filecache/ (spec:
+// protocol.md section 11). It needs the full path as the client sent it, so it
+// must not stand behind a mux that cleans paths. Nothing is listed.
+func (c *Cache) Handler() http.Handler {
+	return &server{folder: c.folder, log: c.log}
 }
 
-// begin gives work a context that only Close and abandonAfter end.
-func (c *Cache) begin(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	ctx, stop := context.WithTimeout(ctx, abandonAfter)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		cancel(errClosed)
-		return ctx, stop
-	}
-	t := &task{cancel: cancel}
-	c.running[t] = struct{}{}
-	c.work.Add(1)
-	return ctx, func() {
-		stop()
-		cancel(nil)
-		c.mu.Lock()
-		delete(c.running, t)
-		c.mu.Unlock()
-		c.work.Done()
-	}
+// Store puts content into the cache under its SHA-1. When it returns, the entry
+// is on disk. It never evicts anything and does not respect MinFree: a result
+// may use the last byte.
+func (c *Cache) Store(ctx context.Context, content io.Reader) (Stored, error) {
+	return c.store.put(ctx, content, true)
+}
+
+// Entries lists the cache, the least recently used first. It reads no content.
+// An error comes with the entries that could be looked at.
+func (c *Cache) Entries() ([]Entry, error) { return c.store.list() }
+
+// SetInUse says which entries are never evicted: these, and all that were
+// stored or used at since or later; the zero time is no such rule. It replaces
+// what was said before.
+func (c *Cache) SetInUse(names []string, since time.Time) { c.inUse.set(names, since) }
+
+// Evict removes the least recently used entries until the limits of the options
+// are kept, and those that are too old. It writes nothing, so that a full disk
+// does not stop it; freed is the sum of the sizes of what it removed. What is
+// in use, and what an Ensure works on, stays even if limits stay exceeded.
+func (c *Cache) Evict(ctx context.Context) (freed int64, err error) {
+	return c.evictor.evict(ctx, disk.Room{})
 }

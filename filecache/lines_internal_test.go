@@ -35,14 +35,14 @@ func TestLinesAboutACallTellForWhomTheyAre(t *testing.T) {
 	c := openInternal(t, Options{Log: slog.New(forSomebody{slog.DiscardHandler, &told, &untold})})
 	name := fill(t, c, "a", 10, time.Hour)
 	// As on a disk that turned read-only: no use can be noted.
-	meta := filepath.Join(c.dir, metaName)
+	meta := filepath.Join(c.folder.dir, metaName)
 	if err := errors.Join(os.RemoveAll(meta), os.WriteFile(meta, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	ctx := context.WithValue(t.Context(), somebody{}, true)
 	for _, damage := range []string{"", "damage"} {
 		if damage != "" {
-			if err := os.WriteFile(filepath.Join(c.dir, name), []byte(damage), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(c.folder.dir, name), []byte(damage), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -17,6 +17,13 @@ const (
 	sha1Digits      = 40
 )
 
+// The folders of what the package needs for itself.
+const (
+	stateName = ".lpbuildd"
+	tmpName   = stateName + "/tmp"
+	metaName  = stateName + "/meta"
+)
+
 // CheckName tells whether the name can be that of an entry: one path component
 // in UTF-8 without control characters, at most 255 bytes, and not one of the
 // names with a meaning of their own. It does not ask for a checksum (spec:
@@ -45,7 +52,7 @@ func faultOf(name string) string {
 	return ""
 }
 
-// isSHA1 tells whether the name promises its content.
-func isSHA1(name string) bool {
+// IsSHA1 tells whether a name promises its content.
+func IsSHA1(name string) bool {
 	return len(name) == sha1Digits && strings.Trim(name, "0123456789abcdef") == ""
 }

@@ -61,13 +61,13 @@ func TestAnEntryIsHashedOnceAfterEachChange(t *testing.T) {
 			}
 			look := func(want bool) {
 				t.Helper()
-				if _, trusted, err := c.look(s.SHA1); trusted != want || err != nil {
+				if _, trusted, err := c.store.look(s.SHA1); trusted != want || err != nil {
 					t.Errorf("trusted: %v, %v", trusted, err)
 				}
 			}
 			look(true)
-			waitForLaterChanges(t, filepath.Join(c.dir, s.SHA1))
-			if err := test.change(filepath.Join(c.dir, s.SHA1)); err != nil {
+			waitForLaterChanges(t, filepath.Join(c.folder.dir, s.SHA1))
+			if err := test.change(filepath.Join(c.folder.dir, s.SHA1)); err != nil {
 				t.Fatal(err)
 			}
 			look(false)

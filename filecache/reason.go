@@ -14,9 +14,10 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"unicode"
-	"unicode/utf8"
 )
+
+// errIdle is the end of a connection on which nothing comes.
+var errIdle = errors.New("timed out")
 
 // reasonError is a text that goes to the caller as it is: those of the
 // reference that people know. Nothing of it comes from a server.
@@ -25,6 +26,10 @@ type reasonError string
 func (e reasonError) Error() string { return string(e) }
 
 func urlopenError(text string) error { return reasonError("<urlopen error " + text + ">") }
+
+// tooManyRedirects is the text of the reference, in one line.
+const tooManyRedirects = "The HTTP server returned a redirect error that would lead to an infinite loop. " +
+	"The last 30x error message was: "
 
 // answerError is an answer of a server that is no content. Its words, and the
 // place that it leads to, are the server's.
@@ -112,35 +117,6 @@ func errnoText(errno syscall.Errno) string {
 	return fmt.Sprintf("[Errno %d] %s%s", int(errno), strings.ToUpper(text[:1]), text[1:])
 }
 
-// maxReason is the length in characters of what others may say in a reason.
-const maxReason = 200
-
-// printable makes one short line of a text that may come from anywhere. What is
-// no UTF-8 is taken for Latin-1, as the reference does.
-func printable(s string) string {
-	s = oneLine(s)
-	if r := []rune(s); len(r) > maxReason {
-		return string(r[:maxReason]) + "..."
-	}
-	return s
-}
-
-func oneLine(s string) string {
-	if !utf8.ValidString(s) {
-		runes := make([]rune, 0, len(s))
-		for i := range len(s) {
-			runes = append(runes, rune(s[i]))
-		}
-		s = string(runes)
-	}
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == '\uFFFE' || r == '\uFFFF' {
-			return ' '
-		}
-		return r
-	}, s)
-}
-
 // quoted is where net/http and net/url repeat what they cannot read.
 var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
 
@@ -151,28 +127,4 @@ func unquoted(err error) string {
 		return text
 	}
 	return quoted.ReplaceAllString(err.Error(), `"..."`)
-}
-
-// redact removes user information from the URLs in a text, for example that of
-// a proxy.
-func redact(text string) string {
-	var b strings.Builder
-	for {
-		i := strings.Index(text, "//")
-		if i < 0 {
-			b.WriteString(text)
-			return b.String()
-		}
-		i += len("//")
-		b.WriteString(text[:i])
-		text = text[i:]
-		end := strings.IndexAny(text, " \"'>")
-		if end < 0 {
-			end = len(text)
-		}
-		if at := strings.LastIndexByte(text[:end], '@'); at >= 0 {
-			b.WriteString("[redacted]")
-			text = text[at:]
-		}
-	}
 }

@@ -3,7 +3,6 @@ package filecache
 import (
 	"encoding/base64"
 	"html"
-	"net/http"
 	"net/url"
 	"strings"
 )
@@ -11,31 +10,6 @@ import (
 // secrets are what no text may say that goes to people: credentials, in lower
 // case.
 type secrets []string
-
-// secretsOf are those of a source, and of the proxy that leads to it.
-func (c *Cache) secretsOf(src Source) secrets {
-	var s secrets
-	s.add(src.Username, src.Password)
-	if src.URL == nil {
-		return s
-	}
-	u, err := url.Parse(*src.URL)
-	if err != nil {
-		return s
-	}
-	s.addUser(u.User)
-	for _, values := range u.Query() {
-		for _, value := range values {
-			s.add("", value) // it may be a token
-		}
-	}
-	if t, ok := c.client.Transport.(*http.Transport); ok && t.Proxy != nil {
-		if proxy, err := t.Proxy(&http.Request{URL: u}); err == nil && proxy != nil {
-			s.addUser(proxy.User)
-		}
-	}
-	return s
-}
 
 func (s *secrets) addUser(u *url.Userinfo) {
 	password, _ := u.Password()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -12,35 +13,37 @@ import (
 
 const servePath = "/filecache"
 
-// Handler serves the entries and the build log below /filecache/ (spec:
-// protocol.md section 11). It needs the full path as the client sent it, so it
-// must not stand behind a mux that cleans paths. Nothing is listed.
-func (c *Cache) Handler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		path := r.URL.EscapedPath()
-		rest, ok := strings.CutPrefix(path, servePath+"/")
-		switch {
-		case path == servePath:
-			http.Redirect(w, r, servePath+"/", http.StatusFound)
-		case !ok:
-			refuse(w, http.StatusNotFound, "No Such Resource")
-		case rest == "":
-			if methodFits(w, r) {
-				page(w, http.StatusOK, "File cache", "Files are served by name; they are not listed.")
-			}
-		default:
-			c.serve(w, r, rest)
-		}
-	})
+// server answers requests for files. It asks nobody else than the folder.
+type server struct {
+	folder *folder
+	log    *slog.Logger
 }
 
-func (c *Cache) serve(w http.ResponseWriter, r *http.Request, segment string) {
+// ServeHTTP implements http.Handler.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.EscapedPath()
+	rest, ok := strings.CutPrefix(path, servePath+"/")
+	switch {
+	case path == servePath:
+		http.Redirect(w, r, servePath+"/", http.StatusFound)
+	case !ok:
+		refuse(w, http.StatusNotFound, "No Such Resource")
+	case rest == "":
+		if methodFits(w, r) {
+			page(w, http.StatusOK, "File cache", "Files are served by name; they are not listed.")
+		}
+	default:
+		s.serve(w, r, rest)
+	}
+}
+
+func (s *server) serve(w http.ResponseWriter, r *http.Request, segment string) {
 	name, ok := servedName(segment)
 	if !ok {
 		refuse(w, http.StatusNotFound, "No Such Resource")
 		return
 	}
-	f, info, err := c.openEntry(name)
+	f, info, err := s.folder.open(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		refuse(w, http.StatusNotFound, "No Such Resource")
@@ -49,7 +52,7 @@ func (c *Cache) serve(w http.ResponseWriter, r *http.Request, segment string) {
 		refuse(w, http.StatusForbidden, "Forbidden")
 		return
 	case err != nil:
-		c.log.ErrorContext(r.Context(), "cannot serve a cached file", "name", name, "error", err)
+		s.log.ErrorContext(r.Context(), "cannot serve a cached file", "name", name, "error", err)
 		refuse(w, http.StatusInternalServerError, "Internal Server Error")
 		return
 	}

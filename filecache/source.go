@@ -11,6 +11,15 @@ import (
 	"unicode"
 )
 
+// Source says where a file can be fetched from.
+type Source struct {
+	// URL is nil when the caller only asks whether the file is there.
+	URL *string
+	// Username and Password are sent as basic authentication with the first
+	// request, if one of them is not empty.
+	Username, Password string
+}
+
 const maxRedirects = 10
 
 // newClient is a copy of the client with our rules for redirects, or one of our
@@ -73,7 +82,7 @@ func parseURL(raw string) (*url.URL, error) {
 		return nil, reasonError("unknown url type: " + quote(raw))
 	}
 	if s := strings.ToLower(scheme); s != "http" && s != "https" {
-		if at.MatchString(rest) && !strings.HasPrefix(rest, "//") {
+		if userEnd.MatchString(rest) && !strings.HasPrefix(rest, "//") {
 			s = "[redacted]" // a user's name
 		}
 		return nil, urlopenError("unknown url type: " + printable(s))
@@ -121,18 +130,14 @@ func redactURL(raw string) string {
 // stands before an "@", however that is written.
 func quote(s string) string {
 	s, _, _ = strings.Cut(s, "?")
-	if at := at.FindStringIndex(s); at != nil {
+	if at := userEnd.FindStringIndex(s); at != nil {
 		s = "[redacted]@" + s[at[1]:]
 	}
 	return "'" + printable(s) + "'"
 }
 
-// at finds the last "@", percent-encoded as often as anybody likes.
-var at = regexp.MustCompile(`(?i)^.*(@|%(25)*40)`)
-
-// tooManyRedirects is the text of the reference, in one line.
-const tooManyRedirects = "The HTTP server returned a redirect error that would lead to an infinite loop. " +
-	"The last 30x error message was: "
+// userEnd finds the last "@", percent-encoded as often as anybody likes.
+var userEnd = regexp.MustCompile(`(?i)^.*(@|%(25)*40)`)
 
 func loopError(resp *http.Response) error {
 	if resp == nil {

@@ -365,15 +365,15 @@ func TestWhatHasBegunIsDone(t *testing.T) {
 func TestOnlyWhatAManagerWasAnsweredIsTold(t *testing.T) {
 	c := &contexts{Builder: fake.Idle()}
 	h := rpc.NewServer(c, c, noFiles(), slog.New(slog.DiscardHandler))
-	for _, test := range []struct {
-		ctx  context.Context
-		told int
-	}{{rpc.Unheard(t.Context()), 0}, {t.Context(), 1}} {
-		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(test.ctx, http.MethodPost, "/rpc", bytes.NewReader(encode(t, "status"))))
-		if c.told != test.told {
-			t.Errorf("told %d times, want %d", c.told, test.told)
+	ask := func(ctx context.Context, want int) {
+		t.Helper()
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodPost, "/rpc", bytes.NewReader(encode(t, "status"))))
+		if c.told != want {
+			t.Errorf("told %d times, want %d", c.told, want)
 		}
 	}
+	ask(rpc.Unheard(t.Context()), 0)
+	ask(t.Context(), 1)
 }
 
 type panicking struct{ *fake.Builder }

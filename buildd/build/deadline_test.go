@@ -23,6 +23,14 @@ func (s stuck) Close(context.Context) error {
 	return nil
 }
 
+// hangUntil is a hook that goes on until it is over.
+func hangUntil(over <-chan struct{}) func(context.Context) error {
+	return func(context.Context) error {
+		<-over
+		return errors.New("too late")
+	}
+}
+
 // TestEachPartOfTheEndHasADeadline, also when what does it does not look at one. It
 // is named, and what it may still be using is left to the next clean-up.
 func TestEachPartOfTheEndHasADeadline(t *testing.T) {
@@ -39,12 +47,12 @@ func TestEachPartOfTheEndHasADeadline(t *testing.T) {
 	}{
 		{
 			PartKill, 2 * time.Minute, func(r *rig, _ *build, until <-chan struct{}) {
-				r.kill = func(context.Context) error { <-until; return nil }
+				r.kill = hangUntil(until)
 			}, true, "PACKAGEFAIL", "create start stop remove", false,
 		},
 		{
 			PartRevoke, 30 * time.Second, func(_ *rig, b *build, until <-chan struct{}) {
-				b.network.owed, b.network.send = true, func(context.Context) error { <-until; return nil }
+				b.network.owed, b.network.send = true, hangUntil(until)
 				b.network.parked = "a token"
 				if err := b.books.record("token", b.network.parked); err != nil {
 					t.Error(err)
@@ -72,12 +80,12 @@ func TestEachPartOfTheEndHasADeadline(t *testing.T) {
 		},
 		{
 			PartUnmount, 5 * time.Minute, func(r *rig, _ *build, until <-chan struct{}) {
-				r.hooks["stop"] = func(context.Context) error { <-until; return nil }
+				r.hooks["stop"] = hangUntil(until)
 			}, false, "BUILDERFAIL", "create start kill kill stop", true,
 		},
 		{
 			PartRemove, 15 * time.Minute, func(r *rig, _ *build, until <-chan struct{}) {
-				r.hooks["remove"] = func(context.Context) error { <-until; return nil }
+				r.hooks["remove"] = hangUntil(until)
 			}, false, "BUILDERFAIL", "create start kill kill stop remove", true,
 		},
 	} {

@@ -49,7 +49,7 @@ func Run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	defer s.close()
-	request, err := s.request(ctx, requestWait)
+	request, err := s.request(ctx)
 	if err != nil {
 		return err
 	}

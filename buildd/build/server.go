@@ -68,15 +68,15 @@ const overtaken = 500 * time.Millisecond
 
 // request waits for the request, which may be there although ctx has ended. The
 // builder is ready once it has one.
-func (s *server) request(ctx context.Context, wait time.Duration) (job.Request, error) {
-	timeout := time.NewTimer(wait)
+func (s *server) request(ctx context.Context) (job.Request, error) {
+	timeout := time.NewTimer(requestWait)
 	defer timeout.Stop()
 	select {
 	case r := <-s.requests:
 		return r, nil
 	case <-ctx.Done():
 	case <-timeout.C:
-		return job.Request{}, fmt.Errorf("no request came within %s", wait)
+		return job.Request{}, fmt.Errorf("no request came within %s", requestWait)
 	}
 	timeout.Reset(overtaken)
 	select {

@@ -109,7 +109,7 @@ func TestOneRequestCounts(t *testing.T) {
 	}
 	p.say(request("B-1"))
 	p.say(request("B-2"))
-	r, err := s.request(s.ctx, time.Minute)
+	r, err := s.request(s.ctx)
 	if err != nil || r.BuildID != "B-1" {
 		t.Errorf("got %q, %v", r.BuildID, err)
 	}
@@ -125,7 +125,7 @@ func TestNumbersInARequestKeepTheirDigits(t *testing.T) {
 	s := serve(t)
 	p := s.dial()
 	p.say(job.Message{Request: &job.Request{Args: map[string]any{"n": int64(1)<<62 + 1}}})
-	r, err := s.request(s.ctx, time.Minute)
+	r, err := s.request(s.ctx)
 	if n, ok := r.Args["n"].(json.Number); !ok || n != "4611686018427387905" || err != nil {
 		t.Errorf("got %v, %v", r.Args["n"], err)
 	}
@@ -137,7 +137,7 @@ func TestStructsInARequestKeepTheirOrder(t *testing.T) {
 	args := ordered.Struct{{Name: "z", Value: "1"}, {Name: "a", Value: []any{ordered.Struct{{Name: "y", Value: "2"}, {Name: "b", Value: "3"}}}}}
 	files := ordered.Map[string]{{Name: "z.dsc", Value: "1"}, {Name: "a.dsc", Value: "2"}}
 	p.say(job.Message{Request: &job.Request{Files: files, Args: map[string]any{"struct": args}}})
-	r, err := s.request(s.ctx, time.Minute)
+	r, err := s.request(s.ctx)
 	if err != nil || !reflect.DeepEqual(r.Files, files) || !reflect.DeepEqual(r.Args["struct"], args) {
 		t.Errorf("got %v with %v, %v", r.Files, r.Args, err)
 	}
@@ -150,7 +150,7 @@ func TestAnAbortIsNoReasonToMissTheRequest(t *testing.T) {
 		p.say(request("B-1"))
 		p.say(job.Message{Abort: true})
 		<-s.aborts
-		if r, err := s.request(s.ctx, time.Minute); err != nil || r.BuildID != "B-1" {
+		if r, err := s.request(s.ctx); err != nil || r.BuildID != "B-1" {
 			t.Fatalf("got %q, %v", r.BuildID, err)
 		}
 	}
@@ -162,7 +162,7 @@ func TestAnAbortMayOvertakeTheRequest(t *testing.T) {
 	second.say(job.Message{Abort: true})
 	<-s.aborts
 	first.say(request("B-1"))
-	if r, err := s.request(s.ctx, time.Minute); err != nil || r.BuildID != "B-1" {
+	if r, err := s.request(s.ctx); err != nil || r.BuildID != "B-1" {
 		t.Fatalf("got %q, %v", r.BuildID, err)
 	}
 }
@@ -177,7 +177,7 @@ func TestAnAbortInsteadOfARequest(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(errAborted)
 		began := time.Now()
-		if _, err := s.request(ctx, time.Minute); !errors.Is(err, errAborted) || time.Since(began) != overtaken {
+		if _, err := s.request(ctx); !errors.Is(err, errAborted) || time.Since(began) != overtaken {
 			t.Errorf("got %v after %s", err, time.Since(began))
 		}
 	})
@@ -186,7 +186,7 @@ func TestAnAbortInsteadOfARequest(t *testing.T) {
 func TestARequestThatNeverComes(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *server) {
 		began := time.Now()
-		_, err := s.request(t.Context(), time.Minute)
+		_, err := s.request(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "no request came within 1m0s") || time.Since(began) != time.Minute {
 			t.Errorf("got %v after %s", err, time.Since(began))
 		}
@@ -208,7 +208,7 @@ func TestADaemonThatDiedHasHandedOverItsRequest(t *testing.T) {
 		p.say(request("B-1"))
 		_ = p.Close()
 	}
-	if r, err := s.request(s.ctx, time.Minute); err != nil || r.BuildID != "B-1" {
+	if r, err := s.request(s.ctx); err != nil || r.BuildID != "B-1" {
 		t.Errorf("got %q, %v", r.BuildID, err)
 	}
 }
@@ -288,7 +288,7 @@ func TestWhatIsNoMessageEndsTheConnection(t *testing.T) {
 		t.Error("the connection is still open")
 	}
 	s.dial().say(request("B-1"))
-	if r, err := s.request(s.ctx, time.Minute); err != nil || r.BuildID != "B-1" {
+	if r, err := s.request(s.ctx); err != nil || r.BuildID != "B-1" {
 		t.Errorf("got %q, %v", r.BuildID, err)
 	}
 }

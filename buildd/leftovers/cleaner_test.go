@@ -22,6 +22,7 @@ import (
 	"lpbuildd/buildd/proxy"
 	"lpbuildd/buildd/state"
 	"lpbuildd/disk"
+	"lpbuildd/filecache"
 )
 
 // The token of a dead build is revoked once, and what goes wrong is no secret,
@@ -90,7 +91,11 @@ func TestResultsOfADeadBuild(t *testing.T) {
 		}
 		cache := dir.State().Cache()
 		name, other := strings.Repeat("a", 40), strings.Repeat("b", 40)
-		for _, file := range []string{name, other} {
+		record := filecache.Paths(name)[1]
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(cache, record)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range []string{name, other, record} {
 			if err := os.WriteFile(filepath.Join(cache, file), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -117,8 +122,10 @@ func TestResultsOfADeadBuild(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if _, err := os.Lstat(filepath.Join(cache, name)); (err == nil) != presented {
-			t.Errorf("presented %v: the result is %v", presented, err)
+		for _, path := range filecache.Paths(name) {
+			if _, err := os.Lstat(filepath.Join(cache, path)); (err == nil) != presented {
+				t.Errorf("presented %v: the result is %v", presented, err)
+			}
 		}
 		if _, err := os.Lstat(dir.Results()); err == nil {
 			t.Errorf("presented %v: the list of the results stays", presented)

@@ -6,9 +6,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"lpbuildd/buildd/state"
-
 	"golang.org/x/sys/unix"
+
+	"lpbuildd/buildd/state"
 )
 
 // TestAFolderOnAnotherDiskIsDeleted, whatever the build has done to its files.

@@ -17,7 +17,8 @@ import (
 
 // removeResults removes the results of a dead build from the file cache, unless
 // its outcome was written: then only their list goes, which the build was killed too
-// soon to remove. Records in the cache go with its next cleaning.
+// soon to remove. Their records go, too: the daemon that cleans its cache at its start
+// may have been quicker than this.
 func (c *Cleaner) removeResults() error {
 	path := c.Dir.Results()
 	if c.KeepResults {
@@ -42,7 +43,9 @@ func (c *Cleaner) removeResults() error {
 	for line := range strings.Lines(string(data)) {
 		// One that was cut off, or damaged, names nothing.
 		if sum, whole := strings.CutSuffix(line, "\n"); whole && filecache.IsSHA1(sum) {
-			errs = append(errs, disk.Remove(filepath.Join(c.Dir.State().Cache(), sum)))
+			for _, path := range filecache.Paths(sum) {
+				errs = append(errs, disk.Remove(filepath.Join(c.Dir.State().Cache(), path)))
+			}
 		}
 	}
 	return errors.Join(append(errs, disk.Remove(path))...)
