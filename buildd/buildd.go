@@ -126,3 +126,25 @@ type Fault struct{ Reason string } // a fault is what the protocol calls it
 
 // Error is the reason.
 func (e *Fault) Error() string { return e.Reason }
+
+// maxBuildID leaves room for "build-" and a suffix in a file name.
+const maxBuildID = 200
+
+// checkBuildID refuses build ids that are no single path component
+// (weaknesses.md A13) or that XML cannot carry back (A12).
+func checkBuildID(id string) error {
+	bad := func(expected string) error {
+		return &Fault{Reason: fmt.Sprintf("build: build id: expected %s, got %.60q", expected, id)}
+	}
+	switch {
+	case id == "":
+		return bad("a non-empty string")
+	case len(id) > maxBuildID:
+		return bad(fmt.Sprintf("at most %d bytes", maxBuildID))
+	case strings.Contains(id, "/"):
+		return bad("a single path component")
+	case strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f || r >= '\uFFFD' && r <= '\uFFFF' }):
+		return bad("no control characters")
+	}
+	return nil
+}

@@ -1,8 +1,8 @@
-// Package builders is what build types are made of: what a type is (Type, Builder), what
-// it may touch (Env), how it reads its arguments (Args, Reader), and the steps that all
-// of them share. The worker of a build runs it, root inside the build's namespaces; the
-// daemon, unprivileged, only has arguments checked. See spec: builders.md and
-// lifecycle.md.
+// Package builders is run by the worker of a build, root inside the build's namespaces,
+// and by the daemon, unprivileged, to have arguments checked: it is what build types are
+// made of. It has what a type is (Type, Builder), what one may touch (Env), how one reads
+// its arguments (Args, Reader), and the steps that all of them share. It touches the
+// target of a build, through Env. See spec: builders.md and lifecycle.md.
 //
 // A build type is a row of the table in builders/types plus a file with its arguments,
 // its Build and its Gather, or a folder if it takes three files or more. It sees the
@@ -128,4 +128,37 @@ type Type struct {
 	// New checks the arguments and the names of the input files of one build.
 	// Its error names the argument and what was expected.
 	New func(args Args, files []string) (Builder, error)
+}
+
+// Common are the arguments that every build type has (spec: lifecycle.md
+// section 3).
+type Common struct {
+	// Series of the target, such as "noble".
+	Series string
+	// ABI is the Debian architecture of the target, such as "amd64". It is the
+	// only one that dpkg, the kernel and container engines may be told.
+	ABI string
+	// Variant is the ABI with a newer instruction set for which the build is,
+	// such as "amd64v3"; "" for the ABI itself.
+	Variant string
+	// ImageType is "chroot" unless the manager says otherwise; whether a backend
+	// knows it is found out when the target is created.
+	ImageType string
+	// FastCleanup leaves the target behind for the reset of the machine.
+	FastCleanup bool
+	// Constraints are what the manager asked of the builder, such as
+	// "gpu-nvidia".
+	Constraints []string
+	// Private says that credentials must not appear in the log.
+	Private bool
+	// Archives are lines for apt's package sources.
+	Archives []string
+	// HasArchives tells an empty list, which means no sources at all, from
+	// none, which leaves those of the image alone.
+	HasArchives bool
+	// TrustedKeys are apt's keys, in base64 that has not been checked: a bad one
+	// fails the stage KEYS.
+	TrustedKeys []string
+	// BuildURL is where people find the build, or "".
+	BuildURL string
 }

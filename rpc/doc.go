@@ -1,7 +1,8 @@
-// Package rpc is the server of the builder's protocol: XML-RPC below /rpc, files
-// below /filecache/ (spec: protocol.md). The unprivileged daemon runs it; it touches
-// its connections, and everything else through Reporter, Controller and the handler
-// of files. Its clients are in rpc/client, the words that both use in rpc/wire.
+// Package rpc is run by the unprivileged daemon, and touches its connections, and
+// everything else through Reporter, Controller and the handler of files: it is the
+// server of the builder's protocol, XML-RPC below /rpc and files below /filecache/
+// (spec: protocol.md). Its clients are in rpc/client, the words that both use in
+// rpc/wire.
 //
 // Security: nobody is asked who they are. It runs commands from the network as
 // root; keep the port firewalled. Pages of other sites in a browser are turned

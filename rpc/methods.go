@@ -5,18 +5,6 @@ import (
 	"fmt"
 )
 
-// method is one row of the method table.
-type method struct {
-	name string
-	// params is how many parameters there must be, -1 for any number.
-	params int
-	handle func(s *Server, ctx context.Context, params []any) (any, error)
-	help   string
-	// signature has one row: the type of the result, then those of the
-	// parameters. Where nil is allowed as well, the help says so.
-	signature []string
-}
-
 // methodTable lists what can be called (spec: protocol.md section 4). The
 // introspection methods are for people at a Python prompt.
 func methodTable() []method {

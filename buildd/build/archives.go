@@ -12,7 +12,6 @@ import (
 	"lpbuildd/buildd/proxy"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
-	"lpbuildd/builders/apt"
 )
 
 // Where apt in the target finds the way to private archives.
@@ -27,18 +26,6 @@ const (
 // only ever sees URLs without them.
 func (n *network) hideArchives(c *builders.Common) {
 	c.Archives, n.credentials = proxy.Split(c.Archives)
-}
-
-// sources replaces the target's package sources.
-func sources(ctx context.Context, b *build) error {
-	if err := apt.OverrideSources(ctx, b.env, b.request.Settings.Site.AptProxy); err != nil {
-		return err
-	}
-	if len(b.network.credentials) == 0 {
-		return nil
-	}
-	b.keeping.hasSecrets(archivesConf, archivesAuth, oldArchivesAuth)
-	return b.network.openArchives(ctx, b.common.Archives)
 }
 
 // openArchives lets apt in the target reach private archives: over http by a

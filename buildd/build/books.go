@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"slices"
@@ -126,22 +125,6 @@ func (k *books) undoFiles() error {
 func (k *books) noteResult(name string) error {
 	_, err := k.list.WriteString(name + "\n")
 	return err
-}
-
-// store keeps one result in the file cache. Nobody may be told of it before sync.
-func (k *books) store(ctx context.Context, name string, content io.ReadCloser) (string, error) {
-	defer func() { _ = content.Close() }()
-	r, err := newResult(k, content)
-	if err != nil {
-		return "", storeError(name, err)
-	}
-	stored, err := k.batch.Store(ctx, r)
-	if err != nil {
-		return "", storeError(name, err)
-	}
-	k.stored.bytes += stored.Size
-	k.addResult(name, stored)
-	return stored.SHA1, nil
 }
 
 // addResult notes what is in the cache under a result's name.

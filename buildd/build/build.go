@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 
 	"lpbuildd/backends"
@@ -12,19 +11,11 @@ import (
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/leftovers"
-	"lpbuildd/buildd/namespace"
 	"lpbuildd/buildd/state"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
-	"lpbuildd/builders/types"
 	"lpbuildd/disk"
 )
-
-// target is what a build runs in, with its root directory on the host.
-type target interface {
-	backends.Lifecycle
-	Root() string
-}
 
 // machine is what a build takes from this machine; tests take others.
 type machine struct {
@@ -48,11 +39,19 @@ type machine struct {
 	stages []stage
 }
 
-func thisMachine() machine {
-	return machine{
-		find: types.Find, newTarget: newTarget, runners: runners, killAll: namespace.KillAll,
-		memory: memoryOf, refusals: refusalsOf, noGroup: os.Getenv(cgroup.UnkeptVariable), stages: stages(),
-	}
+// stage is how a step of a build is done.
+type stage struct {
+	name Stage
+	// failure is how the build ends when the stage fails and nobody knows
+	// better (spec: lifecycle.md section 13).
+	failure verdict.Outcome
+	// announce is the command line that the log shows for the stage, says the
+	// line after it; %s is the build id.
+	announce func(*build) []string
+	says     string
+	// wanted says whether the build needs the stage; always, when nil.
+	wanted func(*build) bool
+	run    func(context.Context, *build) error
 }
 
 // build is one build while it runs. All of it is used by the goroutine of run, and by
@@ -102,23 +101,6 @@ func newBuild(dir state.Build, r job.Request, m machine, tell func(func(*job.Eve
 			disks: []string{s.Home, dir.Path()}, places: []string{h.path, s.FileCache},
 		},
 	}
-}
-
-// run is a whole build. It always returns an outcome, which it writes to the
-// outcome file, and nothing of the build is left when it does.
-func (b *build) run(ctx context.Context) job.Outcome {
-	b.owe()
-	err := b.open(ctx)
-	if err == nil {
-		err = b.guarded(ctx)
-	}
-	b.network.revoke(ctx)
-	b.makeRoom(context.WithoutCancel(ctx))
-	o := b.outcomeOf(err)
-	b.voice.conclude(b.summary(o, err))
-	_ = b.home.claimed.Close() // nothing was written to it
-	b.books.close(o)
-	return o
 }
 
 // owe notes what the build owes, whatever becomes of it.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"lpbuildd/backends"
 	"lpbuildd/backends/bridge"
 	"lpbuildd/backends/incus"
 	"lpbuildd/buildd/job"
+	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/leftovers"
 	"lpbuildd/disk"
 )
@@ -117,3 +119,30 @@ func (c *container) addresses(ctx context.Context) (listen netip.Addr, allow []n
 	build := c.network.ContainerAddress().Addr()
 	return c.network.HostAddress().Addr(), []netip.Prefix{netip.PrefixFrom(build, build.BitLen())}, nil
 }
+
+// endStrays kills what runs in the container and is no service of it: the
+// services are needed to get results out. It returns the names of the dead.
+func (c *container) endStrays(ctx context.Context) (string, error) {
+	const script = `grep -q /init.scope /proc/1/cgroup || exit 0
+for p in /proc/[0-9]*; do
+  pid=${p#/proc/}
+  if [ "$pid" = 1 ] || [ "$pid" = $$ ]; then continue; fi
+  case $(cat "$p/cgroup" 2>/dev/null) in ''|*.service*|*/init.scope*) continue ;; esac
+  name=$(cat "$p/comm" 2>/dev/null)
+  kill -KILL "$pid" 2>/dev/null && echo "$pid ($name)"
+done
+exit 0`
+	out, err := backends.Output(ctx, c, backends.Command{Argv: []string{"/bin/sh", "-c", script}})
+	if err != nil {
+		return "", fmt.Errorf("cannot end what the build has left running: %w", err)
+	}
+	return strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", ", "), nil
+}
+
+// keep leaves the network to the next build.
+func (c *container) keep(ctx context.Context, _ string, secrets []string, r *kept.Record) error {
+	r.Container, r.Engine = incus.KeptName(c.engine.Instance, r.ID), &c.engine
+	return c.Keep(ctx, r.Container, secrets)
+}
+
+func (c *container) release() error { return c.Release() }

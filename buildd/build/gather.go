@@ -7,14 +7,28 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
-	"lpbuildd/backends"
 	"lpbuildd/buildd/verdict"
 	"lpbuildd/disk"
 )
+
+// store keeps one result in the file cache. Nobody may be told of it before sync.
+func (k *books) store(ctx context.Context, name string, content io.ReadCloser) (string, error) {
+	defer func() { _ = content.Close() }()
+	r, err := newResult(k, content)
+	if err != nil {
+		return "", storeError(name, err)
+	}
+	stored, err := k.batch.Store(ctx, r)
+	if err != nil {
+		return "", storeError(name, err)
+	}
+	k.stored.bytes += stored.Size
+	k.addResult(name, stored)
+	return stored.SHA1, nil
+}
 
 const (
 	// maxResults is far more than any build has.
@@ -22,21 +36,6 @@ const (
 	// roomStep is how much of a result is read between two looks at the disk.
 	roomStep = 16 << 20
 )
-
-// gather stores every result in the file cache. What the build has left running
-// could change them meanwhile, so it goes first.
-func gather(ctx context.Context, b *build) error {
-	b.reaper.endStrays(ctx)
-	err := b.builder.Gather(ctx, b.env, func(name string, content io.ReadCloser) error {
-		_, err := b.books.store(ctx, name, content)
-		return err
-	})
-	err = b.books.sync(err)
-	if err != nil && ctx.Err() == nil {
-		b.voice.say("Failed to gather results: %v", err)
-	}
-	return err
-}
 
 // result is one result while it is stored. It ends where it did when it was
 // opened; one that changes meanwhile is an error.
@@ -146,23 +145,4 @@ func storeError(name string, err error) error {
 		}
 	}
 	return verdict.MarkHostFault(err)
-}
-
-// endStrays kills what runs in the container and is no service of it: the
-// services are needed to get results out. It returns the names of the dead.
-func (c *container) endStrays(ctx context.Context) (string, error) {
-	const script = `grep -q /init.scope /proc/1/cgroup || exit 0
-for p in /proc/[0-9]*; do
-  pid=${p#/proc/}
-  if [ "$pid" = 1 ] || [ "$pid" = $$ ]; then continue; fi
-  case $(cat "$p/cgroup" 2>/dev/null) in ''|*.service*|*/init.scope*) continue ;; esac
-  name=$(cat "$p/comm" 2>/dev/null)
-  kill -KILL "$pid" 2>/dev/null && echo "$pid ($name)"
-done
-exit 0`
-	out, err := backends.Output(ctx, c, backends.Command{Argv: []string{"/bin/sh", "-c", script}})
-	if err != nil {
-		return "", fmt.Errorf("cannot end what the build has left running: %w", err)
-	}
-	return strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", ", "), nil
 }

@@ -6,120 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"lpbuildd/backends"
-	"lpbuildd/backends/chroot"
 	"lpbuildd/buildd/job"
-	"lpbuildd/buildd/kept"
-	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
-	"lpbuildd/disk"
 )
-
-// account is the unprivileged user that sbuild runs as.
-type account struct {
-	name     string
-	home     string
-	uid, gid uint32
-	groups   []uint32
-}
-
-// lookup finds a user; home is what HOME is for it during a build.
-func lookup(name, home string) (account, error) {
-	fault := func(err error) (account, error) {
-		return account{}, &verdict.HostFault{
-			Err:    fmt.Errorf("cannot use the build user %q: %w", name, err),
-			Advice: "Make the user and add it to the group sbuild, or name another one in builder.user.",
-		}
-	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		return fault(err)
-	}
-	groups, err := u.GroupIds()
-	if err != nil {
-		return fault(err)
-	}
-	a := account{name: name, home: home}
-	ids := make([]uint32, 0, len(groups)+2)
-	for _, text := range append([]string{u.Uid, u.Gid}, groups...) {
-		id, err := strconv.ParseUint(text, 10, 32)
-		if err != nil {
-			return fault(err)
-		}
-		ids = append(ids, uint32(id))
-	}
-	a.uid, a.gid, a.groups = ids[0], ids[1], ids[2:]
-	return a, nil
-}
-
-// runner runs commands on the host as this user.
-func (a account) runner(dir string) backends.Host {
-	return backends.Host{Dir: dir, Home: a.home, User: a.name, UID: a.uid, GID: a.gid, Groups: a.groups}
-}
-
-// owner returns to whom a path belongs.
-func owner(path string) (uid, gid int, err error) {
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return 0, 0, fmt.Errorf("cannot look at %s: %w", path, err)
-	}
-	return int(st.Uid), int(st.Gid), nil
-}
-
-// runners run commands on the host: as the build user in the build directory,
-// and as root.
-func runners(a account, dir string, stray func(backends.Stray)) (user, root backends.Runner) {
-	host := a.runner(dir)
-	host.Stray = stray
-	return host, backends.Host{Dir: dir, Stray: stray}
-}
-
-// place is what a target is made of and for.
-type place struct {
-	backend  string
-	settings job.Settings
-	common   builders.Common
-	home     *home
-	books    *books
-	voice    *voice
-}
-
-// newTarget makes the target of the build's backend, without touching anything
-// yet.
-func newTarget(p place) (target, error) {
-	switch p.backend {
-	case "chroot":
-		return newChroot(p)
-	case "lxd":
-		return newContainer(p)
-	}
-	return nil, fmt.Errorf("there is no backend %q", p.backend)
-}
-
-func newChroot(p place) (target, error) {
-	s, folder := p.settings, p.books.dir.State()
-	c, err := chroot.New(chroot.Config{
-		BuildDir: p.home.path, Series: p.common.Series, Arch: p.common.ABI,
-		RootsDir: folder.Roots(), TrashDir: folder.Trash(),
-		Overlay: s.Overlay != "never", TmpfsBytes: s.TmpfsBytes, MaxRoots: s.MaxRoots,
-		Log:    p.voice.daemon,
-		Notice: func(line string) { p.voice.say("%s", line) },
-		Stray:  p.voice.stray,
-	})
-	free := func() (disk.Room, error) {
-		space, err := kept.In(folder).Space()
-		return space.Free.Minus(space.Reserve(s.Keep.MinFree)), err
-	}
-	return chrootTarget{Chroot: c, links: p.home.inputs(), free: free}, err
-}
 
 // prepProgram is what stage INIT runs in the reference. An operator or a test
 // may put a program of their own there (spec: lifecycle.md section 2).

@@ -7,26 +7,12 @@ import (
 	"sync"
 	"time"
 
-	"lpbuildd/backends/chroot"
-	"lpbuildd/backends/incus"
 	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/kept"
 	"lpbuildd/buildd/ledger"
 	"lpbuildd/buildd/leftovers"
 	"lpbuildd/buildd/verdict"
-	"lpbuildd/disk"
 )
-
-// keeper is a target that can outlive its build. Nothing runs in it any more.
-type keeper interface {
-	// keep takes the target out of the hands of its build, into a folder or under
-	// a name of its own, without files that hold secrets, and notes in r how it is
-	// found again.
-	keep(ctx context.Context, path string, secrets []string, r *kept.Record) error
-	// release says, once r is written down, that the target is not the build's any
-	// more: Stop and Remove leave it alone.
-	release() error
-}
 
 // keeping is what becomes of the target of a failed build.
 type keeping struct {
@@ -132,38 +118,3 @@ func (k *keeping) undo(ctx context.Context) {
 	}
 	k.record = nil
 }
-
-// chrootTarget is a chroot that can be kept.
-type chrootTarget struct {
-	*chroot.Chroot
-	// links are in the build directory, and lead to the cache, which does not keep
-	// what they lead to.
-	links map[string]string
-	// free is how much room there is on the disk for what is kept.
-	free func() (disk.Room, error)
-}
-
-func (c chrootTarget) keep(ctx context.Context, path string, secrets []string, r *kept.Record) (err error) {
-	free, err := c.free()
-	if err != nil {
-		return err
-	}
-	for _, link := range c.links {
-		if err := disk.Remove(link); err != nil {
-			return err
-		}
-	}
-	r.Base, err = c.Keep(ctx, kept.Target(path), secrets, free)
-	return err
-}
-
-// release has nothing to say: what was moved is not there any more.
-func (c chrootTarget) release() error { return nil }
-
-// keep leaves the network to the next build.
-func (c *container) keep(ctx context.Context, _ string, secrets []string, r *kept.Record) error {
-	r.Container, r.Engine = incus.KeptName(c.engine.Instance, r.ID), &c.engine
-	return c.Keep(ctx, r.Container, secrets)
-}
-
-func (c *container) release() error { return c.Release() }

@@ -2,32 +2,27 @@ package build
 
 import (
 	"errors"
-	"fmt"
-	"strings"
-	"time"
 
-	"lpbuildd/backends"
-	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/verdict"
 )
 
-// outcomeOf turns the error of a build into its outcome. It is the only place
-// where that is decided.
-func (b *build) outcomeOf(err error) job.Outcome {
-	v := judge(err)
-	o := job.Outcome{BuildID: b.request.BuildID, Status: v.Outcome, Dependencies: v.Dependencies, LeftForReset: b.leftForReset}
-	b.books.fill(&o)
-	var failed *stageError
-	if errors.As(err, &failed) {
-		o.Stage = string(failed.stage)
-	}
-	if err != nil {
-		o.Cause = firstLine(b.voice.redact(v.Error()))
-	}
-	return o
+// stageError is the failure of a stage.
+type stageError struct {
+	stage Stage
+	// failure is how the build ends when nobody knows better.
+	failure verdict.Outcome
+	err     error
 }
 
-// judge says how a build with this error ended, why, and what to do.
+func (e *stageError) Error() string { return e.err.Error() }
+
+func (e *stageError) Unwrap() error { return e.err }
+
+// errUnkillable ends a build whose processes did not die.
+var errUnkillable = errors.New("processes of the build cannot be killed")
+
+// judge says how a build with this error ended, why, and what to do. It is the only
+// place where that is decided.
 func judge(err error) *verdict.BuildError {
 	var (
 		failed *stageError
@@ -80,37 +75,4 @@ func advice(o verdict.Outcome) string {
 	case verdict.OK, verdict.Aborted:
 	}
 	return ""
-}
-
-// summary ends the log: how it went, where, why, and what to do.
-func (b *build) summary(o job.Outcome, err error) string {
-	var text strings.Builder
-	line := func(key, value string) {
-		if value != "" {
-			fmt.Fprintf(&text, "  %-11s %s\n", key+":", strings.ReplaceAll(value, "\n", "\n              "))
-		}
-	}
-	text.WriteString("\nBuild summary\n")
-	line("Build", fmt.Sprintf("%s (%s)", b.request.BuildID, b.request.Tag))
-	line("Result", string(o.Status))
-	if err != nil {
-		v := judge(err)
-		line("Stage", o.Stage)
-		line("Cause", strings.TrimSpace(v.Error()))
-		line("Wait for", o.Dependencies)
-		line("What to do", v.Advice)
-	}
-	line("Left over", b.voice.leftBehind())
-	if r := b.keeping.record; r != nil {
-		line("Kept", fmt.Sprintf("until %s; to look into it, on the builder: lpbuildd enter %s",
-			r.Expires.Format(time.RFC3339), backends.Quote(r.BuildID)))
-	}
-	line("Time", b.progress.times())
-	return text.String()
-}
-
-// firstLine is the first line of a text that is not blank.
-func firstLine(text string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
-	return line
 }

@@ -8,6 +8,23 @@ import (
 	"lpbuildd/buildd/verdict"
 )
 
+// run is a whole build. It always returns an outcome, which it writes to the
+// outcome file, and nothing of the build is left when it does.
+func (b *build) run(ctx context.Context) job.Outcome {
+	b.owe()
+	err := b.open(ctx)
+	if err == nil {
+		err = b.guarded(ctx)
+	}
+	b.network.revoke(ctx)
+	b.makeRoom(context.WithoutCancel(ctx))
+	o := b.outcomeOf(err)
+	b.voice.conclude(b.summary(o, err))
+	_ = b.home.claimed.Close() // nothing was written to it
+	b.books.close(o)
+	return o
+}
+
 // guarded runs the stages and, whatever became of them, the teardown.
 func (b *build) guarded(ctx context.Context) error {
 	limited, stop := b.watch.limit(ctx)

@@ -13,6 +13,33 @@ import (
 	"lpbuildd/buildd/verdict"
 )
 
+// Stage is one step of a build, as the summary and the outcome call it.
+type Stage string
+
+// The stages, in their order. StageRequest is what comes before all of them,
+// StageCleanup what comes after, as far as it can fail.
+const (
+	StageRequest Stage = "request"
+	StagePrep    Stage = "prep"
+	StageUnpack  Stage = "unpack"
+	StageStart   Stage = "start"
+	StageSources Stage = "sources"
+	StageKeys    Stage = "keys"
+	StageUpdate  Stage = "update"
+	StageBuild   Stage = "build"
+	StageGather  Stage = "gather"
+	StageCleanup Stage = "cleanup"
+)
+
+// wire is what the log calls a stage where the reference does, "" if it never does
+// (spec: lifecycle.md section 1).
+func (s Stage) wire() string {
+	return map[Stage]string{
+		StagePrep: "INIT", StageUnpack: "UNPACK", StageStart: "MOUNT", StageSources: "SOURCES", StageKeys: "KEYS",
+		StageUpdate: "UPDATE", StageBuild: "BUILD", StageGather: "GATHER",
+	}[s]
+}
+
 // progress is how far a build has come: which stages have begun, and how long they
 // and the parts of its end took.
 type progress struct {

@@ -5,10 +5,10 @@
 // before they are made. It touches the build directory, the target, the file cache
 // and the folder of the build.
 //
-// Run reads from top to bottom: build.go is one build, stages.go the table of
-// its stages, pipeline.go what runs them, kill.go what kills them, teardown.go
-// undoes in reverse order what was done, and outcomeOf is the one place where
-// an error becomes a build status.
+// Run reads from top to bottom: pipeline.go runs a build, which build.go opens,
+// stages.go is the table of its stages, kill.go what kills them, teardown.go undoes
+// in reverse order what was done, and outcome.go is the one place where an error
+// becomes a build status.
 package build
 
 import (

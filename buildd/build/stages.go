@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,48 +15,6 @@ import (
 	"lpbuildd/builders"
 	"lpbuildd/builders/apt"
 )
-
-// Stage is one step of a build, as the summary and the outcome call it.
-type Stage string
-
-// The stages, in their order. StageRequest is what comes before all of them,
-// StageCleanup what comes after, as far as it can fail.
-const (
-	StageRequest Stage = "request"
-	StagePrep    Stage = "prep"
-	StageUnpack  Stage = "unpack"
-	StageStart   Stage = "start"
-	StageSources Stage = "sources"
-	StageKeys    Stage = "keys"
-	StageUpdate  Stage = "update"
-	StageBuild   Stage = "build"
-	StageGather  Stage = "gather"
-	StageCleanup Stage = "cleanup"
-)
-
-// wire is what the log calls a stage where the reference does, "" if it never does
-// (spec: lifecycle.md section 1).
-func (s Stage) wire() string {
-	return map[Stage]string{
-		StagePrep: "INIT", StageUnpack: "UNPACK", StageStart: "MOUNT", StageSources: "SOURCES", StageKeys: "KEYS",
-		StageUpdate: "UPDATE", StageBuild: "BUILD", StageGather: "GATHER",
-	}[s]
-}
-
-// stage is how a step of a build is done.
-type stage struct {
-	name Stage
-	// failure is how the build ends when the stage fails and nobody knows
-	// better (spec: lifecycle.md section 13).
-	failure verdict.Outcome
-	// announce is the command line that the log shows for the stage, says the
-	// line after it; %s is the build id.
-	announce func(*build) []string
-	says     string
-	// wanted says whether the build needs the stage; always, when nil.
-	wanted func(*build) bool
-	run    func(context.Context, *build) error
-}
 
 // stages is the whole build, from top to bottom.
 func stages() []stage {
@@ -149,6 +108,18 @@ func unpack(ctx context.Context, b *build) error {
 
 func start(ctx context.Context, b *build) error { return b.target.Start(ctx) }
 
+// sources replaces the target's package sources.
+func sources(ctx context.Context, b *build) error {
+	if err := apt.OverrideSources(ctx, b.env, b.request.Settings.Site.AptProxy); err != nil {
+		return err
+	}
+	if len(b.network.credentials) == 0 {
+		return nil
+	}
+	b.keeping.hasSecrets(archivesConf, archivesAuth, oldArchivesAuth)
+	return b.network.openArchives(ctx, b.common.Archives)
+}
+
 // compile is the stage that differs between the types of build.
 func compile(ctx context.Context, b *build) error {
 	err := b.network.withProxy(ctx, b.env, func(env builders.Env) error { return b.builder.Build(ctx, env) })
@@ -156,6 +127,21 @@ func compile(ctx context.Context, b *build) error {
 	err = b.books.sync(err)
 	for _, file := range b.request.Files {
 		err = blameVanished(ctx, err, "input file "+file.Name, b.cached(file.Value))
+	}
+	return err
+}
+
+// gather stores every result in the file cache. What the build has left running
+// could change them meanwhile, so it goes first.
+func gather(ctx context.Context, b *build) error {
+	b.reaper.endStrays(ctx)
+	err := b.builder.Gather(ctx, b.env, func(name string, content io.ReadCloser) error {
+		_, err := b.books.store(ctx, name, content)
+		return err
+	})
+	err = b.books.sync(err)
+	if err != nil && ctx.Err() == nil {
+		b.voice.say("Failed to gather results: %v", err)
 	}
 	return err
 }
@@ -180,18 +166,3 @@ func blameVanished(ctx context.Context, err error, what, path string) error {
 func (b *build) cached(name string) string {
 	return filepath.Join(b.request.Settings.FileCache, name)
 }
-
-// stageError is the failure of a stage.
-type stageError struct {
-	stage Stage
-	// failure is how the build ends when nobody knows better.
-	failure verdict.Outcome
-	err     error
-}
-
-func (e *stageError) Error() string { return e.err.Error() }
-
-func (e *stageError) Unwrap() error { return e.err }
-
-// errUnkillable ends a build whose processes did not die.
-var errUnkillable = errors.New("processes of the build cannot be killed")

@@ -7,9 +7,6 @@ import (
 
 const (
 	redacted = "[redacted]"
-	// minSecret keeps the search from replacing half of the log, and lets it look
-	// at four bytes at once.
-	minSecret = 4
 	// gramBits is the size of the table of hashed three-byte groups.
 	gramBits = 15
 )

@@ -9,6 +9,10 @@ import (
 	"strings"
 )
 
+// minSecret keeps the search from replacing half of the log, and lets it look
+// at four bytes at once.
+const minSecret = 4
+
 // minFragment is the shortest piece of base64 text that is taken for a secret;
 // shorter ones occur by chance.
 const minFragment = 8

@@ -10,6 +10,9 @@ import (
 	"github.com/moby/sys/mountinfo"
 )
 
+// prefix is how the names of all groups begin.
+const prefix = "lpbuildd-"
+
 // hierarchy is where a controller is.
 type hierarchy struct {
 	dir     string // of this process's group

@@ -1,6 +1,6 @@
-// Package config is the configuration of a builder: its keys, the INI file, the layers over it, what the builders of one
-// machine promise together, and what a reload may change. The unprivileged daemon and the operator's commands run it; it
-// reads configuration files and what /proc says of the machine, and changes nothing.
+// Package config is run by the unprivileged daemon and by the operator's commands, reads configuration files and what /proc
+// says of the machine, and changes nothing: it is the configuration of a builder. It has its keys, the INI file, the layers
+// over it, what the builders of one machine promise together, and what a reload may change.
 package config
 
 import (

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -191,3 +192,9 @@ func (r *iniReader) problem(format string, args ...any) {
 // isSpace is Python's idea of white space, which includes four control
 // characters that Go's does not.
 func isSpace(c rune) bool { return unicode.IsSpace(c) || (c >= 0x1c && c <= 0x1f) }
+
+// redact removes the user name and password of every URL in a text. It takes
+// away too much rather than too little when an @ is elsewhere in the URL.
+func redact(text string) string {
+	return regexp.MustCompile(`://\S*@`).ReplaceAllString(text, "://[redacted]@")
+}

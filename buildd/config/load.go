@@ -230,3 +230,29 @@ func (l *loader) apply(c *Config, s Setting) {
 
 // fail records problems.
 func (l *loader) fail(errs ...error) { l.problems = append(l.problems, errs...) }
+
+// warnings lists what in the file has no effect.
+func (l *loader) warnings() []Origin {
+	if l.ini.file == nil {
+		return nil
+	}
+	var all []Origin
+	for _, s := range l.ini.file.sections[1:] {
+		at := fmt.Sprintf("%s:%d", l.path, s.line)
+		if warning := sectionWarning(s.name); warning != "" {
+			all = append(all, Origin{Key: s.name, From: at, Warning: warning})
+			continue
+		}
+		for _, o := range s.options {
+			if name := s.name + "." + o.key; !isSetting(name) {
+				all = append(all, Origin{
+					Key:     name,
+					Value:   redact(o.value),
+					From:    fmt.Sprintf("%s:%d", l.path, o.line),
+					Warning: "unknown key" + didYouMean(name, settingNames()) + "; it is ignored",
+				})
+			}
+		}
+	}
+	return all
+}

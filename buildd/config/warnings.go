@@ -2,35 +2,8 @@ package config
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 )
-
-// warnings lists what in the file has no effect.
-func (l *loader) warnings() []Origin {
-	if l.ini.file == nil {
-		return nil
-	}
-	var all []Origin
-	for _, s := range l.ini.file.sections[1:] {
-		at := fmt.Sprintf("%s:%d", l.path, s.line)
-		if warning := sectionWarning(s.name); warning != "" {
-			all = append(all, Origin{Key: s.name, From: at, Warning: warning})
-			continue
-		}
-		for _, o := range s.options {
-			if name := s.name + "." + o.key; !isSetting(name) {
-				all = append(all, Origin{
-					Key:     name,
-					Value:   redact(o.value),
-					From:    fmt.Sprintf("%s:%d", l.path, o.line),
-					Warning: "unknown key" + didYouMean(name, settingNames()) + "; it is ignored",
-				})
-			}
-		}
-	}
-	return all
-}
 
 // variablePrefix is how environment variables begin that stand for a key.
 const variablePrefix = "LPBUILDD_"
@@ -116,10 +89,4 @@ func editDistance(a, b string) int {
 		}
 	}
 	return row[len(b)]
-}
-
-// redact removes the user name and password of every URL in a text. It takes
-// away too much rather than too little when an @ is elsewhere in the URL.
-func redact(text string) string {
-	return regexp.MustCompile(`://\S*@`).ReplaceAllString(text, "://[redacted]@")
 }

@@ -1,6 +1,6 @@
-// Package namespace is the inside of the namespaces of a build, or of a visit: their
-// process 1, and what kills everything else in them. Root runs it, inside; it touches
-// the namespaces' own mounts and processes, and refuses to kill anything outside.
+// Package namespace is run by root, inside the namespaces of a build, or of a visit: it
+// is their process 1, and what kills everything else in them. It touches the
+// namespaces' own mounts and processes, and refuses to kill anything outside.
 package namespace
 
 import (

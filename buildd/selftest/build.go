@@ -141,10 +141,6 @@ func (t *tester) restorer(ctx context.Context, builder *client.Client) func() er
 	}
 }
 
-// noEngine keeps a request from the container engine, which has nothing of these
-// builds.
-func noEngine() job.Container { return job.Container{Socket: "/nonexistent"} }
-
 // files are what a build needs, by name; sums are their SHA-1.
 type files struct {
 	content map[string][]byte

@@ -194,3 +194,7 @@ func (l *lastLines) String() string {
 	}
 	return strconv.Quote(strings.Join(l.lines, "; "))
 }
+
+// noEngine keeps a request from the container engine, which has nothing of these
+// builds.
+func noEngine() job.Container { return job.Container{Socket: "/nonexistent"} }

@@ -28,24 +28,6 @@ import (
 	"lpbuildd/disk"
 )
 
-// Names of the roles, as arguments of this program.
-const (
-	RoleSupervise = "supervise"
-	RoleInit      = "supervise-init"
-	RoleRun       = "supervise-run"
-	RoleCleanup   = "cleanup"
-	RoleTrash     = "empty-trash"
-	RoleStock     = "stock"
-
-	// Those of a visit to what is kept of a failed build.
-	RoleVisitInit = "visit-init"
-	RoleVisitRun  = "visit-run"
-)
-
-// SudoRoles are the roles that the daemon's user starts through sudo: what its
-// sudo rule has to allow, and no more.
-func SudoRoles() []string { return []string{RoleSupervise, RoleCleanup, RoleTrash, RoleStock} }
-
 // Supervise starts process 1 in new PID, mount and IPC namespaces, with the same
 // standard input, and waits for its end. When this process dies, however it
 // dies, so does everything inside.

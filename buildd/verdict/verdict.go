@@ -1,7 +1,6 @@
-// Package verdict has the words for whose trouble a failure is: the package's, the
-// image's, the archive's or the builder's. It is a leaf that everybody uses, whoever
-// runs them: the daemon, root outside and inside the namespaces of a build, and the
-// client. It touches nothing.
+// Package verdict is run by everybody, the daemon, root outside and inside the namespaces
+// of a build, and the client, and touches nothing: it has the words for whose trouble a
+// failure is, the package's, the image's, the archive's or the builder's. It is a leaf.
 package verdict
 
 // Outcome is how a build ended: the protocol's build status without its

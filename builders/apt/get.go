@@ -1,7 +1,7 @@
-// Package apt works with apt in the target of a build: the stages SOURCES, KEYS and
-// UPDATE, and apt-get for whatever a build installs. The worker of a build runs it,
-// root inside the build's namespaces; it touches the target through builders.Env. See
-// spec: lifecycle.md sections 7 and 8.
+// Package apt is run by the worker of a build, root inside the build's namespaces, and
+// touches the target through builders.Env: it works with apt there, in the stages
+// SOURCES, KEYS and UPDATE, and as apt-get for whatever a build installs. See spec:
+// lifecycle.md sections 7 and 8.
 //
 // Whose trouble it is when apt fails is decided here, for all types: by what apt says
 // about archives (ArchiveError) and about this machine (verdict.HostFault).
@@ -29,53 +29,6 @@ func command(args ...string) backends.Command {
 // once more, with fresh package lists; then the build is given back.
 func Get(ctx context.Context, env builders.Env, args ...string) error {
 	return GiveBack(fetchTwice(ctx, env, command(args...)))
-}
-
-// fetchTwice is run with a second attempt, after an update of the package lists,
-// for trouble of an archive.
-func fetchTwice(ctx context.Context, env builders.Env, cmd backends.Command) error {
-	err := run(ctx, env, cmd)
-	var trouble *ArchiveError
-	if !errors.As(err, &trouble) || !worthRetrying(ctx, err) {
-		return err
-	}
-	if err := FreshLists(ctx, env, trouble); err != nil {
-		return err
-	}
-	return run(ctx, env, cmd)
-}
-
-// FreshLists reads the package lists again, because of trouble.
-func FreshLists(ctx context.Context, env builders.Env, trouble *ArchiveError) error {
-	env.Say("%v\nReading the package lists anew and trying again ...", trouble)
-	err := updateLists(ctx, env)
-	var exit *backends.ExitError
-	var another *ArchiveError
-	if errors.As(err, &exit) && !errors.As(err, &another) {
-		return fmt.Errorf("%w (%w)", trouble, err)
-	}
-	return err
-}
-
-// run runs apt-get in the target, its output going to the log. Trouble of an
-// archive is an *ArchiveError, also where apt-get only warns of it; trouble of
-// this machine is a *verdict.HostFault.
-func run(ctx context.Context, env builders.Env, cmd backends.Command) error {
-	out := NewWatch(env.Log)
-	cmd.Stdout, cmd.Stderr = out, out
-	err := env.Target.Run(ctx, cmd)
-	var exit *backends.ExitError
-	switch {
-	case err != nil && !errors.As(err, &exit):
-		return err
-	case out.fault != nil:
-		return out.fault
-	case out.trouble == nil:
-		return err
-	case err != nil:
-		return fmt.Errorf("%w (%w)", out.trouble, err)
-	}
-	return out.trouble
 }
 
 // GiveBack makes trouble of an archive a verdict: it is nobody's fault who builds

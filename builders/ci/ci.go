@@ -1,5 +1,5 @@
-// Package ci runs the jobs of a pipeline, the type ci. The worker of a build runs it,
-// root inside the build's namespaces; it touches the target through builders.Env.
+// Package ci is run by the worker of a build, root inside the build's namespaces, and
+// touches the target through builders.Env: it runs the jobs of a pipeline, the type ci.
 package ci
 
 import (
@@ -11,7 +11,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"lpbuildd/builders"
@@ -21,45 +20,9 @@ import (
 	"lpbuildd/ordered"
 )
 
-// pipeline runs the jobs of a pipeline with lpci (spec: builders.md section 11).
-type pipeline struct {
-	source      vcs.Source
-	stages      [][]job
-	channels    map[string]string
-	sources     []string // --package-repository
-	environment ordered.Map[string]
-	plugins     ordered.Map[string]
-	secrets     []byte // what lpci reads secrets from, nil without any
-	scan        bool
-	proxy       builders.ProxyArgs
-
-	// results is what the extra status key "jobs" tells of each job that ended.
-	results map[string]any
-}
-
-// job is one job of a pipeline.
-type job struct {
-	name  string
-	index int64
-}
-
-func (j job) String() string { return j.name + ":" + strconv.FormatInt(j.index, 10) }
-
-const (
-	tree        = "/build/tree"
-	outputDir   = "/build/output"
-	secretsFile = "/build/.launchpad-secrets.yaml"
-	// user is the user of the container, whatever that of the builder is called.
-	user  = "buildd"
-	owner = user + ":" + user
-)
-
 // NoJobs is the extra status until a job has ended: "jobs" is always there (spec:
 // protocol.md section 13).
 func NoJobs() map[string]any { return map[string]any{"jobs": map[string]any{}} }
-
-// dir is where lpci puts what a job has made.
-func (j job) dir() string { return fmt.Sprintf("%s/%s/%d", outputDir, j.name, j.index) }
 
 // New reads the arguments of a pipeline.
 func New(args builders.Args, _ []string) (builders.Builder, error) {
@@ -189,14 +152,6 @@ func (c *pipeline) Build(ctx context.Context, env builders.Env) error {
 		}
 	}
 	return nil
-}
-
-func (c *pipeline) announce(env builders.Env, operation string, args ...string) {
-	line := args
-	if env.Proxy != nil {
-		line = append([]string{"--proxy-url", env.Proxy.URL}, args...)
-	}
-	env.AnnounceOperation(operation, line...)
 }
 
 func (c *pipeline) prepareOptions(env builders.Env) []string {

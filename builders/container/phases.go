@@ -1,6 +1,6 @@
-// Package container has the steps that builds in containers share: phases, the
-// build's proxy, the snap store proxy, the fetch service, malware. The worker of a
-// build runs it, root inside the build's namespaces; it touches the target through
+// Package container is run by the worker of a build, root inside the build's namespaces:
+// it has the steps that builds in containers share, which are phases, the build's proxy,
+// the snap store proxy, the fetch service, malware. It touches the target through
 // builders.Env, and asks the snap store proxy from the host.
 package container
 

@@ -1,6 +1,6 @@
-// Package craft builds charms, rocks and crafts, the types charm, rock and craft. The
-// worker of a build runs it, root inside the build's namespaces; it touches the target
-// through builders.Env.
+// Package craft is run by the worker of a build, root inside the build's namespaces, and
+// touches the target through builders.Env: it builds charms, rocks and crafts, the types
+// charm, rock and craft.
 package craft
 
 import (
@@ -13,19 +13,6 @@ import (
 	"lpbuildd/builders/container"
 	"lpbuildd/builders/vcs"
 )
-
-// tool is what the builds of charms, rocks and crafts differ in.
-type tool struct {
-	operation string   // its name in the log
-	snap      string   // the snap that builds, and its command
-	channel   string   // of that snap, unless the build names one
-	packages  []string // that the build needs beside those of all
-	product   string   // suffix of what it makes
-	extra     string   // suffix of what else is a result, or ""
-	platform  bool     // the build may name a platform
-	registry  bool     // it may have credentials of package registries
-	scan      bool     // what it makes may be scanned for malware
-}
 
 func charmTool() tool {
 	return tool{
@@ -46,22 +33,6 @@ func sourceTool() tool {
 		operation: "build-craft", snap: "sourcecraft", channel: "latest/edge/craftctl",
 		product: ".tar.xz", registry: true, scan: true,
 	}
-}
-
-// builder builds with one of the craft tools: a charm, a rock, or whatever
-// sourcecraft makes (spec: builders.md sections 8 to 10).
-type builder struct {
-	tool               tool
-	name               string
-	source             vcs.Source
-	buildPath          string // relative to the checkout, "" for the checkout itself
-	channels           map[string]string
-	platform           string
-	registries         registries
-	scan               bool // for malware
-	launchpadInstance  string
-	launchpadServerURL string
-	proxy              builders.ProxyArgs
 }
 
 // NewCharm reads the arguments of a charm.
@@ -103,16 +74,6 @@ func newBuilder(tool tool, args builders.Args) (builders.Builder, error) {
 	c.proxy, err = builders.ParseProxy(args)
 	r.Note(err)
 	return c, r.Err()
-}
-
-// checkoutDir is the checkout, dir the folder that is built.
-func (c *builder) checkoutDir() string { return "/home/buildd/" + c.name }
-
-func (c *builder) dir() string {
-	if c.buildPath == "" {
-		return c.checkoutDir()
-	}
-	return builders.JoinPath(c.checkoutDir(), c.buildPath)
 }
 
 // Build installs the tool, fetches the source, and packs it.

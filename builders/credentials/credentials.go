@@ -1,5 +1,5 @@
-// Package credentials finds what is secret in URLs. Daemon, supervisor and build types may all use it: it is given texts,
-// and touches nothing.
+// Package credentials is run by whoever has a URL, the daemon, the supervisor's processes and build types, and touches
+// nothing: it is given texts, and finds what is secret in the URLs of them.
 package credentials
 
 import (

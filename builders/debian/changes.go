@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"lpbuildd/backends"
+	"lpbuildd/buildd/verdict"
 	"lpbuildd/builders"
 )
 
@@ -169,4 +170,25 @@ func openProduct(dir, name string) (io.ReadCloser, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// checkBuiltFor checks that a build for a variant made results with its name, and
+// tells packages for the ABI from none at all (spec: 2026.md section 4.5).
+func (b *binaryPackage) checkBuiltFor(env builders.Env) error {
+	made := func(arch string) bool {
+		_, err := os.Lstat(filepath.Join(env.Job.Dir, b.changesName(arch)))
+		return err == nil
+	}
+	abi, variant := env.Common.ABI, env.Common.Variant
+	if variant == "" || made(variant) {
+		return nil
+	}
+	err := noChanges(b.changesName(variant))
+	if made(abi) {
+		err = fmt.Errorf("%w, but %s: the packages were built for %s and not for the variant %s", err, b.changesName(abi), abi, variant)
+	}
+	return &verdict.BuildError{
+		Outcome: verdict.PackageFail, Err: err,
+		Advice: "Look for what in the package, or in the dpkg of the base image, ignores " + variantOption + ".",
+	}
 }

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"lpbuildd/backends"
@@ -15,12 +12,8 @@ import (
 )
 
 const (
-	// variantTable is where a dpkg that has variants lists them.
-	variantTable = "/usr/share/dpkg/varianttable"
 	// variantOption is what its dpkg-buildpackage takes.
 	variantOption = "--host-arch-variant"
-	// maxVariantTable is far more than any list of architectures takes.
-	maxVariantTable = 16 << 20
 	// variantAdvice is for images that cannot build for a variant.
 	variantAdvice = "Give this variant a base image with a newer dpkg, one that knows the variant; plain packages would be refused as its result."
 )
@@ -57,22 +50,6 @@ func checkVariant(ctx context.Context, env builders.Env) error {
 	return v.checkProcessor(ctx, env)
 }
 
-// lookUpVariant finds the variant in the target's table, or says what it misses.
-func lookUpVariant(ctx context.Context, env builders.Env) (v variant, missing []string, err error) {
-	table, err := backends.ReadFile(ctx, env.Target, variantTable, maxVariantTable)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return v, []string{"its dpkg has no " + variantTable}, nil
-	case err != nil:
-		return v, nil, err
-	}
-	v, known := findVariant(string(table), env.Common.Variant, env.Common.ABI)
-	if !known {
-		missing = []string{variantTable + " does not list it"}
-	}
-	return v, missing, nil
-}
-
 // takesVariants tells whether the target's dpkg-buildpackage takes the option. An
 // error is something else than an answer.
 func takesVariants(ctx context.Context, env builders.Env) (bool, error) {
@@ -93,46 +70,4 @@ func variantArgs(c builders.Common) []string {
 		return nil
 	}
 	return []string{"--debbuildopt=" + variantOption + "=" + c.Variant, "--dpkg-file-suffix=" + strings.TrimPrefix(c.Variant, c.ABI)}
-}
-
-// checkBuiltFor checks that a build for a variant made results with its name, and
-// tells packages for the ABI from none at all (spec: 2026.md section 4.5).
-func (b *binaryPackage) checkBuiltFor(env builders.Env) error {
-	made := func(arch string) bool {
-		_, err := os.Lstat(filepath.Join(env.Job.Dir, b.changesName(arch)))
-		return err == nil
-	}
-	abi, variant := env.Common.ABI, env.Common.Variant
-	if variant == "" || made(variant) {
-		return nil
-	}
-	err := noChanges(b.changesName(variant))
-	if made(abi) {
-		err = fmt.Errorf("%w, but %s: the packages were built for %s and not for the variant %s", err, b.changesName(abi), abi, variant)
-	}
-	return &verdict.BuildError{
-		Outcome: verdict.PackageFail, Err: err,
-		Advice: "Look for what in the package, or in the dpkg of the base image, ignores " + variantOption + ".",
-	}
-}
-
-// variant is a line of dpkg's table.
-type variant struct {
-	// flags are the features that a processor must have.
-	flags []string
-}
-
-// findVariant looks a variant of an architecture up. Lines are of the variant, the
-// architecture and a list of flags with commas; "#" begins a comment.
-func findVariant(table, name, abi string) (variant, bool) {
-	for line := range strings.Lines(table) {
-		line, _, _ = strings.Cut(line, "#")
-		words := strings.Fields(line)
-		if len(words) < 2 || words[0] != name || words[1] != abi {
-			continue
-		}
-		isComma := func(r rune) bool { return r == ',' }
-		return variant{flags: strings.FieldsFunc(strings.Join(words[2:], ","), isComma)}, true
-	}
-	return variant{}, false
 }

@@ -1,6 +1,6 @@
-// Package oci builds container images, the type oci. The worker of a build runs it,
-// root inside the build's namespaces; it touches the target through builders.Env, and
-// unpacks the image, which nobody trusts, below the build directory.
+// Package oci is run by the worker of a build, root inside the build's namespaces: it
+// builds container images, the type oci. It touches the target through builders.Env,
+// and unpacks the image, which nobody trusts, below the build directory.
 package oci
 
 import (

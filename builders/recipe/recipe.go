@@ -1,6 +1,6 @@
-// Package recipe builds source packages from recipes, the type sourcepackagerecipe. The
-// worker of a build runs it, root inside the build's namespaces; it touches the target
-// through builders.Env, and what a recipe names runs there as the build user.
+// Package recipe is run by the worker of a build, root inside the build's namespaces: it
+// builds source packages from recipes, the type sourcepackagerecipe. It touches the
+// target through builders.Env, and what a recipe names runs there as the build user.
 package recipe
 
 import (
@@ -21,20 +21,6 @@ import (
 	"lpbuildd/builders/debian/depwait"
 )
 
-// builder builds a source package from a recipe for Bazaar or Git (spec:
-// builders.md section 3). All of it runs in the target, as the build user where
-// it can: recipes run programs of the repositories that they name (weakness
-// L2).
-type builder struct {
-	text        string
-	suite       string
-	component   string
-	purpose     string
-	authorName  string
-	authorEmail string
-	git         bool
-}
-
 // New reads the arguments of a recipe.
 func New(args builders.Args, _ []string) (builders.Builder, error) {
 	r := builders.NewReader(args)
@@ -50,14 +36,6 @@ func New(args builders.Args, _ []string) (builders.Builder, error) {
 	c.text, err = args.String("recipe_text")
 	r.Note(err)
 	return c, r.Err()
-}
-
-// workFolders are the folders of a recipe build in the target.
-type workFolders struct{ dir, recipe, tree, archive string }
-
-func workOf(env builders.Env) workFolders {
-	dir := env.Job.Home + "/work"
-	return workFolders{dir: dir, recipe: dir + "/recipe", tree: dir + "/tree", archive: dir + "/apt"}
 }
 
 // Build makes the source tree, installs its build dependencies, and packs it.

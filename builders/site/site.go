@@ -1,5 +1,5 @@
-// Package site is the settings of the place where a builder stands. The daemon reads them, a build's request carries them,
-// and build types use them: it is only data, and touches nothing.
+// Package site is read by the daemon, unprivileged, and by build types, as root, is only data, and touches nothing: it is
+// the settings of the place where a builder stands, which a build's request carries from the one to the others.
 package site
 
 import "lpbuildd/builders/credentials"

@@ -1,7 +1,7 @@
-// Package types is the table of build types, and the types that take a file or two.
-// The daemon, unprivileged, and the supervisor's processes, as root, look types up; a
-// type's Build and Gather run in the worker of a build, root inside its namespaces, and
-// touch nothing but what builders.Env holds.
+// Package types is looked at by the daemon, unprivileged, and by the supervisor's
+// processes, as root: it is the table of build types, and the types that take a file or
+// two. A type's Build and Gather run in the worker of a build, root inside its
+// namespaces, and touch nothing but what builders.Env holds.
 package types
 
 import (

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 
 	"lpbuildd/backends"
 	"lpbuildd/buildd/verdict"
@@ -32,34 +30,6 @@ var (
 	// connections do, too.
 	silence = regexp.MustCompile(`expected flush after ref listing`)
 )
-
-// listener passes a log on, and remembers its end.
-type listener struct {
-	log io.Writer
-	mu  sync.Mutex
-	end []byte
-}
-
-// Write implements io.Writer.
-func (l *listener) Write(p []byte) (int, error) {
-	const enough = 8 << 10 // for the last words of any command
-	l.mu.Lock()
-	l.end = append(l.end, p...)
-	l.end = l.end[max(0, len(l.end)-enough):]
-	l.mu.Unlock()
-	return l.log.Write(p)
-}
-
-// find returns the match of a pattern in the end of the log, and forgets it.
-func (l *listener) find(pattern *regexp.Regexp) []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	found := pattern.FindStringSubmatch(string(l.end))
-	if found != nil {
-		l.end = nil
-	}
-	return found
-}
 
 // fetchInto makes a repository of an object format, "" for git's default, and runs
 // a command that fetches. If the server has another format than the default, it

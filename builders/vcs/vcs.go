@@ -1,6 +1,6 @@
-// Package vcs fetches the source of a build from Git or Bazaar into its target (spec:
-// lifecycle.md section 15). The worker of a build runs it, root inside the build's
-// namespaces; it touches the target through builders.Env.
+// Package vcs is run by the worker of a build, root inside the build's namespaces, and
+// touches the target through builders.Env: it fetches the source of a build from Git or
+// Bazaar into the target (spec: lifecycle.md section 15).
 package vcs
 
 import (
@@ -15,78 +15,6 @@ import (
 	"lpbuildd/builders"
 	"lpbuildd/builders/credentials"
 )
-
-// Source is where a build's source comes from: a Bazaar branch or a Git
-// repository (spec: lifecycle.md section 15).
-type Source struct {
-	branch     string // of Bazaar
-	repository string // of Git
-	ref        string // a branch, tag, full ref name or commit id of Git; HEAD unless given
-}
-
-// ReadSource reads the arguments. None may be taken for an option by the programs
-// that get it (weakness G12).
-func ReadSource(r *builders.Reader) Source {
-	words := builders.NewReader(r.Args)
-	s := Source{
-		branch:     words.Word("branch"),
-		repository: words.Word("git_repository"),
-		ref:        words.Word("git_path"),
-	}
-	switch {
-	case words.Err() != nil:
-	case s.branch != "" && s.repository != "":
-		words.Note(errNotOneSource)
-	case s.ref != "" && s.repository == "":
-		words.Note(errors.New("git_path: expected nothing without git_repository"))
-	}
-	r.Note(words.Err())
-	if s.ref == "" {
-		s.ref = "HEAD"
-	}
-	return s
-}
-
-// errNotOneSource reports a build with no source, or with two. Managers always
-// send one; a build without one is accepted and fails, as it always has.
-var errNotOneSource = errors.New("branch, git_repository: exactly one of them is required")
-
-// IsNone tells that there is no source, which a build cannot do without.
-func (s Source) IsNone() bool { return s.branch == "" && s.repository == "" }
-
-// IsGit tells a Git repository from a branch of Bazaar.
-func (s Source) IsGit() bool { return s.repository != "" }
-
-// PackageName is the package that the checkout needs.
-func (s Source) PackageName() string {
-	if s.branch != "" {
-		return "bzr"
-	}
-	return "git"
-}
-
-// String describes the source in the log.
-func (s Source) String() string {
-	if s.branch != "" {
-		return "bzr branch " + credentials.Without(s.branch)
-	}
-	if s.ref == "HEAD" {
-		return "git repository " + credentials.Without(s.repository)
-	}
-	return fmt.Sprintf("git repository %s %s", credentials.Without(s.repository), s.ref)
-}
-
-// Options are the source as the operation's line in the log shows it.
-func (s Source) Options() []string {
-	if s.branch != "" {
-		return []string{"--branch", credentials.Without(s.branch)}
-	}
-	options := []string{"--git-repository", credentials.Without(s.repository)}
-	if s.ref != "HEAD" {
-		options = append(options, "--git-path", s.ref)
-	}
-	return options
-}
 
 // CheckOut makes the folder dir of the target a checkout. A shallow one has no
 // history.
@@ -141,11 +69,6 @@ func (s Source) CheckOutAndReport(ctx context.Context, env builders.Env, dir str
 	return nil
 }
 
-// isPrivate tells whether the URL of the source has credentials in it.
-func (s Source) isPrivate() bool {
-	return len(builders.Secrets(builders.Args{"git_repository": s.repository, "branch": s.branch})) > 0
-}
-
 // HideCredentials takes the credentials out of a Git checkout that becomes part
 // of a result.
 func (s Source) HideCredentials(ctx context.Context, env builders.Env, dir string) error {
@@ -166,33 +89,6 @@ var (
 	commitID      = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 	abbreviatedID = regexp.MustCompile(`^[0-9a-f]{7,63}$`)
 )
-
-// checkout is one checkout in the making.
-type checkout struct {
-	source      Source
-	env         builders.Env
-	heard       *listener // what went into its log
-	dir         string
-	environment []string
-}
-
-// beside runs a command in the parent folder, inside in the checkout itself.
-func (c checkout) beside(ctx context.Context, argv ...string) error {
-	return c.env.BuildCommand(ctx, path.Dir(c.dir), c.environment, argv...)
-}
-
-func (c checkout) inside(ctx context.Context, argv ...string) error {
-	return c.env.BuildCommand(ctx, c.dir, c.environment, argv...)
-}
-
-func (c checkout) commands(ctx context.Context, run func(context.Context, ...string) error, commands ...[]string) error {
-	for _, argv := range commands {
-		if err := run(ctx, argv...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // full clones the whole repository.
 func (c checkout) full(ctx context.Context) error {
@@ -241,19 +137,6 @@ func (c checkout) shallow(ctx context.Context) error {
 		return err
 	}
 	return c.inside(ctx, "git", "checkout", "-q", ref)
-}
-
-// start makes an empty repository that knows where the source is, of an object
-// format or, without one, of git's default.
-func (c checkout) start(ctx context.Context, format string) error {
-	argv := []string{"git", "init", "-q"}
-	if format != "" {
-		argv = append(argv, "--object-format="+format)
-	}
-	if err := c.beside(ctx, append(argv, path.Base(c.dir))...); err != nil {
-		return err
-	}
-	return c.inside(ctx, "git", "remote", "add", "origin", c.source.repository)
 }
 
 // fetch fetches one ref, and checks out what the words after it say.

@@ -42,7 +42,7 @@ func (a *app) abortCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.ended(st, nil, 0)
+			a.out.ended(st, nil, 0)
 			return nil
 		},
 	}

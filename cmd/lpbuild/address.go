@@ -7,9 +7,9 @@ import (
 	"net/url"
 )
 
-// builderIsHere tells whether the builder's URL is that of this machine.
-func (a *app) builderIsHere() bool {
-	u, err := url.Parse(a.url)
+// builderIsHere tells whether a builder's URL is that of this machine.
+func builderIsHere(builder string) bool {
+	u, err := url.Parse(builder)
 	if err != nil {
 		return false
 	}
@@ -19,11 +19,11 @@ func (a *app) builderIsHere() bool {
 
 // addressForBuilder is an address of this machine for the builder itself: the
 // one that packets to it come from, "" if there is none.
-func (a *app) addressForBuilder(ctx context.Context) string {
-	if a.builderIsHere() {
+func addressForBuilder(ctx context.Context, builder string) string {
+	if builderIsHere(builder) {
 		return "127.0.0.1"
 	}
-	u, err := url.Parse(a.url)
+	u, err := url.Parse(builder)
 	if err != nil {
 		return ""
 	}
@@ -36,8 +36,8 @@ func (a *app) addressForBuilder(ctx context.Context) string {
 
 // addressForBuilds is an address of this machine for what runs within the
 // builder's containers, which have a loopback interface of their own.
-func (a *app) addressForBuilds(ctx context.Context) (string, error) {
-	if ip := net.ParseIP(a.addressForBuilder(ctx)); isReachable(ip) {
+func addressForBuilds(ctx context.Context, builder string) (string, error) {
+	if ip := net.ParseIP(addressForBuilder(ctx, builder)); isReachable(ip) {
 		return ip.String(), nil
 	}
 	// Any address far away tells the interface of the default route.

@@ -181,7 +181,7 @@ func TestABuilderElsewhereNeedsAnAddress(t *testing.T) {
 		{"://", false},
 	}
 	for _, tt := range tests {
-		if got := (&app{url: tt.url}).builderIsHere(); got != tt.here {
+		if got := builderIsHere(tt.url); got != tt.here {
 			t.Errorf("%s: got %v", tt.url, got)
 		}
 	}

@@ -40,7 +40,7 @@ SHA-1. The log is saved as "buildlog". The builder keeps its copy until
 			if err != nil {
 				return err
 			}
-			a.ended(st, files, 0)
+			a.out.ended(st, files, 0)
 			return nil
 		},
 	}

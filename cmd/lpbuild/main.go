@@ -1,4 +1,5 @@
-// Command lpbuild drives a builder over XML-RPC, for people and for scripts.
+// Command lpbuild is run by people and by scripts, without any privilege: it drives a
+// builder over XML-RPC, and touches the network and the folders that it is told of.
 //
 // Each subcommand has a file of its own. Messages for people go to standard
 // error; logs and results go to standard output, or, with --json, one JSON
@@ -20,7 +21,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"lpbuildd/cmd/manpages"
-	"lpbuildd/rpc/client"
 )
 
 // version is set by the Makefile to that of debian/changelog.
@@ -31,14 +31,6 @@ func main() {
 	// The second signal kills, in case the builder does not react to the first.
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
-
-// app is what all subcommands share.
-type app struct {
-	url string
-	out *printer
-	// poll is how often the builder is asked while a build runs.
-	poll time.Duration
 }
 
 // run runs a command line with the given output and returns the exit code.
@@ -106,15 +98,6 @@ func explained(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		return nil
 	}
-}
-
-// builder makes a client for the builder. It does not connect yet.
-func (a *app) builder() (*client.Client, error) {
-	c, err := client.New(a.url, client.WithPoll(a.poll))
-	if err != nil {
-		return nil, fmt.Errorf("%w\nName the builder with --url or LPBUILD_URL.", err)
-	}
-	return c, nil
 }
 
 // exitCode reports the error of a command and returns the exit code for it.

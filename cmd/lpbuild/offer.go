@@ -105,7 +105,7 @@ func offerHandler(files []localFile) http.Handler {
 // builder can probably reach.
 func (a *app) give(ctx context.Context, c *client.Client, address string, files []localFile) error {
 	if address == "" {
-		address = a.addressForBuilder(ctx)
+		address = addressForBuilder(ctx, a.url)
 	}
 	source := func(localFile) buildd.Source { return buildd.Source{} }
 	if address != "" {

@@ -51,6 +51,14 @@ type printer struct {
 	progress progress
 }
 
+// progress is what the line below the log of a build says.
+type progress struct {
+	started, stageStarted time.Time
+	stage                 string
+	stages                int
+	shown                 bool
+}
+
 // newPrinter finds out what it prints to.
 func newPrinter(stdout, stderr io.Writer) *printer {
 	terminal := isTerminal(stdout)
@@ -111,6 +119,14 @@ func (p *printer) failed(text string, code int) {
 	p.emit(event{Event: "error", Error: text, ExitCode: &code})
 	p.clearProgress()
 	_, _ = fmt.Fprintln(p.stderr, "lpbuild:", text)
+}
+
+// clearProgress removes the line, so that something else can be printed.
+func (p *printer) clearProgress() {
+	if p.progress.shown {
+		_, _ = fmt.Fprint(p.stdout, "\r\x1b[K")
+		p.progress.shown = false
+	}
 }
 
 // longestLine is where a line of the log is cut in two.

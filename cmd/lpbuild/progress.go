@@ -10,14 +10,6 @@ import (
 	"lpbuildd/buildd"
 )
 
-// progress is what the line below the log of a build says.
-type progress struct {
-	started, stageStarted time.Time
-	stage                 string
-	stages                int
-	shown                 bool
-}
-
 // startProgress starts the clock of a build.
 func (p *printer) startProgress() {
 	p.progress = progress{started: p.now(), stageStarted: p.now(), stage: "start"}
@@ -43,14 +35,6 @@ func (p *printer) showProgress(st buildd.Status) {
 	}
 	_, _ = fmt.Fprint(p.stdout, text)
 	p.progress.shown = true
-}
-
-// clearProgress removes the line, so that something else can be printed.
-func (p *printer) clearProgress() {
-	if p.progress.shown {
-		_, _ = fmt.Fprint(p.stdout, "\r\x1b[K")
-		p.progress.shown = false
-	}
 }
 
 // enterStage notes that a stage of the build begins.

@@ -62,35 +62,36 @@ Arguments of the build come from the file of --args, then from flags, then from
 				return err
 			}
 			defer c.Close()
-			return a.runBuild(cmd.Context(), c, o, t)
+			b := building{app: a, client: c, options: o, target: t}
+			return b.run(cmd.Context())
 		},
 	}
 	o.addFlags(cmd)
 	return cmd
 }
 
-// runBuild does everything, one step after the other.
-func (a *app) runBuild(ctx context.Context, c *client.Client, o runOptions, t target) error {
-	w, r, err := a.prepare(ctx, c, o, t)
+// run does everything, one step after the other.
+func (b *building) run(ctx context.Context) error {
+	w, r, err := b.prepare(ctx)
 	defer w.close()
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	out, err := openOutput(o.folder)
+	out, err := openOutput(b.options.folder)
 	if err != nil {
 		return err
 	}
 	defer out.close()
-	if err := start(ctx, c, r); err != nil {
+	if err := start(ctx, b.client, r); err != nil {
 		return interrupted(ctx, err)
 	}
-	a.out.emit(event{Event: "accepted", BuildID: r.BuildID})
-	a.out.say("Building %s as %s", t, r.BuildID)
+	b.out.emit(event{Event: "accepted", BuildID: r.BuildID})
+	b.out.say("Building %s as %s", b.target, r.BuildID)
 
-	st, err := a.follow(ctx, c)
+	st, err := b.follow(ctx, b.client)
 	if ctx.Err() != nil {
-		a.out.say("Aborting the build")
-		st, err = a.abort(context.WithoutCancel(ctx), c)
+		b.out.say("Aborting the build")
+		st, err = b.abort(context.WithoutCancel(ctx), b.client)
 	}
 	if err != nil {
 		return fmt.Errorf("%w\nThe build may still be there: see 'lpbuild status' and 'lpbuild watch'.", err)
@@ -102,51 +103,51 @@ func (a *app) runBuild(ctx context.Context, c *client.Client, o runOptions, t ta
 		ctx = context.WithoutCancel(ctx) // the log of an aborted build is wanted, too
 	}
 	logName := fmt.Sprintf("%s_%v.build", w.name, r.Args["arch_tag"])
-	return a.finish(ctx, c, out, st, logName, o.keep)
+	return b.finish(ctx, out, st, logName)
 }
 
 // prepare checks the builder, reads the source, gives all files to the builder
 // and makes the request. The work must be closed, even after an error.
-func (a *app) prepare(ctx context.Context, c *client.Client, o runOptions, t target) (*work, buildd.Request, error) {
-	r := buildd.Request{BuildID: o.id, Tag: t.tag}
-	info, err := a.ready(ctx, c, t)
+func (b *building) prepare(ctx context.Context) (*work, buildd.Request, error) {
+	r := buildd.Request{BuildID: b.options.id, Tag: b.target.tag}
+	info, err := b.ready(ctx)
 	if err != nil {
 		return nil, r, err
 	}
-	if o.arch == "" {
-		o.arch = info.Arch
+	if b.options.arch == "" {
+		b.options.arch = info.Arch
 	}
-	file, single, err := o.given()
+	file, single, err := b.options.given()
 	if err != nil {
 		return nil, r, err
 	}
-	w, err := a.openWork(ctx, o, t, both(file, single))
+	w, err := b.openWork(ctx, both(file, single))
 	if err != nil {
 		return w, r, err
 	}
-	if r.Args, err = o.requestArgs(w, file, single); err != nil {
+	if r.Args, err = b.options.requestArgs(w, file, single); err != nil {
 		return w, r, err
 	}
-	if name, ok := r.Args["name"].(string); ok && t.tag != binaryPackage {
+	if name, ok := r.Args["name"].(string); ok && b.target.tag != binaryPackage {
 		w.name = filepath.Base(name)
 	}
 	for _, f := range w.files {
 		r.Files = append(r.Files, ordered.Member[string]{Name: f.name, Value: f.sha1})
 	}
-	image, err := a.readImage(ctx, o.image, r)
+	image, err := b.readImage(ctx, r)
 	if err != nil {
 		return w, r, fmt.Errorf("cannot use the base image: %w", err)
 	}
 	r.Image = image.sha1
-	if err := a.give(ctx, c, o.address, append([]localFile{image}, w.files...)); err != nil {
+	if err := b.give(ctx, b.client, b.options.address, append([]localFile{image}, w.files...)); err != nil {
 		return w, r, err
 	}
-	return w, r, a.serve(ctx, w, o.address, r)
+	return w, r, b.serve(ctx, w, r)
 }
 
 // ready makes sure that the builder is idle and can build the type.
-func (a *app) ready(ctx context.Context, c *client.Client, t target) (buildd.Info, error) {
-	st, err := c.Status(ctx)
+func (b *building) ready(ctx context.Context) (buildd.Info, error) {
+	st, err := b.client.Status(ctx)
 	if err != nil {
 		return buildd.Info{}, err
 	}
@@ -156,12 +157,12 @@ func (a *app) ready(ctx context.Context, c *client.Client, t target) (buildd.Inf
 	if st.Drained != "" {
 		return buildd.Info{}, fmt.Errorf("cannot build now: %s", printable(st.Drained))
 	}
-	info, err := c.Info(ctx)
+	info, err := b.client.Info(ctx)
 	if err != nil {
 		return info, err
 	}
-	if !slices.Contains(info.Tags, t.tag) {
-		return info, fmt.Errorf("the builder cannot build the type %s, only %s", t.tag, printable(strings.Join(info.Tags, ", ")))
+	if !slices.Contains(info.Tags, b.target.tag) {
+		return info, fmt.Errorf("the builder cannot build the type %s, only %s", b.target.tag, printable(strings.Join(info.Tags, ", ")))
 	}
 	return info, nil
 }
@@ -174,14 +175,14 @@ func both(file, single map[string]any) map[string]any {
 }
 
 // readImage hashes the image, and tells its type unless the user did.
-func (a *app) readImage(ctx context.Context, path string, r buildd.Request) (localFile, error) {
-	a.out.say("Hashing %s", path)
-	image, err := newHashCache().hash(ctx, path)
+func (b *building) readImage(ctx context.Context, r buildd.Request) (localFile, error) {
+	b.out.say("Hashing %s", b.options.image)
+	image, err := newHashCache().hash(ctx, b.options.image)
 	if err != nil {
 		return image, err
 	}
 	if r.Args["image_type"] == nil {
-		r.Args["image_type"], err = imageTypeOf(path)
+		r.Args["image_type"], err = imageTypeOf(b.options.image)
 	}
 	return image, err
 }
@@ -215,16 +216,16 @@ func interrupted(ctx context.Context, err error) error {
 }
 
 // finish downloads what there is, cleans the builder and reports the outcome.
-func (a *app) finish(ctx context.Context, c *client.Client, out *output, st buildd.Status, logName string, keep bool) error {
-	files, err := a.fetchAll(ctx, c, out, st, logName)
+func (b *building) finish(ctx context.Context, out *output, st buildd.Status, logName string) error {
+	files, err := b.fetchAll(ctx, b.client, out, st, logName)
 	if err != nil {
 		return fmt.Errorf("%w\nThe results are still at the builder: see 'lpbuild fetch' and 'lpbuild clean'.", err)
 	}
-	if !keep {
-		if err := c.Clean(ctx); err != nil {
+	if !b.options.keep {
+		if err := b.client.Clean(ctx); err != nil {
 			return err
 		}
 	}
-	a.ended(st, files, exitCodeOf(st.Outcome))
+	b.out.ended(st, files, exitCodeOf(st.Outcome))
 	return asError(st.Outcome)
 }

@@ -42,7 +42,7 @@ func (a *app) statusCommand() *cobra.Command {
 				a.out.object(reportOf(st))
 				return nil
 			}
-			a.showStatus(st)
+			a.out.showStatus(st)
 			return nil
 		},
 	}
@@ -62,10 +62,10 @@ func reportOf(st buildd.Status) statusReport {
 }
 
 // showStatus prints a status for people.
-func (a *app) showStatus(st buildd.Status) {
+func (p *printer) showStatus(st buildd.Status) {
 	show := func(label, value string) {
 		if value != "" {
-			a.out.result("%-14s%s", label+":", printable(value))
+			p.result("%-14s%s", label+":", printable(value))
 		}
 	}
 	show("state", string(st.State))
@@ -79,11 +79,11 @@ func (a *app) showStatus(st buildd.Status) {
 		show("result", st.FileMap[name]+"  "+name)
 	}
 	for _, key := range slices.Sorted(maps.Keys(st.Extra)) {
-		a.out.result("%-14s%s", printable(key)+":", printable(jsonText(st.Extra[key])))
+		p.result("%-14s%s", printable(key)+":", printable(jsonText(st.Extra[key])))
 	}
 	if len(st.LogTail) > 0 {
-		a.out.result("end of the log:")
-		_, _ = a.out.Write(st.LogTail)
-		_ = a.out.flushLog()
+		p.result("end of the log:")
+		_, _ = p.Write(st.LogTail)
+		_ = p.flushLog()
 	}
 }

@@ -33,7 +33,7 @@ code tells the outcome. Interrupting it does not disturb the build.`,
 			if st.State == buildd.Idle {
 				return errors.New("the builder is idle, there is nothing to watch")
 			}
-			a.ended(st, nil, exitCodeOf(st.Outcome))
+			a.out.ended(st, nil, exitCodeOf(st.Outcome))
 			return asError(st.Outcome)
 		},
 	}
@@ -49,17 +49,17 @@ func (a *app) follow(ctx context.Context, c *client.Client) (buildd.Status, erro
 
 // ended reports the outcome of a build, and the exit code of this program. It is
 // the last event.
-func (a *app) ended(st buildd.Status, files []string, code int) {
-	a.out.emit(event{
+func (p *printer) ended(st buildd.Status, files []string, code int) {
+	p.emit(event{
 		Event: "outcome", BuildID: st.BuildID, Outcome: st.Outcome, Dependencies: st.Dependencies,
-		Files: files, Seconds: a.out.elapsed(), ExitCode: &code,
+		Files: files, Seconds: p.elapsed(), ExitCode: &code,
 	})
 	text := string(st.Outcome) + ": " + meaningOf(st)
 	switch {
-	case a.out.color && exitCodeOf(st.Outcome) == 0:
+	case p.color && exitCodeOf(st.Outcome) == 0:
 		text = "\x1b[1;32m" + text + "\x1b[0m"
-	case a.out.color:
+	case p.color:
 		text = "\x1b[1;31m" + text + "\x1b[0m"
 	}
-	a.out.say("%s", text)
+	p.say("%s", text)
 }

@@ -10,6 +10,7 @@ import (
 
 	"lpbuildd/buildd"
 	"lpbuildd/cmd/lpbuild/repository"
+	"lpbuildd/rpc/client"
 )
 
 // work is a source that is ready to be built.
@@ -30,9 +31,18 @@ type work struct {
 	offer      *offer
 }
 
+// building is one run of the command run.
+type building struct {
+	*app
+	client  *client.Client
+	options runOptions
+	target  target
+}
+
 // openWork reads the source. Given are the arguments that the user gave in
 // other ways than by flags.
-func (a *app) openWork(ctx context.Context, o runOptions, t target, given map[string]any) (*work, error) {
+func (b *building) openWork(ctx context.Context, given map[string]any) (*work, error) {
+	o, t := b.options, b.target
 	w := &work{target: t, args: map[string]any{}}
 	if t.tag == binaryPackage {
 		var err error
@@ -68,11 +78,12 @@ func (a *app) openWork(ctx context.Context, o runOptions, t target, given map[st
 		}
 		return w, nil
 	}
-	return w, a.openFolder(ctx, o, w, ref)
+	return w, b.openFolder(ctx, w, ref)
 }
 
 // openFolder prepares a local repository to be served.
-func (a *app) openFolder(ctx context.Context, o runOptions, w *work, ref string) error {
+func (b *building) openFolder(ctx context.Context, w *work, ref string) error {
+	o := b.options
 	folder := w.target.place
 	if folder == "" {
 		folder = "."
@@ -85,17 +96,17 @@ func (a *app) openFolder(ctx context.Context, o runOptions, w *work, ref string)
 	w.args["git_path"] = r.Ref
 	w.name = nameOf(r.Top)
 	if r.Changes > 0 && ref == "" {
-		a.out.warn("%d changed or new files of %s are not committed, and will not be built", r.Changes, r.Top)
+		b.out.warn("%d changed or new files of %s are not committed, and will not be built", r.Changes, r.Top)
 	}
 	for _, text := range r.Warnings {
-		a.out.warn("%s", text)
+		b.out.warn("%s", text)
 	}
 	switch w.target.tag {
 	case "snap":
 		if name, ok := r.SnapName(ctx, o.buildPath); ok {
 			w.name = name
 		} else {
-			a.out.warn("commit %s has no snapcraft.yaml with a name", repository.Short(r.Commit))
+			b.out.warn("commit %s has no snapcraft.yaml with a name", repository.Short(r.Commit))
 		}
 	case "oci":
 		file := path.Join(o.buildPath, o.buildFile)
@@ -103,23 +114,24 @@ func (a *app) openFolder(ctx context.Context, o runOptions, w *work, ref string)
 			file = path.Join(o.buildPath, "Dockerfile")
 		}
 		if o.argsFile == "" && !r.Has(ctx, file) {
-			a.out.warn("commit %s has no %s; --build-file and --build-path name another one", repository.Short(r.Commit), file)
+			b.out.warn("commit %s has no %s; --build-file and --build-path name another one", repository.Short(r.Commit), file)
 		}
 	}
-	a.out.emit(event{Event: "source", Name: w.name, Path: r.Top, Commit: r.Commit})
-	a.out.say("%s: commit %s (%s)", r.Top, repository.Short(r.Commit), r.Ref)
+	b.out.emit(event{Event: "source", Name: w.name, Path: r.Top, Commit: r.Commit})
+	b.out.say("%s: commit %s (%s)", r.Top, repository.Short(r.Commit), r.Ref)
 	return nil
 }
 
 // serve makes a local repository available for as long as the build takes, and
 // tells the request where.
-func (a *app) serve(ctx context.Context, w *work, address string, r buildd.Request) error {
+func (b *building) serve(ctx context.Context, w *work, r buildd.Request) error {
 	if w.repository == nil || r.Args["git_repository"] != nil || r.Args["branch"] != nil {
 		return nil
 	}
+	address := b.options.address
 	if address == "" {
 		var err error
-		if address, err = a.addressForBuilds(ctx); err != nil {
+		if address, err = addressForBuilds(ctx, b.url); err != nil {
 			return err
 		}
 	}

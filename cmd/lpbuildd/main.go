@@ -18,9 +18,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the Makefile to that of debian/changelog.
-var version = "unknown" // the linker can set nothing else
-
 func main() {
 	// A hang-up makes the daemon read its configuration again (reload.go) and ends
 	// no other role. It is caught, not ignored, because builds would inherit an
@@ -65,6 +62,11 @@ func newCommand() *cobra.Command {
 	return root
 }
 
+// newOperatorCommands returns the commands for the operator of a builder.
+func newOperatorCommands() []*cobra.Command {
+	return []*cobra.Command{newDrainCommand(), newUndrainCommand(), newGCCommand(), newImageCommand(), newSelftestCommand()}
+}
+
 // explainArguments adds to the complaints of all commands about their arguments
 // what these are.
 func explainArguments(cmd *cobra.Command) {
@@ -80,7 +82,3 @@ func explainArguments(cmd *cobra.Command) {
 		explainArguments(c)
 	}
 }
-
-// help is what a command does that is nothing but those below it. Without it, one
-// that does not exist would be no error.
-func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }

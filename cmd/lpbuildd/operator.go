@@ -10,11 +10,6 @@ import (
 	"lpbuildd/buildd/operator"
 )
 
-// newOperatorCommands returns the commands for the operator of a builder.
-func newOperatorCommands() []*cobra.Command {
-	return []*cobra.Command{newDrainCommand(), newUndrainCommand(), newGCCommand(), newImageCommand(), newSelftestCommand()}
-}
-
 // installedConfig is what the commands for operators read where nobody names a
 // configuration.
 const installedConfig = "/etc/launchpad-buildd/default"

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -68,13 +67,4 @@ func (s *service) apply(c config.Config) error {
 	s.cache.SetLimits(filecache.Limits{MaxBytes: c.CacheMaxSize, MaxAge: c.CacheMaxAge, MinFree: c.CacheMinFree})
 	s.access.Allow(c.Allow)
 	return nil
-}
-
-// logWarnings logs what in the file has no effect.
-func logWarnings(log *slog.Logger, origins []config.Origin) {
-	for _, o := range origins {
-		if o.Warning != "" {
-			log.Warn("Configuration", "key", o.Key, "from", o.From, "warning", o.Warning)
-		}
-	}
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
@@ -23,7 +22,6 @@ import (
 	"lpbuildd/buildd"
 	"lpbuildd/buildd/config"
 	"lpbuildd/buildd/helper"
-	"lpbuildd/buildd/job"
 	"lpbuildd/buildd/notify"
 	"lpbuildd/buildd/supervise"
 	"lpbuildd/builders"
@@ -108,11 +106,6 @@ func serve(ctx context.Context, flags *pflag.FlagSet) error {
 		load: load, config: c, origins: origins,
 	}
 	return s.run(ctx, ln)
-}
-
-// logSettings are what the configuration says about the daemon's own log.
-func logSettings(c config.Config) daemonlog.Settings {
-	return daemonlog.Settings{Level: c.LogLevel, JSON: c.LogFormat == "json", File: c.LogFile}
 }
 
 // limitMemory makes the garbage collector work harder from a size on that only
@@ -242,26 +235,6 @@ func daemonConfig(ctx context.Context, c config.Config, cache *filecache.Cache, 
 	}, nil
 }
 
-// jobSettings are what a build is told of the configuration.
-func jobSettings(c config.Config, cacheDir string) (job.Settings, error) {
-	home, err := filepath.Abs(os.Getenv("HOME"))
-	if err != nil || os.Getenv("HOME") == "" {
-		return job.Settings{}, errors.New("HOME is not set: it says where build directories are made")
-	}
-	share, err := filepath.Abs(c.SharePath)
-	if err != nil {
-		return job.Settings{}, err
-	}
-	return job.Settings{
-		Home: home, FileCache: cacheDir, SharePath: share, User: buildUser(c),
-		Site: c.Site, ProxyPort: c.ProxyPort, Container: c.Container,
-		Overlay: c.ChrootOverlay, TmpfsBytes: c.ChrootTmpfs, MaxRoots: c.CacheRoots,
-		WallLimit: c.WallLimit, SilenceLimit: c.SilenceLimit, LogLimit: c.LogLimit, ResultLimit: c.ResultLimit, AbortLimit: c.AbortLimit,
-		Keep:   job.Keep{For: c.KeepFailed, Builds: c.KeepBuilds, MinFree: c.CacheMinFree},
-		Limits: c.Limits(config.ThisMachine()),
-	}, nil
-}
-
 // buildTypes tells the daemon about the build types.
 func buildTypes(arch string) []buildd.Type {
 	var out []buildd.Type
@@ -291,17 +264,6 @@ func newLauncher() (buildd.Launcher, error) {
 		Trash:     command(supervise.RoleTrash),
 		Stock:     command(supervise.RoleStock),
 	}, nil
-}
-
-// buildUser is who sbuild runs as: the daemon's own user, unless that is root.
-func buildUser(c config.Config) string {
-	if os.Geteuid() == 0 {
-		return c.User
-	}
-	if u, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil {
-		return u.Username
-	}
-	return c.User
 }
 
 // installedVersion is the version of the installed package, "" when there is

@@ -2,32 +2,8 @@ package xmlrpc
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 )
-
-// tag is what the scanner stops at.
-type tag uint8
-
-const (
-	endOfDocument tag = iota
-	startTag
-	endTag
-)
-
-// span is a part of the document.
-type span struct{ from, to int }
-
-// scanner reads the XML of one document: it checks that tags match and that
-// characters are legal, and leaves the meaning of elements to the decoder.
-type scanner struct {
-	src      []byte
-	pos      int
-	open     []span // the names of the open elements, with prefixes
-	elements int
-	name     []byte // the last tag's name without prefix
-	emptied  bool   // the last tag was <x/>: its end comes next
-}
 
 func newScanner(doc []byte) (*scanner, error) {
 	src, err := toUTF8(doc)
@@ -75,14 +51,6 @@ func (s *scanner) next() ([]byte, tag, error) {
 	}
 }
 
-// at is the byte that many places ahead, 0 beyond the end.
-func (s *scanner) at(ahead int) byte {
-	if s.pos+ahead >= len(s.src) {
-		return 0
-	}
-	return s.src[s.pos+ahead]
-}
-
 // end checks what is left when there are no more tags.
 func (s *scanner) end(text []byte) ([]byte, tag, error) {
 	rest := s.src[s.pos:]
@@ -99,20 +67,6 @@ func (s *scanner) end(text []byte) ([]byte, tag, error) {
 	}
 	s.pos = len(s.src)
 	return text, endOfDocument, nil
-}
-
-// add appends a piece of character data to what was there before it.
-func (s *scanner) add(text []byte, from, to int) ([]byte, error) {
-	piece := s.src[from:to:to]
-	switch {
-	case len(piece) == 0:
-		return text, nil
-	case !plain(piece):
-		return s.appendText(text, from, to, false)
-	case text == nil:
-		return piece, nil
-	}
-	return append(text, piece...), nil
 }
 
 // declaration reads what starts with "<!": a comment or a CDATA section.
@@ -153,43 +107,4 @@ func (s *scanner) instruction() error {
 	}
 	s.pos += i + len("?>")
 	return nil
-}
-
-// fail makes the error for a place in the document.
-func (s *scanner) fail(pos int, reason string) error {
-	before := s.src[:min(pos, len(s.src))]
-	return &SyntaxError{
-		Reason: reason,
-		Line:   bytes.Count(before, []byte("\n")) + 1,
-		Column: len(before) - bytes.LastIndexByte(before, '\n'),
-	}
-}
-
-// wrap gives an error that has no place the current one.
-func (s *scanner) wrap(err error) error {
-	var placed *SyntaxError
-	if err == nil || errors.As(err, &placed) {
-		return err
-	}
-	return s.fail(s.pos, err.Error())
-}
-
-func blank(text []byte) bool {
-	for _, c := range text {
-		if !isSpace(c) {
-			return false
-		}
-	}
-	return true
-}
-
-func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
-
-// clip shortens a stranger's text for use in a message.
-func clip(text []byte) string {
-	const longest = 60
-	if len(text) > longest {
-		return string(bytes.ToValidUTF8(text[:longest], nil)) + "..."
-	}
-	return string(text)
 }

@@ -136,3 +136,17 @@ func appendEscaped(dst []byte, text string) []byte {
 	}
 	return append(dst, text[done:]...)
 }
+
+// add appends a piece of character data to what was there before it.
+func (s *scanner) add(text []byte, from, to int) ([]byte, error) {
+	piece := s.src[from:to:to]
+	switch {
+	case len(piece) == 0:
+		return text, nil
+	case !plain(piece):
+		return s.appendText(text, from, to, false)
+	case text == nil:
+		return piece, nil
+	}
+	return append(text, piece...), nil
+}

@@ -11,13 +11,6 @@ import (
 	"lpbuildd/ordered"
 )
 
-// frame is an array or a struct that is being read.
-type frame struct {
-	list    []any
-	members *ordered.Builder[any] // nil in an array
-	name    string                // of the member that is being read
-}
-
 // value reads from behind <value> to behind its </value>.
 func (d *decoder) value() (any, error) {
 	d.stack = d.stack[:0]

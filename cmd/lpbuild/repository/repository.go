@@ -1,47 +1,18 @@
-// Package repository gives a local git repository to a build: a copy of it, which
-// stays as it was while the build goes on, and a server that clones read. The
-// command-line client runs it, as the person who called it; it reads the
-// repository, runs git, and writes into a temporary folder only.
+// Package repository is run by the command-line client, as the person who called it: it
+// gives a local git repository to a build, as a copy, which stays as it was while the
+// build goes on, and a server that clones read. It reads the repository, runs git, and
+// writes into a temporary folder only.
 package repository
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
-	"os/exec"
 	"path"
-	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
-	"time"
-	"unicode"
 )
-
-// servedName is the name of a repository below the secret folder.
-const servedName = "source.git"
-
-// Copy is a copy of a local repository. What happens to the original while it is
-// built does not matter.
-type Copy struct {
-	// Top is the folder of the original's work tree.
-	Top string
-	// Ref is a branch, a tag or a commit id; Commit is the id of its commit.
-	Ref, Commit string
-	// Changes is the number of files that differ from HEAD or are not in it.
-	Changes int
-	// Warnings are what a build will miss, each in a line.
-	Warnings []string
-
-	// folder is a temporary one; the bare copy in it is called servedName.
-	folder string
-	// copies are the names, in folder, of the copies of this repository and of its
-	// submodules, by the place that clones look for them.
-	copies map[string]string
-}
 
 // Open copies the repository of a work tree. Ref is what to build, ""
 // means what is checked out. The caller must close the copy.
@@ -74,30 +45,6 @@ func Open(ctx context.Context, folder, ref string) (*Copy, error) {
 	}
 	c.lookForLFS(ctx, servedName, c.Commit, "")
 	return c, nil
-}
-
-// workTree is the folder itself, made absolute, if it is the top of a work tree.
-func workTree(ctx context.Context, folder string) (string, error) {
-	if info, err := os.Stat(folder); err != nil {
-		return "", err
-	} else if !info.IsDir() {
-		return "", errors.New("want the folder of a git work tree, or a URL")
-	}
-	top, err := git(ctx, folder, "rev-parse", "--show-toplevel")
-	if err != nil {
-		return "", fmt.Errorf("want the folder of a git work tree: %w", err)
-	}
-	absolute, err := filepath.Abs(folder)
-	if err != nil {
-		return "", err
-	}
-	if absolute, err = filepath.EvalSymlinks(absolute); err != nil {
-		return "", err
-	}
-	if top != absolute {
-		return "", fmt.Errorf("it is a part of the work tree %s; name that one, and this part with --build-path", top)
-	}
-	return top, nil
 }
 
 // resolve returns the branch, tag or commit id that a build can ask for.
@@ -161,23 +108,6 @@ func (c *Copy) copy(ctx context.Context) error {
 	return err
 }
 
-// clone makes a bare copy of a repository in the folder.
-func (c *Copy) clone(ctx context.Context, from, name string) error {
-	_, err := git(ctx, c.folder, "clone", "--quiet", "--bare", "--template=",
-		"-c", "http.receivepack=false", "-c", "uploadpack.allowAnySHA1InWant=true",
-		"--", from, name)
-	return err
-}
-
-func (c *Copy) bare() string { return filepath.Join(c.folder, servedName) }
-
-// Close deletes the copy.
-func (c *Copy) Close() {
-	if c.folder != "" {
-		_ = os.RemoveAll(c.folder) // a temporary folder
-	}
-}
-
 // Has tells whether the commit has a file.
 func (c *Copy) Has(ctx context.Context, path string) bool {
 	_, err := git(ctx, c.bare(), "cat-file", "-e", c.Commit+":"+path)
@@ -199,64 +129,4 @@ func (c *Copy) SnapName(ctx context.Context, folder string) (string, bool) {
 		return "", false
 	}
 	return "", false
-}
-
-// Short is a commit id for people.
-func Short(commit string) string { return commit[:min(len(commit), 12)] }
-
-// git runs git in a folder and returns what it prints, without the last end of
-// line. Its error has what git says.
-func git(ctx context.Context, folder string, args ...string) (string, error) {
-	return gitWith(ctx, folder, nil, "", args...)
-}
-
-// gitWith is git with more environment and with an input.
-func gitWith(ctx context.Context, folder string, environment []string, input string, args ...string) (string, error) {
-	const grace = 2 * time.Second
-	cmd := exec.CommandContext(ctx, "git", args...)
-	var stdout, stderr bytes.Buffer
-	cmd.Dir, cmd.Env, cmd.WaitDelay = folder, append(gitEnvironment(), environment...), grace
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &stdout, &stderr
-	err := cmd.Run()
-	switch {
-	case errors.Is(err, exec.ErrNotFound):
-		return "", errors.New("git is not installed")
-	case err != nil && stderr.Len() > 0:
-		return "", errors.New(printable(stderr.String()))
-	case err != nil:
-		return "", fmt.Errorf("cannot run git %s: %w", args[0], err)
-	}
-	return strings.TrimSuffix(stdout.String(), "\n"), nil
-}
-
-// gitEnvironment leaves out what would lead git to another repository, e.g. if
-// this program runs in a hook.
-func gitEnvironment() []string {
-	elsewhere := []string{
-		"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-		"GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX",
-	}
-	environment := slices.DeleteFunc(os.Environ(), func(v string) bool {
-		name, _, _ := strings.Cut(v, "=")
-		return slices.Contains(elsewhere, name)
-	})
-	return append(environment, "LC_ALL=C.UTF-8", "GIT_TERMINAL_PROMPT=0")
-}
-
-// printable is what git says, as one line for people.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return -1
-		}
-		return r
-	}, strings.Join(strings.Fields(text), " "))
-}
-
-// WithoutPassword is a folder or URL for messages.
-func WithoutPassword(place string) string {
-	if u, err := url.Parse(place); err == nil && u.User != nil {
-		return u.Redacted()
-	}
-	return place
 }

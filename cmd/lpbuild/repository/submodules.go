@@ -145,17 +145,6 @@ func (c *Copy) warnOfElsewhere(s submodule, shown string) {
 	}
 }
 
-// isLocal tells whether a URL means something of the machine that it is used on.
-func isLocal(u string) bool {
-	return strings.HasPrefix(u, "file:") || !strings.Contains(u, ":")
-}
-
-// isSSH tells whether a URL is for ssh, by its scheme or in the form HOST:PATH.
-func isSSH(u string) bool {
-	scheme, _, ok := strings.Cut(u, "://")
-	return !ok || strings.Contains(scheme, "ssh")
-}
-
 // find looks for the repository of a submodule that has the commit: in the work
 // tree, and where git keeps those of this work tree and of all.
 func (c *Copy) find(ctx context.Context, from original, s submodule) (original, bool) {
@@ -226,9 +215,4 @@ func (c *Copy) addSubmodule(ctx context.Context, from original, at, commit strin
 	}
 	_, err := git(ctx, filepath.Join(c.folder, bare), "-c", "protocol.version=2", "fetch", "--quiet", from.dir, "+"+commit+":refs/lpbuild/"+commit)
 	return err
-}
-
-// warn notes what a build will miss.
-func (c *Copy) warn(format string, a ...any) {
-	c.Warnings = append(c.Warnings, printable(fmt.Sprintf(format, a...)))
 }
