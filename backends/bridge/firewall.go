@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,9 +15,6 @@ import (
 type firewall interface {
 	open(ctx context.Context, c Config) error
 }
-
-// comment marks every rule, for whoever looks at the host's firewall.
-func comment(name string) string { return "managed by lpbuildd (" + name + ")" }
 
 // chooseFirewall prefers nftables, whose rules go as a whole, unless the host's
 // own rules are those of the old iptables, which it does not see.
@@ -63,28 +59,4 @@ func closeFirewalls(ctx context.Context, host backends.Runner, name string) erro
 		errs = append(errs, nftables{}.remove(ctx, host, name))
 	}
 	return errors.Join(errs...)
-}
-
-func installed(program string) bool {
-	_, err := lookPath(program)
-	return err == nil
-}
-
-func lookPath(program string) (string, error) { return backends.Host{}.LookPath(program) }
-
-// run runs a command of the host with some input; its error has what the
-// command said.
-func run(ctx context.Context, host backends.Runner, stdin string, argv ...string) ([]byte, error) {
-	var stdout, stderr bytes.Buffer
-	cmd := backends.Command{Argv: argv, Stdout: &stdout, Stderr: &stderr}
-	if stdin != "" {
-		cmd.Stdin = strings.NewReader(stdin)
-	}
-	if err := host.Run(ctx, cmd); err != nil {
-		if said := strings.TrimSpace(stderr.String()); said != "" {
-			return nil, fmt.Errorf("%w: %s", err, said)
-		}
-		return nil, err
-	}
-	return stdout.Bytes(), nil
 }

@@ -15,12 +15,6 @@ import (
 	"lpbuildd/buildd/verdict"
 )
 
-// exists asks the kernel, not /sys, which may show another network namespace.
-func exists(name string) bool {
-	_, err := net.InterfaceByName(name)
-	return err == nil
-}
-
 // network is a range of addresses that an interface of the host already uses.
 type network struct {
 	link   string
