@@ -15,12 +15,6 @@ import (
 	"lpbuildd/backends"
 )
 
-// File is a regular file in the target. Folders exist where files are in them.
-type File struct {
-	Data string
-	Mode fs.FileMode
-}
-
 // AddFile puts a file into the target without a line in the transcript.
 func (t *Target) AddFile(name, data string, mode fs.FileMode) {
 	t.mu.Lock()
