@@ -164,3 +164,15 @@ func (c *counter) Read(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+func copyIn(t *testing.T, target backends.Target, path, data string, mode fs.FileMode) {
+	t.Helper()
+	check(t, backends.WriteFile(t.Context(), target, path, []byte(data), mode))
+}
+
+func readFile(t *testing.T, target backends.Target, path string) string {
+	t.Helper()
+	data, err := backends.ReadFile(t.Context(), target, path, 1<<20)
+	check(t, err)
+	return string(data)
+}

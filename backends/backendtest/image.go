@@ -153,10 +153,3 @@ func (w imageWriter) device(name string, major, minor int64) {
 		Devmajor: major, Devminor: minor,
 	}))
 }
-
-func check(tb testing.TB, err error) {
-	tb.Helper()
-	if err != nil {
-		tb.Fatal(err)
-	}
-}

@@ -1,10 +1,12 @@
 package backendtest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"lpbuildd/backends"
 )
@@ -146,4 +148,30 @@ func testLifecycle(t *testing.T, factory Factory) {
 			t.Errorf("got %q", got)
 		}
 	})
+}
+
+// signalWriter closes seen when something is written.
+type signalWriter struct {
+	buf  bytes.Buffer
+	seen chan struct{}
+}
+
+func newSignalWriter() *signalWriter { return &signalWriter{seen: make(chan struct{})} }
+
+// Write implements io.Writer.
+func (w *signalWriter) Write(p []byte) (int, error) {
+	if w.buf.Len() == 0 && len(p) > 0 {
+		close(w.seen)
+	}
+	return w.buf.Write(p)
+}
+
+// wait waits for a channel to be closed.
+func wait(t *testing.T, what string, ch <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-ch:
+	case <-time.After(patience):
+		t.Fatalf("%s: still not after %v", what, patience)
+	}
 }
