@@ -41,15 +41,6 @@ func WriteJSON(path string, v any) error {
 	return withReserve(filepath.Dir(path), func() error { return replace(path, data) })
 }
 
-// withReserve gives up the reserve of a folder for what the disk is too full for.
-func withReserve(dir string, write func() error) error {
-	err := write()
-	if errors.Is(err, unix.ENOSPC) && os.Remove(filepath.Join(dir, ReserveName)) == nil {
-		err = write()
-	}
-	return err
-}
-
 // replace writes a temporary file and renames it.
 func replace(path string, data []byte) (err error) {
 	dir := filepath.Dir(path)
