@@ -103,6 +103,7 @@ integration: ## tests that need root, sbuild or a base image (root)
 containers: ## tests that need LXD and Incus, which it installs and starts (root)
 	@echo "== container tests"
 	@.ci/containers start
+	@.ci/containers sweep
 	@.ci/fixtures/fixture-squid --install
 	@.ci/container-image $(LPBUILDD_TEST_CONTAINER_IMAGE)
 	@.ci/gotest -tags integration -count=1 -timeout 2h ./backends/incus
