@@ -43,7 +43,7 @@ func (h *helpers) StartSupervisor(_ context.Context, dir string, ended func(erro
 	if h.refuses != nil {
 		return h.refuses
 	}
-	s := h.add(dir)
+	s := h.addLocked(dir)
 	slow := h.slow
 	go func() {
 		err := s.run(slow)
@@ -53,8 +53,8 @@ func (h *helpers) StartSupervisor(_ context.Context, dir string, ended func(erro
 	return nil
 }
 
-// add makes a supervisor that nobody has started. The caller holds h.mu, or is alone.
-func (h *helpers) add(dir string) *supervisor {
+// addLocked makes a supervisor that nobody has started.
+func (h *helpers) addLocked(dir string) *supervisor {
 	s := &supervisor{
 		dir: dir, mute: h.mute, event: `{"ready":false}`,
 		requests: make(chan job.Request, 1), aborted: make(chan struct{}), told: make(chan struct{}), killed: make(chan struct{}), done: make(chan struct{}),
@@ -67,7 +67,7 @@ func (h *helpers) add(dir string) *supervisor {
 func (h *helpers) orphan(dir string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s, slow := h.add(dir), h.slow
+	s, slow := h.addLocked(dir), h.slow
 	go func() {
 		_ = s.run(slow)
 		s.die()
@@ -288,7 +288,7 @@ func (s *supervisor) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.begun = true
-	s.say()
+	s.sayLocked()
 }
 
 // tell tells all who listen.
@@ -296,11 +296,11 @@ func (s *supervisor) tell(event string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.event = event
-	s.say()
+	s.sayLocked()
 }
 
-// say repeats the last event. The caller holds s.mu.
-func (s *supervisor) say() {
+// sayLocked repeats the last event.
+func (s *supervisor) sayLocked() {
 	if s.begun && !s.silent && !s.dead {
 		for _, c := range s.conns {
 			c <- s.event

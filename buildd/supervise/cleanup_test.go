@@ -20,11 +20,13 @@ import (
 )
 
 // afterACrash is a builder whose build has died in the middle, with its folder,
-// the folder of another builder's, and what must not be touched.
+// the folder of another builder's, and what must not be touched: beside them, and
+// elsewhere on the machine.
 type afterACrash struct {
 	*testing.T
 	dir                     state.Build
 	home, foreign, precious string
+	machine                 string
 	log                     bytes.Buffer
 }
 
@@ -34,8 +36,9 @@ func newCrash(t *testing.T) *afterACrash {
 	c := &afterACrash{
 		T: t, dir: state.Folder(filepath.Join(t.TempDir(), ".lpbuildd")).Build(),
 		home: filepath.Join(homes, "build-B-1"), foreign: filepath.Join(homes, "build-B-2"), precious: filepath.Join(homes, "precious"),
+		machine: t.TempDir(),
 	}
-	for _, path := range []string{c.dir.Path(), filepath.Join(c.home, "full"), filepath.Join(c.foreign, "full"), filepath.Join(c.precious, "full")} {
+	for _, path := range []string{c.dir.Path(), filepath.Join(c.home, "full"), filepath.Join(c.foreign, "full"), filepath.Join(c.precious, "full"), filepath.Join(c.machine, "lib")} {
 		if err := os.MkdirAll(path, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +58,7 @@ func (c *afterACrash) cleanUp() {
 	if err := Cleanup(c.Context(), slog.New(slog.NewTextHandler(&c.log, nil))); err != nil {
 		c.Fatal(err)
 	}
-	for path, stays := range map[string]bool{c.home: false, c.foreign: true, c.precious: true, c.dir.Ledger(): false} {
+	for path, stays := range map[string]bool{c.home: false, c.foreign: true, c.precious: true, filepath.Join(c.machine, "lib"): true, c.dir.Ledger(): false} {
 		if _, err := os.Lstat(path); (err == nil) != stays {
 			c.Errorf("%s: %v", path, err)
 		}
@@ -87,13 +90,13 @@ func badLedgers() map[string]string {
 		"a huge line":                          strings.Repeat("x", 1<<20) + "\n" + entry,
 		"a list":                               `[{"kind":"directory"}]` + "\n",
 		"struck out too early":                 entry + strings.Replace(entry, "}", `,"done":true}`, 1),
-		"a folder of the machine":              named("directory", "/etc") + entry,
-		"a folder that only ends like a build": named("directory", "/usr/build-1/../lib") + entry,
+		"a folder of the machine":              named("directory", "MACHINE") + entry,
+		"a folder that only ends like a build": named("directory", "MACHINE/build-1/../lib") + entry,
 		"the folder of all builds":             named("directory", "PRECIOUS/..") + entry,
 		"a folder of HOME that is no build":    named("directory", "PRECIOUS") + entry,
 		"a relative folder":                    named("directory", "build-B-1") + entry,
 		"a folder with a zero":                 named("directory", "/home/build-\x00") + entry,
-		"a file of the machine":                named("file", "/etc/passwd") + entry,
+		"a file of the machine":                named("file", "MACHINE/lib") + entry,
 		"a file out of schroot's folder":       named("file", "/etc/schroot/chroot.d/../schroot.conf") + entry,
 		"a relative file":                      named("file", "socket") + entry,
 		"a bridge of somebody else":            named("bridge", "docker0") + entry,
@@ -113,7 +116,7 @@ func TestADamagedLedgerKeepsNobody(t *testing.T) {
 	for name, text := range badLedgers() {
 		t.Run(name, func(t *testing.T) {
 			c := newCrash(t)
-			text = strings.NewReplacer("%s", c.home, "PRECIOUS", c.precious).Replace(text)
+			text = strings.NewReplacer("%s", c.home, "PRECIOUS", c.precious, "MACHINE", c.machine).Replace(text)
 			if err := os.WriteFile(state.Build("").Ledger(), []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
